@@ -1,0 +1,1 @@
+"""Headrace: metrics pipelines, a store and PromQL in one daemon."""

@@ -1,0 +1,1 @@
+"""Exporters: one component, one module or package."""

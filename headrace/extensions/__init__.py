@@ -1,0 +1,1 @@
+"""Extensions: health, authentication and other helpers of the daemon."""

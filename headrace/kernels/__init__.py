@@ -1,0 +1,1 @@
+"""Compiled code that depends on nothing else of ours."""

@@ -1,0 +1,1 @@
+"""The framework: data model, component contracts, configuration, graph and delivery."""

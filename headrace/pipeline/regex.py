@@ -1,0 +1,110 @@
+r"""Regular expressions with RE2 syntax, matched as Prometheus does: anchored, and the dot matches newlines.
+
+RE2 has no backtracking, so a pattern from a user or a query cannot stall the daemon. Python's ``re`` differs in
+syntax (``\pN``, ``\z``, mid-pattern flags) and in cost, and is not used for anything that comes from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import re2
+
+from headrace.pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]*")
+_MAX_MEMORY = 8 << 20
+"""Bytes that one compiled pattern may take."""
+
+
+class Regex:
+    """An anchored pattern.
+
+    Args:
+        pattern: RE2 syntax, as written by the user; anchored on both sides by this class.
+
+    Raises:
+        InvalidInput: RE2 does not take the pattern; the message is RE2's.
+    """
+
+    __slots__ = ("_compiled", "fullmatch", "literals", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        options = re2.Options()
+        options.max_mem = _MAX_MEMORY
+        options.log_errors = False
+        try:
+            self._compiled = re2.compile(f"^(?s:{pattern})$", options)
+        except re2.error as error:
+            why = error.args[0] if error.args else "invalid pattern"
+            text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
+            raise InvalidInput(f"error parsing regexp: {text}: `{pattern}`") from None
+        self.literals = _alternation(pattern)
+        """The strings the pattern stands for, where it is a plain alternation; else None."""
+        self.fullmatch: Callable[[str], bool] = self._matcher()
+        """Whether a string matches as a whole."""
+
+    def _matcher(self) -> Callable[[str], bool]:
+        if self.literals is not None:
+            return self.literals.__contains__
+        if self.pattern == ".*":
+            return lambda _text: True
+        if self.pattern == ".+":
+            return bool
+        search = self._compiled.search
+        return lambda text: search(text) is not None
+
+    def groups(self, text: str) -> tuple[str | None, ...] | None:
+        """Return the whole match and its groups by number, or None where `text` does not match."""
+        match = self._compiled.search(text)
+        return None if match is None else (match.group(0), *match.groups())
+
+    @property
+    def group_index(self) -> dict[str, int]:
+        """Numbers of the named groups."""
+        return dict(self._compiled.groupindex)
+
+    def expand(self, template: str, text: str) -> str | None:
+        """Fill Go's ``$1`` and ``${name}`` in `template` from the match of `text`; None without a match.
+
+        As in Go's ``regexp.Expand``, ``$1a`` names the group ``1a``, an unknown group is empty, and ``$$`` is a
+        dollar sign.
+        """
+        groups = self.groups(text)
+        if groups is None:
+            return None
+        if "$" not in template:
+            return template
+        names = self.group_index
+
+        def value(name: str) -> str:
+            index = int(name) if name.isdecimal() and name.isascii() else names.get(name, len(groups))
+            return (groups[index] or "") if index < len(groups) else ""
+
+        return _expand(template, value)
+
+
+@lru_cache(maxsize=4096)
+def regex(pattern: str) -> Regex:
+    """Return the compiled form of `pattern`, shared among its users."""
+    return Regex(pattern)
+
+
+def _alternation(pattern: str) -> frozenset[str] | None:
+    """Split ``a|b|c`` and ``(a|b|c)`` of literals; None where anything else is in it."""
+    body = pattern[1:-1] if pattern[:1] == "(" and pattern[-1:] == ")" else pattern
+    parts = body.split("|")
+    return frozenset(parts) if all(_LITERAL.fullmatch(part) for part in parts) else None
+
+
+_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+
+
+def _expand(template: str, value: Callable[[str], str]) -> str:
+    return _REFERENCE.sub(lambda m: "$" if m.group(1) else value(m.group(2) or m.group(3)), template)

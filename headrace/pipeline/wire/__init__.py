@@ -1,0 +1,1 @@
+"""Wire formats, one a module: bytes to columns and back."""

@@ -1,0 +1,1 @@
+"""Processors: one component, one module or package."""

@@ -1,0 +1,1 @@
+"""Receivers: one component, one module or package."""

@@ -1,0 +1,1 @@
+"""Principals and how requests prove who they come from."""

@@ -1,0 +1,1 @@
+"""Encodings of timestamps and values, one a module, their kernels beside them."""

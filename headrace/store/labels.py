@@ -1,0 +1,191 @@
+"""Label sets of many series as columns.
+
+Labels stay dictionary ids from the index to the answer: grouping, matching and dropping labels are NumPy
+operations on small integers, and text is made only for what is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+ABSENT = -1
+"""In a value column: the series does not have the label."""
+
+
+class Symbols:
+    """An append-only dictionary of strings; the id of a string never changes."""
+
+    __slots__ = ("_ids", "strings")
+
+    def __init__(self) -> None:
+        self.strings: list[str] = []
+        self._ids: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def intern(self, text: str) -> int:
+        """Return the id of `text`, adding it where it is new."""
+        found = self._ids.get(text)
+        if found is None:
+            found = self._ids[text] = len(self.strings)
+            self.strings.append(text)
+        return found
+
+    def find(self, text: str) -> int:
+        """Return the id of `text`, or ABSENT."""
+        return self._ids.get(text, ABSENT)
+
+
+class QuerySymbols(Symbols):
+    """A dictionary for one query: reads an engine's and keeps what the query adds to itself.
+
+    Args:
+        base: The engine's dictionary; it may grow meanwhile, ids at or above its present length are not seen.
+    """
+
+    __slots__ = ("_base", "_size")
+
+    def __init__(self, base: Symbols) -> None:
+        super().__init__()
+        self._base = base
+        self._size = len(base)
+
+    def __len__(self) -> int:
+        return self._size + len(self.strings)
+
+    def intern(self, text: str) -> int:
+        """Return the id of `text`, adding it to this query where the engine does not have it."""
+        found = self._base.find(text)
+        return found if 0 <= found < self._size else self._size + super().intern(text)
+
+    def find(self, text: str) -> int:
+        """Return the id of `text`, or ABSENT."""
+        found = self._base.find(text)
+        if 0 <= found < self._size:
+            return found
+        own = super().find(text)
+        return own if own == ABSENT else self._size + own
+
+    def text(self, symbol: int) -> str:
+        """Return the string with id `symbol`."""
+        return self._base.strings[symbol] if symbol < self._size else self.strings[symbol - self._size]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Label sets of n series.
+
+    Attributes:
+        names: Label names in ascending order (by code point, which is the order of their UTF-8 bytes).
+        values: (n, len(names)) int32, value symbols; ABSENT where a series lacks the label. An empty value is
+            never stored: it means absence.
+        symbols: What the ids mean.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.int32]
+    symbols: QuerySymbols
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def of(cls, sets: Sequence[Mapping[str, str]], symbols: QuerySymbols) -> LabelTable:
+        """Build a table from label sets as text; slow, for tests and small results."""
+        names = tuple(sorted({name for labels in sets for name, value in labels.items() if value}))
+        values = np.full((len(sets), len(names)), ABSENT, np.int32)
+        column = {name: i for i, name in enumerate(names)}
+        for row, labels in enumerate(sets):
+            for name, value in labels.items():
+                if value:
+                    values[row, column[name]] = symbols.intern(value)
+        return cls(names, values, symbols)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> LabelTable:
+        """Return the table of the chosen rows, in the order given."""
+        return LabelTable(self.names, self.values[rows], self.symbols)
+
+    def keep(self, names: Iterable[str]) -> LabelTable:
+        """Return the table with only the labels `names`."""
+        wanted = set(names)
+        columns = [i for i, name in enumerate(self.names) if name in wanted]
+        return LabelTable(tuple(self.names[i] for i in columns), self.values[:, columns], self.symbols)
+
+    def drop(self, names: Iterable[str]) -> LabelTable:
+        """Return the table without the labels `names`."""
+        unwanted = set(names)
+        return self.keep(name for name in self.names if name not in unwanted)
+
+    def column(self, name: str) -> NDArray[np.int32]:
+        """Return the (n,) value symbols of label `name`; all ABSENT where no series has it."""
+        if name in self.names:
+            return self.values[:, self.names.index(name)]
+        return np.full(len(self), ABSENT, np.int32)
+
+    def with_column(self, name: str, values: NDArray[np.int32]) -> LabelTable:
+        """Return the table with label `name` set to `values` (ABSENT deletes it for that row)."""
+        rest = self.drop([name])
+        names = tuple(sorted((*rest.names, name)))
+        at = names.index(name)
+        return LabelTable(names, np.insert(rest.values, at, values, axis=1), self.symbols)
+
+    def text(self, symbol: int) -> str:
+        """Return the value with id `symbol`; empty for ABSENT."""
+        return "" if symbol == ABSENT else self.symbols.text(symbol)
+
+    def labels(self, row: int) -> dict[str, str]:
+        """Return one label set as text, in ascending order of names."""
+        return {
+            name: self.symbols.text(symbol)
+            for name, symbol in zip(self.names, self.values[row].tolist(), strict=True)
+            if symbol != ABSENT
+        }
+
+    def groups(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Find rows with equal label sets.
+
+        Returns:
+            (n,) group number of each row, numbered by first appearance; (groups,) first row of each group.
+        """
+        if not len(self) or not self.names:
+            return np.zeros(len(self), np.intp), np.zeros(min(len(self), 1), np.intp)
+        rows = np.ascontiguousarray(self.values).view(np.dtype((np.void, 4 * len(self.names)))).ravel()
+        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+        order = np.argsort(first, kind="stable")
+        rank = np.empty(len(order), np.intp)
+        rank[order] = np.arange(len(order))
+        return rank[inverse.ravel()], first[order]
+
+    def order(self) -> NDArray[np.intp]:
+        """Return the rows in Prometheus' order of label sets: name by name, value by value, prefixes first."""
+        keys = [tuple(self.labels(row).items()) for row in range(len(self))]
+        return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnarSeries:
+    """What a selection returns: samples of n series, one after the other.
+
+    Attributes:
+        labels: n label sets, distinct.
+        offsets: (n + 1,) int64; samples of series i are ``offsets[i]:offsets[i + 1]``.
+        times_ms: (offsets[-1],) int64, ascending and distinct within a series.
+        values: (offsets[-1],) float64; stale markers (bits 0x7ff0000000000002) are samples like others.
+    """
+
+    labels: LabelTable
+    offsets: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1

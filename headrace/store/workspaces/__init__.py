@@ -1,0 +1,1 @@
+"""Tenants: one engine and one series table each."""

@@ -1,0 +1,1 @@
+"""Public test kit: contracts that every component and codec is tested by."""
