@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+import numpy as np
 from numba.extending import intrinsic
 
 from headrace.kernels import cache
@@ -18,10 +19,16 @@ DISABLED = bool(numba.config.DISABLE_JIT)
 # Has to happen before the first decorator runs, hence at import and nowhere else.
 numba.config.CACHE_DIR = str(cache.directory())
 
-kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""Compile lazily, keep the machine code on disk, release the GIL, and divide as IEEE 754 does."""
-
 _T = TypeVar("_T", bound="Callable[..., Any]")
+
+
+def _plain(function: _T) -> _T:
+    """Run a kernel as Python, silent as machine code is about integers that wrap and divisions by zero."""
+    return np.errstate(all="ignore")(function)
+
+
+kernel = _plain if DISABLED else numba.njit(cache=True, nogil=True, error_model="numpy")
+"""Compile lazily, keep the machine code on disk, release the GIL, and divide as IEEE 754 does."""
 
 
 def compiled_as(make: Callable[[], Any]) -> Callable[[_T], _T]:

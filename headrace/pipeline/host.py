@@ -1,0 +1,123 @@
+"""What components share while they run: workspaces, extensions, listeners, readiness.
+
+The host belongs to the daemon and outlives graphs: tables, engines and listeners are not wiring.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from headrace.pipeline.counters import Counters
+from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.series import SeriesLimits, SeriesTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.pipeline.component import Component
+
+T = TypeVar("T")
+
+
+class Workspaces:
+    """The series tables, one for each workspace.
+
+    Args:
+        limits: What each table takes.
+        clock_s: Seconds that never go back.
+    """
+
+    def __init__(self, limits: SeriesLimits | None = None, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock_s = clock_s
+        self._tables: dict[str, SeriesTable] = {}
+
+    def table(self, workspace: str) -> SeriesTable:
+        """Return the table of `workspace`, made at first use; who calls has checked that the workspace exists."""
+        table = self._tables.get(workspace)
+        if table is None:
+            table = self._tables[workspace] = SeriesTable(self._limits, self._clock_s)
+        return table
+
+    def collect(self, idle_s: float) -> int:
+        """Free the series that no table has seen for `idle_s` seconds; return how many."""
+        return sum(table.collect(idle_s) for table in self._tables.values())
+
+    @property
+    def tables(self) -> dict[str, SeriesTable]:
+        """All tables so far, by workspace."""
+        return dict(self._tables)
+
+
+@dataclass
+class Readiness:
+    """Whether the daemon is ready, and if not, why."""
+
+    blockers: dict[str, str] = field(default_factory=dict)
+
+    def block(self, who: str, why: str) -> None:
+        """Say that `who` is not ready."""
+        self.blockers[who] = why
+
+    def clear(self, who: str) -> None:
+        """Say that `who` is ready."""
+        self.blockers.pop(who, None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nobody blocks."""
+        return not self.blockers
+
+
+@dataclass
+class Host:
+    """Services that the daemon offers to components.
+
+    Attributes:
+        counters: All counters.
+        workspaces: Series tables.
+        readiness: Who is not ready.
+        extensions: Started extensions by id.
+        services: What components offer to each other, by name: protocols defined in `headrace.pipeline`, such as
+            ``listeners``, ``targets``. Nothing imports a sibling; they meet here.
+        clock_ns: Unix time in nanoseconds.
+        monotonic_s: Seconds that never go back.
+    """
+
+    counters: Counters = field(default_factory=Counters)
+    workspaces: Workspaces = field(default_factory=Workspaces)
+    readiness: Readiness = field(default_factory=Readiness)
+    extensions: dict[str, Component] = field(default_factory=dict)
+    services: dict[str, Any] = field(default_factory=dict)
+    clock_ns: Callable[[], int] = time.time_ns
+    monotonic_s: Callable[[], float] = time.monotonic
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace"))
+
+    def extension(self, extension_id: str, protocol: type[T], asked_by: str) -> T:
+        """Return the extension with this id.
+
+        Args:
+            extension_id: ``type`` or ``type/name``.
+            protocol: A runtime-checkable protocol that it has to fulfil.
+            asked_by: Setting that names it, for the error.
+
+        Raises:
+            ConfigError: It is not in ``service.extensions``, or of another kind.
+        """
+        found = self.extensions.get(extension_id)
+        if found is None:
+            known = ", ".join(sorted(self.extensions)) or "none"
+            raise ConfigError(asked_by, f"extension {extension_id!r} is not in service.extensions (there: {known})")
+        if not isinstance(found, protocol):
+            raise ConfigError(asked_by, f"extension {extension_id!r} cannot be used as {protocol.__name__}")
+        return found
+
+    def service(self, name: str, protocol: type[T]) -> T:
+        """Return a service by name; it is a mistake of ours if it is missing."""
+        found = self.services.get(name)
+        if not isinstance(found, protocol):
+            raise AssertionError(f"bug: service {name!r} is {type(found).__name__}, not {protocol.__name__}")
+        return found
