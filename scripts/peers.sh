@@ -50,20 +50,20 @@ url=$(mirror || true)
 [[ -n $url ]] || fail "no Debian mirror in /etc/apt/sources.list or /etc/apt/sources.list.d."
 release=$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")
 
-mkdir -p "$dir"/{apt/state/lists/partial,apt/cache/archives/partial,deb,root,bin}
+mkdir -p "$dir"/{apt/state/lists/partial,apt/cache/archives/partial,deb,tree,bin}
 printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$url" sid "$keyring" "$url" "$release" |
   sort -u >"$dir/apt/peers.list"
 apt_private update
 (cd "$dir/deb" && apt_private download prometheus/sid promtool/sid victoria-metrics/sid \
   "prometheus-node-exporter/$release")
 for package in "$dir"/deb/*.deb; do
-  dpkg-deb -x "$package" "$dir/root"
+  dpkg-deb -x "$package" "$dir/tree"
 done
-for program in "$dir"/root/usr/bin/*; do
+for program in "$dir"/tree/usr/bin/*; do
   ln -sf "$program" "$dir/bin/${program##*/}"
 done
 
 rm -rf "$dir"/{apt,deb}
-complete || fail "a package no longer holds one of ${programs[*]}; see $dir/root."
+complete || fail "a package no longer holds one of ${programs[*]}; see $dir/tree."
 "$dir/bin/prometheus" --version 2>&1 | head -n 1
 echo "peers: ready in $dir/bin"
