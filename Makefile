@@ -46,7 +46,8 @@ test: warm ## Run all tests.
 
 .PHONY: test-nojit
 test-nojit: setup ## Run the tests of the kernels as plain Python.
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) -m "not peer and not slow" $(ARGS) $(KERNEL_TESTS)
+	@export NUMBA_DISABLE_JIT=1 HEADRACE_FUZZ_RUNS=$${HEADRACE_FUZZ_RUNS:-20}
+	$(PYTEST) -m "not peer and not slow" $(ARGS) $(KERNEL_TESTS)
 
 .PHONY: test-bounds
 test-bounds: setup ## Run the tests of the kernels with array bounds checked.
