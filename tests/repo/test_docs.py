@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import check_links
 import pytest
+
+import check_links
 
 if TYPE_CHECKING:
     from pathlib import Path
