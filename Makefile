@@ -65,10 +65,12 @@ conformance: warm ## Count published test suites passed, into build/conformance.
 
 .PHONY: check
 check: setup ## Run the linter, the formatter, the type checker and the import rules.
-	@$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest -q tests/repo
+	@failed=0  # one finding does not hide the next
+	$(BIN)/ruff check . || failed=1
+	$(BIN)/ruff format --check . || failed=1
+	$(BIN)/mypy || failed=1
+	$(BIN)/pytest -q tests/repo || failed=1
+	exit $$failed
 
 .PHONY: bench
 bench: setup ## Run every benchmark, into build/bench.json.
