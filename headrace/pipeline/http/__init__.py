@@ -1,0 +1,1 @@
+"""HTTP listeners shared by components, and the settings of HTTP servers and clients."""

@@ -1,0 +1,94 @@
+"""Who sends a request: the contract between listeners, gRPC servers and authentication extensions.
+
+A listener asks its `Authenticator` before it reads a body. Extensions implement it (``basic_auth``,
+``bearer_token_auth``); a client certificate that the listener's TLS settings verified is proof enough of its own and
+never reaches an authenticator unless one is configured as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from headrace.pipeline.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a request acts for.
+
+    Attributes:
+        name: User name, certificate subject or token label; never a secret.
+        source: What vouches for it: ``anonymous``, ``mtls`` or the id of an authentication extension.
+        attributes: What else the authenticator knows, such as groups.
+    """
+
+    name: str
+    source: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+ANONYMOUS = Principal("anonymous", "anonymous")
+"""The principal of listeners without authentication."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection.
+
+    Attributes:
+        address: IP address as text; empty where the transport has none.
+        subject: Name from its verified client certificate, None without one: the common name, else the first
+            subject alternative name.
+    """
+
+    address: str
+    subject: str | None = None
+
+
+class Unauthenticated(HeadraceError):  # noqa: N818 -- named for the condition
+    """The credentials are missing or wrong; the answer is 401 (gRPC UNAUTHENTICATED).
+
+    Args:
+        why: Text for the sender; it must not say which part of the credentials was wrong.
+        challenge: Value of the ``WWW-Authenticate`` header, empty for none.
+    """
+
+    def __init__(self, why: str, challenge: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.challenge = challenge
+
+
+@runtime_checkable
+class Authenticator(Protocol):
+    """Finds out who sent a request.
+
+    Called on the event loop for every request, so it answers from memory; slow work (bcrypt) belongs on a thread, and
+    its answer in a bounded cache that holds no plain secret. It compares secrets in constant time and logs none.
+    """
+
+    async def authenticate(self, headers: Mapping[str, str], peer: Peer) -> Principal:
+        """Return the sender of a request.
+
+        Args:
+            headers: Request headers (HTTP) or metadata (gRPC); looked up by lower-case name.
+            peer: The other end of the connection.
+
+        Raises:
+            Unauthenticated: The credentials are missing or wrong.
+            Refused: They cannot be checked now, because too many checks are under way.
+        """
+        ...
+
+
+@runtime_checkable
+class ClientAuthenticator(Protocol):
+    """Adds credentials to requests that this process sends."""
+
+    def client_headers(self) -> Mapping[str, str]:
+        """Return the headers to add; read anew for each request, since files behind them may change."""
+        ...

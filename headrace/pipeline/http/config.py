@@ -1,0 +1,120 @@
+"""Settings of an HTTP listener, with the names that the Collector's ``confighttp`` gives them.
+
+A component that serves HTTP derives its configuration from `ServerConfig` (the fields lie flat beside its own, as in
+the Collector) and hands it to `Listeners.add`. Options of ``confighttp`` that are not here are refused like any
+unknown key.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.http.endpoint import Endpoint
+
+MIB = 1 << 20
+
+
+class TlsServerConfig(ComponentConfig):
+    """Certificates of a listener."""
+
+    cert_file: str
+    """PEM file with the certificate and those between it and the authority."""
+
+    key_file: str
+    """PEM file with the private key, without a passphrase."""
+
+    client_ca_file: str = ""
+    """PEM file with the authorities of client certificates. Setting it turns on mTLS: clients without a certificate
+    of theirs are turned away in the handshake, and the name in the certificate is the principal of its requests."""
+
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """Lowest TLS version spoken."""
+
+    reload_interval: NonNegativeDuration = timedelta(seconds=10)
+    """Look for changed files at the first handshake after this long. Zero looks at every handshake."""
+
+
+class AuthConfig(ComponentConfig):
+    """Who may send requests."""
+
+    authenticator: str
+    """Id of an extension that authenticates, such as ``basic_auth`` or ``bearer_token_auth/team``."""
+
+
+class ServerConfig(ComponentConfig):
+    """Settings of an HTTP listener."""
+
+    endpoint: str
+    """Where to listen, as ``host:port``. Components that name the same endpoint share one listener. An address other
+    machines can reach needs ``auth`` or ``tls.client_ca_file``, or ``allow_unauthenticated``."""
+
+    tls: TlsServerConfig | None = None
+    """Serve HTTPS."""
+
+    auth: AuthConfig | None = None
+    """Ask for credentials. Without it, only requests with a local Host header are answered on a loopback address."""
+
+    allow_unauthenticated: bool = False
+    """Listen on an address other machines can reach although nobody is asked for credentials."""
+
+    max_request_body_size: Annotated[int, Field(ge=1)] = 20 * MIB
+    """Bytes of a request body, as sent and once decompressed; longer ones are refused with 413."""
+
+    max_header_size: Annotated[int, Field(ge=1024, le=MIB)] = 16 * 1024
+    """Bytes of the request line, and of each header; longer ones are refused with 431."""
+
+    max_connections: Annotated[int, Field(ge=1)] = 1024
+    """Open connections; further ones are answered 503 and closed."""
+
+    read_header_timeout: PositiveDuration = timedelta(seconds=10)
+    """Time for a client to send a whole request head, and to finish the TLS handshake."""
+
+    read_timeout: PositiveDuration = timedelta(seconds=60)
+    """Time for a client to send a request body."""
+
+    write_timeout: PositiveDuration = timedelta(seconds=60)
+    """Time for a client to take an answer."""
+
+    idle_timeout: PositiveDuration = timedelta(seconds=60)
+    """How long an unused connection is kept."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str) -> str:
+        Endpoint.parse(endpoint)
+        return endpoint
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        why = exposure(self)
+        if why:
+            raise ValueError(why)
+        return self
+
+    @property
+    def address(self) -> Endpoint:
+        """The parsed endpoint."""
+        return Endpoint.parse(self.endpoint)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether a request without credentials is turned away."""
+        return self.auth is not None or (self.tls is not None and bool(self.tls.client_ca_file))
+
+
+def exposure(config: ServerConfig) -> str:
+    """Return why a listener with these settings must not start, or nothing.
+
+    Separate from the model's validation, because components that share a listener may each be incomplete: one names
+    the authenticator, the others only the endpoint.
+    """
+    if config.address.is_loopback or config.authenticates or config.allow_unauthenticated:
+        return ""
+    return (
+        f"endpoint {config.endpoint} can be reached from other machines and nobody is asked for credentials: set "
+        "auth.authenticator or tls.client_ca_file, listen on 127.0.0.1, or set allow_unauthenticated: true"
+    )

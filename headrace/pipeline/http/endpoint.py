@@ -1,0 +1,64 @@
+"""Addresses that a server listens on, written ``host:port`` as in the Collector."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A parsed address.
+
+    Attributes:
+        host: Address or name without brackets; empty for all interfaces. ``localhost`` is 127.0.0.1.
+        port: 0 asks the system for a free one.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read ``127.0.0.1:9009``, ``localhost:9009``, ``[::1]:9009`` or ``:9009``.
+
+        Raises:
+            ValueError: The text is none of these.
+        """
+        host, colon, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        if not colon or (":" in host and not bracketed) or "/" in host:
+            raise ValueError(f"must be host:port, got {text!r}")
+        if not (port.isascii() and port.isdecimal()) or int(port) > MAX_PORT:
+            raise ValueError(f"must end in a port from 0 to {MAX_PORT}, got {text!r}")
+        host = host[1:-1] if bracketed else host
+        if bracketed and not is_address(host):
+            raise ValueError(f"must hold an IPv6 address within the brackets, got {text!r}")
+        return cls("127.0.0.1" if host.lower() == "localhost" else host.lower(), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect. A name other than localhost counts as reachable from outside."""
+        return is_loopback_host(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_address(host: str) -> bool:
+    """Return whether `host` is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether `host` (a name or an address without brackets or port) means this machine and nothing else."""
+    host = host.lower().removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return is_address(host) and ipaddress.ip_address(host).is_loopback

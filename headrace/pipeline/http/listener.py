@@ -1,0 +1,220 @@
+"""One address that is listened on, with the routes of all components that name it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, TooLarge, Unsupported
+from headrace.pipeline.http import guard
+from headrace.pipeline.http.auth import Authenticator, Principal, Unauthenticated
+from headrace.pipeline.http.connection import Bounds, Connection, Server
+from headrace.pipeline.http.counts import HttpCounts
+from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, text
+from headrace.pipeline.http.routes import Mounted, RouteTable
+from headrace.pipeline.http.tls import ServerTls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from headrace.pipeline.counters import Counters
+    from headrace.pipeline.http.config import ServerConfig
+
+_log = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""Counted when the client went away; nobody reads the answer."""
+
+
+class Listener:
+    """Serves the routes of `table` at one address.
+
+    Args:
+        config: Settings; those of several components, merged.
+        owner: First component that named the address, for errors.
+        authenticator: Who checks credentials; None where the settings name none.
+        budget: Memory for request bodies, shared among listeners.
+        counters: The daemon's registry.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        owner: str,
+        authenticator: Authenticator | None,
+        budget: BodyBudget,
+        counters: Counters,
+    ) -> None:
+        self.table = RouteTable()
+        self.port = config.address.port
+        """The port; once started, the one that the system gave where 0 was asked for."""
+        self.tls: ServerTls | None = None
+        self._owner = owner
+        self._budget = budget
+        self._counts = HttpCounts(counters, config.endpoint)
+        self._server: Server | None = None
+        self._listening: asyncio.Server | None = None
+        self.configure(config, authenticator)
+
+    def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
+        """Take other settings; only before `start`."""
+        self.config = config
+        self._authenticator = authenticator
+        self._bounds = Bounds.of(config)
+        # Checked for every request, so decided once.
+        self._checks_host = config.address.is_loopback and not config.authenticates
+
+    @property
+    def running(self) -> bool:
+        """Whether the address is open."""
+        return self._listening is not None
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the listener."""
+        scheme = "https" if self.config.tls else "http"
+        host = self.config.address.host or "127.0.0.1"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen; do nothing where that is so already.
+
+        Raises:
+            ConfigError: The address is taken or not this machine's, or a certificate does not load.
+        """
+        if self._listening is not None:
+            return
+        address = self.config.address
+        if self.config.tls is not None:
+            self.tls = ServerTls(self.config.tls)
+        self._server = Server(self._serve, self._bounds, self._counts)
+        try:
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._server,
+                address.host or None,
+                address.port,
+                ssl=self.tls.context if self.tls else None,
+                ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
+                backlog=1024,
+                reuse_address=True,
+            )
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def shutdown(self, grace_s: float) -> None:
+        """Take no new connections, let requests under way finish for `grace_s` seconds, then cut the rest."""
+        if self._listening is None or self._server is None:
+            return
+        self._listening.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(grace_s)
+        self._listening = self._server = None
+
+    async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; everything raised below becomes an answer here."""
+        connection: Connection = raw.protocol  # type: ignore[assignment]  # `Server` makes nothing else
+        connection.begin()
+        path = raw.raw_path.partition("?")[0]
+        if not path.startswith("/"):  # the form that proxies are sent: GET http://host/path
+            path = raw.rel_url.raw_path
+        found = self.table.find(path)
+        owner = found[0].owner if found else ""
+        request = None
+        status = CLIENT_CLOSED_REQUEST
+        try:
+            principal = await self._admit(raw, connection, found[0] if found else None)
+            if found is None:
+                response: web.StreamResponse = text("404 page not found", 404)
+            elif raw.method not in found[0].route.methods:
+                response = _other_method(raw.method, found[0])
+            else:
+                mounted, params = found
+                limit = mounted.max_body_bytes
+                request = Request(raw, path, params, principal, self._budget, limit, self._bounds.read_s)
+                response = await mounted.route.handler(request)
+            status = response.status
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- the edge: whatever a handler raises is an answer and a count
+            response = self._explain(error, path)
+            status = response.status
+        finally:
+            connection.end()
+            self._counts.answered(owner, status)
+            if request is not None:
+                request.finish()
+        return response
+
+    async def _admit(self, raw: web.BaseRequest, connection: Connection, mounted: Mounted | None) -> Principal:
+        """Return who sends the request, or raise `Unauthenticated` or `_Turned`."""
+        if self._checks_host:
+            why = guard.foreign_host(raw.headers)
+            if why:
+                raise _Turned("foreign_host", why)
+        why = guard.foreign_origin(raw.headers)
+        if why:
+            raise _Turned("foreign_origin", why)
+        if self._authenticator is None or (mounted is not None and mounted.route.open_to_all):
+            return connection.principal
+        return await self._authenticator.authenticate(raw.headers, connection.peer)
+
+    def _explain(self, error: Exception, path: str) -> web.Response:
+        if isinstance(error, _Turned):
+            self._counts.refused(error.reason)
+            return text(str(error), 403)
+        if isinstance(error, Unauthenticated):
+            self._counts.refused("unauthenticated")
+            headers = {"WWW-Authenticate": error.challenge} if error.challenge else {}
+            return text(error.why, 401, headers)
+        response = answer_error(error)
+        if response is None:
+            _log.error("bug: %s failed", path, exc_info=error)
+            return text("internal error", 500)
+        if isinstance(error, TooLarge | BodyTimeout):
+            self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
+            response.force_close()  # what is left of the body is not worth reading
+        return response
+
+
+def answer_error(error: Exception) -> web.Response | None:
+    """Return the plain-text answer to a deliberate error; None where `error` is none that a sender causes."""
+    if isinstance(error, Refused):
+        return text(error.why, 503, _retry_after(error))
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return text(str(error), status)
+    return None
+
+
+_STATUS: dict[type[Exception], int] = {
+    TooLarge: 413,
+    Unsupported: 415,
+    BodyTimeout: 408,
+    InvalidInput: 400,
+    Rejected: 400,
+}
+
+
+class _Turned(Exception):  # noqa: N818 -- named for the condition
+    """The request comes from where none may come."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+def _retry_after(error: Refused) -> Mapping[str, str]:
+    return {"Retry-After": str(max(1, round(error.retry_after)))}
+
+
+def _other_method(method: str, mounted: Mounted) -> web.Response:
+    if method == "OPTIONS":
+        response = text("", 204, {"Allow": mounted.allow})
+        response.body = None
+        return response
+    return text("Method Not Allowed", 405, {"Allow": mounted.allow})

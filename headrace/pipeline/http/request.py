@@ -1,0 +1,192 @@
+"""What a handler sees of a request, and short ways to answer it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+from headrace.pipeline.errors import InvalidInput, Refused, TooLarge
+from headrace.pipeline.http.form import Form, parse_form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from multidict import CIMultiDictProxy
+
+    from headrace.pipeline.http.auth import Peer, Principal
+    from headrace.pipeline.http.connection import Connection
+
+_FORM_BYTES = 10 << 20
+"""Bytes that a posted form may have; Prometheus' limit as well."""
+
+
+class BodyTimeout(InvalidInput):
+    """The client took too long to send its body; the answer is 408."""
+
+
+class BodyBudget:
+    """Bytes of request bodies that may be held in memory at the same time, over all listeners.
+
+    Args:
+        limit: The bytes.
+    """
+
+    __slots__ = ("held", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes that have arrived.
+
+        Raises:
+            Refused: There are too many.
+        """
+        if self.held + size > self.limit:
+            raise Refused(f"request bodies in memory would pass {self.limit} bytes")
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        """Count `size` bytes that are no longer needed."""
+        self.held -= size
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        method: Upper case.
+        path: Path as sent, percent-encoded.
+        params: Values of the ``{name}`` parts of the route's pattern, decoded. Bytes that are not UTF-8 are
+            surrogates, as by ``surrogateescape``.
+        principal: Who sent it.
+        max_body_bytes: What `body` takes.
+    """
+
+    __slots__ = ("_budget", "_held", "_raw", "_read_s", "max_body_bytes", "method", "params", "path", "principal")
+
+    def __init__(
+        self,
+        raw: web.BaseRequest,
+        path: str,
+        params: Mapping[str, str],
+        principal: Principal,
+        budget: BodyBudget,
+        max_body_bytes: int,
+        read_s: float,
+    ) -> None:
+        self._raw = raw
+        self._budget = budget
+        self._held = 0
+        self._read_s = read_s
+        self.method = raw.method
+        self.path = path
+        self.params = params
+        self.principal = principal
+        self.max_body_bytes = max_body_bytes
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """Headers; names in any case."""
+        return self._raw.headers
+
+    @property
+    def query_string(self) -> str:
+        """What follows the question mark, as sent."""
+        return self._raw.raw_path.partition("?")[2]
+
+    @property
+    def peer(self) -> Peer:
+        """The other end of the connection."""
+        return self._connection.peer
+
+    @property
+    def raw(self) -> web.BaseRequest:
+        """The request as aiohttp has it, for streamed answers (``await response.prepare(request.raw)``)."""
+        return self._raw
+
+    @property
+    def _connection(self) -> Connection:
+        return self._raw.protocol  # type: ignore[return-value]  # `Server` makes nothing else
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called if the client goes away before it is answered."""
+        self._connection.on_disconnect(callback)
+
+    async def body(self) -> bytes:
+        """Read the body, still compressed as its Content-Encoding says.
+
+        Raises:
+            TooLarge: It is longer than `max_body_bytes`; found from Content-Length before anything is read.
+            BodyTimeout: It does not arrive in time.
+            Refused: Too many bodies are in memory.
+            ConnectionError: The client went away.
+        """
+        raw = self._raw
+        length = raw.content_length
+        if length is not None and length > self.max_body_bytes:
+            raise TooLarge("request body", length, self.max_body_bytes)
+        await self._continue()
+        content = raw.content
+        if content.is_eof():  # whole in memory: most bodies are
+            data: bytes = content.read_nowait()
+            self._hold(len(data), len(data))
+            return data
+        try:
+            async with asyncio.timeout(self._read_s):
+                return await self._read_pieces()
+        except TimeoutError:
+            raise BodyTimeout(f"the request body did not arrive within {self._read_s:g} s") from None
+
+    async def _read_pieces(self) -> bytes:
+        pieces = []
+        total = 0
+        while piece := await self._raw.content.readany():
+            pieces.append(piece)
+            total += len(piece)
+            self._hold(len(piece), total)
+        return b"".join(pieces)
+
+    def _hold(self, size: int, total: int) -> None:
+        if total > self.max_body_bytes:
+            raise TooLarge("request body", total, self.max_body_bytes)
+        self._budget.take(size)
+        self._held += size
+
+    async def _continue(self) -> None:
+        """Tell a client that asked (``Expect: 100-continue``) to send its body."""
+        raw = self._raw
+        if raw.headers.get("Expect", "").lower() == "100-continue" and raw.version == HttpVersion11:
+            await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            raw.writer.output_size = 0  # of the answer proper, nothing is sent yet
+
+    async def form(self) -> Form:
+        """Return the parameters of the query string and of a posted form, those of the form first."""
+        fields = parse_form(self.query_string)
+        kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if self.method not in {"POST", "PUT", "PATCH"} or kind != "application/x-www-form-urlencoded":
+            return fields
+        self.max_body_bytes = min(self.max_body_bytes, _FORM_BYTES)
+        posted = parse_form((await self.body()).decode("utf-8", "surrogateescape"))
+        return Form(posted.pairs + fields.pairs, posted.error or fields.error)
+
+    def finish(self) -> None:
+        """Give the memory of the body back; the listener calls it once the answer is made."""
+        self._budget.give_back(self._held)
+        self._held = 0
+
+
+def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Answer with plain text; a line end is added."""
+    response = web.Response(status=status, text=f"{body}\n", headers=headers)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def json_bytes(body: bytes, status: int = 200) -> web.Response:
+    """Answer with JSON that is encoded already."""
+    return web.Response(status=status, body=body, content_type="application/json")

@@ -1,0 +1,145 @@
+"""Which handler answers which request.
+
+A path is looked up whole in a dictionary; only paths that are not there are compared with the patterns that hold
+``{name}`` parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.http.form import unescape_path
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from headrace.pipeline.http.request import Request
+
+Handler = Callable[["Request"], Awaitable["web.StreamResponse"]]
+
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path of a component.
+
+    Attributes:
+        path: Such as ``/api/v1/write`` or ``/workspaces/{id}/api/v1/query``; a part in braces stands for any one part.
+        methods: Methods the handler takes; others are answered 405. OPTIONS is answered by the listener.
+        handler: Answers; errors of `headrace.pipeline.errors` that it raises become 4xx and 5xx with their text.
+        open_to_all: Answered without authentication. For liveness and readiness, nothing else.
+    """
+
+    path: str
+    methods: tuple[str, ...]
+    handler: Handler
+    open_to_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A route with what its owner's settings say.
+
+    Attributes:
+        route: The route.
+        owner: Component that registered it, such as ``receivers.otlp``.
+        max_body_bytes: The owner's limit.
+    """
+
+    route: Route
+    owner: str
+    max_body_bytes: int
+
+    @property
+    def allow(self) -> str:
+        """Value of the ``Allow`` header."""
+        return ", ".join(sorted({*self.route.methods, "OPTIONS"}))
+
+
+class RouteTable:
+    """The routes of one listener."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, Mounted] = {}
+        self._patterns: dict[int, list[tuple[tuple[str, ...], Mounted]]] = {}
+        self.mounted: list[Mounted] = []
+        """All routes, in order of registration."""
+
+    def add(self, routes: Iterable[Route], owner: str, max_body_bytes: int) -> None:
+        """Take the routes of a component: all of them or, on an error, none.
+
+        Raises:
+            ConfigError: Another component has a route for one of the paths.
+        """
+        new = [Mounted(route, owner, max_body_bytes) for route in routes]
+        for mounted in new:
+            found = next((other for other in self.mounted if _clash(other.route.path, mounted.route.path)), None)
+            if found is not None:
+                raise ConfigError(
+                    f"{owner}.endpoint",
+                    f"path {mounted.route.path} is taken by {found.owner} on the same endpoint",
+                )
+        self.mounted += new
+        self._index()
+
+    def remove(self, owner: str) -> None:
+        """Forget the routes of `owner`."""
+        self.mounted = [mounted for mounted in self.mounted if mounted.owner != owner]
+        self._index()
+
+    def find(self, path: str) -> tuple[Mounted, Mapping[str, str]] | None:
+        """Return the route for `path` (percent-encoded) with the values of its ``{name}`` parts; None without one."""
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact, _NO_PARAMS
+        parts = path.split("/")
+        for pattern, mounted in self._patterns.get(len(parts), ()):
+            params = _match(pattern, parts)
+            if params is not None:
+                return mounted, params
+        return None
+
+    def _index(self) -> None:
+        exact: dict[str, Mounted] = {}
+        patterns: dict[int, list[tuple[tuple[str, ...], Mounted]]] = {}
+        for mounted in self.mounted:
+            path = mounted.route.path
+            if "{" in path:
+                parts = tuple(path.split("/"))
+                patterns.setdefault(len(parts), []).append((parts, mounted))
+            else:
+                exact[path] = mounted
+        self._exact, self._patterns = exact, patterns
+
+
+def _is_open(part: str) -> bool:
+    return part.startswith("{") and part.endswith("}")
+
+
+def _match(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+    params = {}
+    for wanted, part in zip(pattern, parts, strict=True):
+        if _is_open(wanted):
+            if not part:
+                return None
+            params[wanted[1:-1]] = unescape_path(part)
+        elif wanted != part:
+            return None
+    return params
+
+
+def _clash(one: str, other: str) -> bool:
+    """Return whether some path fits both, so that it would be open which component answers.
+
+    A pattern beside a path without braces is no clash: the dictionary is asked first.
+    """
+    if ("{" in one) != ("{" in other):
+        return False
+    pairs = list(zip(one.split("/"), other.split("/"), strict=False))
+    same_length = one.count("/") == other.count("/")
+    return same_length and all(a == b or _is_open(a) or _is_open(b) for a, b in pairs)
