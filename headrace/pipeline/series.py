@@ -163,8 +163,8 @@ class SeriesTable:
         Args:
             domain: All that gives the encoded bytes their meaning: format, target labels, resource and so on.
         """
-        k0, k1 = self._secret
-        return siphash_kernels.siphash128(padded(domain), 0, len(domain), k0, k1)
+        low, high = siphash_kernels.siphash128(padded(domain), 0, len(domain), *self._secret)
+        return np.uint64(low), np.uint64(high)
 
     def lookup(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the ids of raw keys and note that they were seen.

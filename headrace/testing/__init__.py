@@ -1,1 +1,4 @@
-"""Public test kit: contracts that every component and codec is tested by."""
+"""Public test kit: contracts that every component and codec is tested by.
+
+Foreign plugins use the same: ``class TestContract(ProcessorContract): factory = FACTORY``.
+"""

@@ -1,0 +1,220 @@
+"""From a receiver's hand to the durable point: reservation, processing, fan-out, acknowledgement.
+
+Room is reserved at every limiter and exporter before the first processor runs: a refusal can only arise there, so that
+a batch that is sent again never passes a stateful processor twice. Acknowledgements travel back from the exporters;
+the worst answer wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter as Tally
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.component import Deciding, Limiter, NoReservation, Outcome
+from headrace.pipeline.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.component import ColumnProcessor, Exporter, Reservation
+    from headrace.pipeline.counters import Counter, Counters
+
+_SLICE_S = 0.005
+"""Longest time that decisions about new series hold the loop at a stretch."""
+
+_SLICE_IDS = 32
+"""Decisions between two looks at the clock."""
+
+NO_RESERVATION = NoReservation()
+
+
+class Step:
+    """A processor in its place, with its item counts.
+
+    Args:
+        processor_id: For the counts; empty for what is not counted.
+        processor: Runs.
+        counters: Where the counts go.
+        pipeline_id: Which pipeline the place is in.
+    """
+
+    def __init__(
+        self, processor_id: str, processor: ColumnProcessor, counters: Counters, pipeline_id: str = "metrics"
+    ) -> None:
+        self.id = processor_id
+        self.processor = processor
+        attributes = {"processor": processor_id, "pipeline": pipeline_id}
+        self._incoming = counters.counter(
+            "otelcol_processor_incoming_items", "Items that came to a processor.", attributes, "{item}"
+        )
+        self._outgoing = counters.counter(
+            "otelcol_processor_outgoing_items", "Items that a processor passed on.", attributes, "{item}"
+        )
+
+    async def run(self, batch: MetricBatch) -> MetricBatch:
+        """Process one batch, after the decisions about its new series, which give way to others now and then."""
+        if isinstance(self.processor, Deciding):
+            await _decide(self.processor, batch)
+        self._incoming.add(len(batch))
+        batch = self.processor.process(batch)
+        self._outgoing.add(len(batch))
+        return batch
+
+
+class Pipeline:
+    """Steps and the exporters behind them.
+
+    Args:
+        pipeline_id: Such as ``metrics/edge``.
+        steps: In order.
+        exporters: All get every batch.
+    """
+
+    def __init__(self, pipeline_id: str, steps: Sequence[Step], exporters: Sequence[Exporter]) -> None:
+        self.id = pipeline_id
+        self.steps = tuple(steps)
+        self.exporters = tuple(exporters)
+        self._limiters = [step.processor for step in steps if isinstance(step.processor, Limiter)]
+
+    def reserve(self, points: int, size_bytes: int) -> list[Reservation]:
+        """Grant room for a batch at every limiter and exporter, or at none.
+
+        Raises:
+            Refused: There is none now.
+        """
+        for limiter in self._limiters:
+            limiter.admit_batch(points, size_bytes)
+        granted: list[Reservation] = []
+        try:
+            granted.extend(exporter.reserve(points, size_bytes) for exporter in self.exporters)
+        except Refused:
+            release(granted)
+            raise
+        return granted
+
+    async def process(self, batch: MetricBatch, first: int = 0) -> Outcome:
+        """Run the steps from number `first` on, and deliver; room has been granted.
+
+        Raises:
+            Refused: An exporter could not take the batch after all.
+        """
+        points = len(batch)
+        for step in self.steps[first:]:
+            batch = await step.run(batch)
+        if not len(batch) and not batch.metadata:
+            return Outcome(points)
+        if len(self.exporters) == 1:
+            outcome = await _deliver(self.exporters[0], batch)
+            return Outcome(points, outcome.rejected, outcome.message)
+        answers = await asyncio.gather(
+            *(_deliver(exporter, batch) for exporter in self.exporters), return_exceptions=True
+        )
+        return worst(points, answers)
+
+
+class Entry:
+    """A receiver's sink: all pipelines that name the receiver.
+
+    Args:
+        receiver_id: For the counts.
+        transport: For the counts: ``http``, ``grpc`` or empty.
+        counters: Where the counts go.
+    """
+
+    def __init__(self, receiver_id: str, counters: Counters, transport: str = "") -> None:
+        self._counters = counters
+        self._receiver_id = receiver_id
+        self._transport = transport
+        self.pipelines: tuple[Pipeline, ...] = ()
+        self._accepted = self._counter("accepted", "Metric points taken from senders.")
+        self._refused = self._counter("refused", "Metric points that senders were told to send again.")
+        self._failed = self._counter("failed", "Metric points that senders were told never to send again.")
+
+    def check(self, points: int, size_bytes: int) -> None:
+        """Raise `Refused` where a batch of this size would be refused now."""
+        try:
+            for granted in [pipeline.reserve(points, size_bytes) for pipeline in self.pipelines]:
+                release(granted)
+        except Refused:
+            self._refused.add(points)
+            raise
+
+    async def send(self, batch: MetricBatch) -> Outcome:
+        """Deliver `batch` to all pipelines; see `headrace.pipeline.component.Sink`."""
+        points = len(batch)
+        granted: list[Reservation] = []
+        try:
+            for pipeline in self.pipelines:
+                granted += pipeline.reserve(points, batch.size_bytes)
+            outcome = await self._process(batch)
+        except Refused:
+            self._refused.add(points)
+            raise
+        finally:
+            release(granted)
+        self._accepted.add(outcome.accepted)
+        self._failed.add(points - outcome.accepted)
+        return outcome
+
+    async def _process(self, batch: MetricBatch) -> Outcome:
+        if len(self.pipelines) == 1:
+            return await self.pipelines[0].process(batch)
+        answers = await asyncio.gather(
+            *(pipeline.process(batch) for pipeline in self.pipelines), return_exceptions=True
+        )
+        return worst(len(batch), answers)
+
+    def _counter(self, verb: str, description: str) -> Counter:
+        return self._counters.counter(
+            f"otelcol_receiver_{verb}_metric_points",
+            description,
+            {"receiver": self._receiver_id, "transport": self._transport},
+            "{datapoint}",
+        )
+
+
+def worst(points: int, answers: Iterable[Outcome | BaseException]) -> Outcome:
+    """Merge the answers of parallel branches.
+
+    Raises:
+        Refused: One of them is a refusal (or any other error): the sender has to send the batch again, and what the
+            other branches have taken they will recognise as repeats.
+    """
+    rejected: Tally[str] = Tally()
+    message = ""
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        if sum(answer.rejected.values()) > rejected.total():
+            rejected = Tally(answer.rejected)
+            message = answer.message
+    return Outcome(points, dict(rejected), message)
+
+
+def release(granted: Iterable[Reservation]) -> None:
+    """Give room back."""
+    for reservation in granted:
+        reservation.release()
+
+
+async def _deliver(exporter: Exporter, batch: MetricBatch) -> Outcome:
+    """Deliver to one exporter; one that is optional never holds the sender back."""
+    if not exporter.optional:
+        return await exporter.deliver(batch)
+    with contextlib.suppress(Refused):  # The exporter has counted it; nobody waits for it.
+        await exporter.deliver(batch)
+    return Outcome(len(batch))
+
+
+async def _decide(processor: Deciding, batch: MetricBatch) -> None:
+    ids = processor.undecided(batch)
+    started = time.perf_counter()
+    for first in range(0, len(ids), _SLICE_IDS):
+        processor.decide(batch, ids[first : first + _SLICE_IDS])
+        if time.perf_counter() - started > _SLICE_S:
+            await asyncio.sleep(0)
+            started = time.perf_counter()
