@@ -47,7 +47,7 @@ def make_batch(
         value: One for each row, or one for all.
         context: Where the batch comes from.
     """
-    table = table or SeriesTable()
+    table = SeriesTable() if table is None else table
     if series is None:
         series = ["test_metric"] * (len(time_ns) if not isinstance(time_ns, int) else 1)
     ids = table.intern([_series(one) for one in series])

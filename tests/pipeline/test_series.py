@@ -177,6 +177,7 @@ def test_reuse_of_ids_against_a_model(seed: int) -> None:
                     assert table.series(i).name == name, "an id in flight was given to another series"
     assert reused > 50, "the history has to reuse ids to mean anything"
     flying.clear()
+    del batch
     now += 1000
     table.collect(1)
     table.collect(1)
