@@ -10,10 +10,10 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import model_validator
 
 from headrace.pipeline.component import ExtensionFactory, Settings
-from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.http.auth import Peer, Principal, Unauthenticated
 from headrace.pipeline.http.htpasswd import parse_htpasswd
@@ -34,7 +34,7 @@ class HtpasswdConfig(ComponentConfig):
     file: str = ""
     """File of ``user:hash`` lines as ``htpasswd -B`` writes them; read again when it changes."""
 
-    inline: SecretStr = SecretStr("")
+    inline: Secret = Secret("")
     """The same lines in the configuration; they win over the file's."""
 
 
@@ -44,7 +44,7 @@ class ClientCredentials(ComponentConfig):
     username: str = ""
     """User name."""
 
-    password: SecretStr = SecretStr("")
+    password: Secret = Secret("")
     """Password."""
 
     username_file: str = ""
@@ -68,7 +68,7 @@ class BasicAuthConfig(ComponentConfig):
         if (self.htpasswd is None) == (self.client_auth is None):
             raise ValueError("set either htpasswd (for servers) or client_auth (for clients)")
         if self.htpasswd is not None:
-            inline = self.htpasswd.inline.get_secret_value()
+            inline = self.htpasswd.inline.reveal()
             if not self.htpasswd.file and not inline:
                 raise ValueError("htpasswd needs file or inline")
             parse_htpasswd(inline)
@@ -93,7 +93,7 @@ class BasicAuth:
         del host
         key = f"extensions.{self._settings.id}"
         if self._config.htpasswd is not None:
-            self._inline = parse_htpasswd(self._config.htpasswd.inline.get_secret_value())
+            self._inline = parse_htpasswd(self._config.htpasswd.inline.reveal())
             if self._config.htpasswd.file:
                 self._users = WatchedFile(self._config.htpasswd.file, parse_htpasswd, f"{key}.htpasswd.file")
         if self._config.client_auth is not None:
@@ -123,7 +123,7 @@ class BasicAuth:
         if own is None:
             raise ConfigError(f"extensions.{self._settings.id}.client_auth", "is needed to send requests")
         user = self._files["username_file"].value if own.username_file else own.username
-        password = self._files["password_file"].value if own.password_file else own.password.get_secret_value()
+        password = self._files["password_file"].value if own.password_file else own.password.reveal()
         return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")}
 
 

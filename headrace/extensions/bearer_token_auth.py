@@ -9,10 +9,10 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import model_validator
 
 from headrace.pipeline.component import ExtensionFactory, Settings
-from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.http.auth import Peer, Principal, Unauthenticated
 from headrace.pipeline.http.watched import WatchedFile
 
@@ -31,10 +31,10 @@ class BearerTokenAuthConfig(ComponentConfig):
     header: str = "Authorization"
     """Header that carries the token."""
 
-    token: SecretStr | None = None
+    token: Secret | None = None
     """The token."""
 
-    tokens: tuple[SecretStr, ...] = ()
+    tokens: tuple[Secret, ...] = ()
     """Tokens that servers accept; clients send the first."""
 
     filename: str = ""
@@ -45,7 +45,7 @@ class BearerTokenAuthConfig(ComponentConfig):
         if (self.token is not None) + bool(self.tokens) + bool(self.filename) != 1:
             raise ValueError("set exactly one of token, tokens and filename")
         given = [self.token, *self.tokens] if self.token is not None else self.tokens
-        if any(not token.get_secret_value().strip() for token in given):
+        if any(not token.reveal().strip() for token in given):
             raise ValueError("a token must not be empty")
         return self
 
@@ -58,7 +58,7 @@ class BearerTokenAuth:
         self._config = config
         self._file: WatchedFile[_Tokens] | None = None
         given = [config.token] if config.token is not None else config.tokens
-        self._fixed = _Tokens(token.get_secret_value() for token in given)
+        self._fixed = _Tokens(token.reveal() for token in given)
         self._challenge = config.scheme if config.header.lower() == "authorization" else ""
 
     async def start(self, host: Host) -> None:

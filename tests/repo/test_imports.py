@@ -80,7 +80,9 @@ def allowed(module: str, target: str) -> bool:
         own = len(module.split(".")) > 2 and component(target) == component(module)
         return own or within(target, "headrace.pipeline", "headrace.kernels")
     if part == "store":
-        served = within(module, "headrace.store.api") and within(target, "headrace.pipeline.http")
+        # The API serves HTTP, and shows the targets that scrapers tell of through a protocol.
+        shown = within(target, "headrace.pipeline.http", "headrace.pipeline.targets")
+        served = within(module, "headrace.store.api") and shown
         return served or within(target, "headrace.store", *STORE_MAY_IMPORT)
     if part == "testing":
         return within(target, "headrace.testing", "headrace.pipeline", "headrace.store", "headrace.kernels")

@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import aiohttp
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.config import ComponentConfig, PositiveDuration
+from headrace.pipeline.config import ComponentConfig, PositiveDuration, Secret
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.http.config import AuthConfig
 from headrace.pipeline.http.endpoint import is_loopback_host
@@ -104,7 +104,7 @@ class ClientConfig(ComponentConfig):
     auth: AuthConfig | None = None
     """Credentials to send, from an extension. They are refused for an ``http`` endpoint on another machine."""
 
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    headers: dict[str, Secret] = Field(default_factory=dict)
     """Headers to add to each request."""
 
     timeout: PositiveDuration = timedelta(seconds=30)
@@ -180,7 +180,7 @@ class HttpClient:
         self._key = key
         self._authenticator = authenticator
         self._headers = {"User-Agent": user_agent}
-        self._headers |= {name: value.get_secret_value() for name, value in config.headers.items()}
+        self._headers |= {name: value.reveal() for name, value in config.headers.items()}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:

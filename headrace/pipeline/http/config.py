@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
 from headrace.pipeline.http.endpoint import Endpoint
 
 MIB = 1 << 20
@@ -61,10 +61,10 @@ class ServerConfig(ComponentConfig):
     allow_unauthenticated: bool = False
     """Listen on an address other machines can reach although nobody is asked for credentials."""
 
-    max_request_body_size: Annotated[int, Field(ge=1)] = 20 * MIB
+    max_request_body_size: Annotated[ByteSize, Field(ge=1)] = 20 * MIB
     """Bytes of a request body, as sent and once decompressed; longer ones are refused with 413."""
 
-    max_header_size: Annotated[int, Field(ge=1024, le=MIB)] = 16 * 1024
+    max_header_size: Annotated[ByteSize, Field(ge=1024, le=MIB)] = 16 * 1024
     """Bytes of the request line, and of each header; longer ones are refused with 431."""
 
     max_connections: Annotated[int, Field(ge=1)] = 1024

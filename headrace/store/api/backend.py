@@ -1,0 +1,100 @@
+"""What the HTTP API asks of the store and of PromQL; protocols, so that it is tested without either.
+
+`headrace.store.api.promql` fulfils `QueryService` with the real engine. All methods run on threads of the `QueryPool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from headrace.store.api.pool import Ticket
+    from headrace.store.labels import LabelTable
+    from headrace.store.matchers import Matcher
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """What a request says about how to answer it.
+
+    Attributes:
+        ticket: Deadline and cancel flag; long work asks it every few milliseconds.
+        limit: Series in the answer; 0 for all.
+        lookback_ms: How far back a sample counts as present; None for the engine's default.
+    """
+
+    ticket: Ticket
+    limit: int = 0
+    lookback_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query's result, ready to send.
+
+    Attributes:
+        kind: ``matrix``, ``vector``, ``scalar`` or ``string``.
+        result: JSON.
+        warnings: Annotations, without order.
+        infos: Lesser annotations.
+        stats: What the parameter ``stats`` asks for: samples and seconds by the names of the API.
+    """
+
+    kind: str
+    result: bytes
+    warnings: Sequence[str] = ()
+    infos: Sequence[str] = ()
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+class QueryService(Protocol):
+    """Evaluates PromQL over one workspace.
+
+    Raises, from both methods:
+        ApiError: ``bad_data`` for a query that does not parse, ``execution``, ``timeout`` or ``canceled``.
+    """
+
+    def instant(self, query: str, time_ms: int, options: QueryOptions) -> Answer:
+        """Evaluate at one time."""
+
+    def range(self, query: str, start_ms: int, end_ms: int, step_ms: int, options: QueryOptions) -> Answer:
+        """Evaluate at each step from `start_ms` to `end_ms`, both included."""
+
+
+class SeriesIndex(Protocol):
+    """Finds series of one workspace.
+
+    Times are milliseconds, both ends included; the API passes bounds near those of int64 for "ever".
+
+    Raises, from all methods:
+        StoreError: The answer could not be read; the text goes to the client.
+    """
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[str]:
+        """Return the label names of the matching series, sorted."""
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[str]:
+        """Return the values that label `name` has among the matching series, sorted."""
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> LabelTable:
+        """Return the matching series that have samples in the time."""
+
+    def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """Return ``type``, ``unit`` and ``help`` by metric family; several where sources disagree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One workspace as the API sees it."""
+
+    index: SeriesIndex
+    queries: QueryService
+
+
+FindBackend = Callable[[str], Backend | None]
+"""Returns the workspace with an id, None where there is none."""
+
+SelectorParser = Callable[[str], Sequence["Matcher"]]
+"""Parses a series selector; raises an error whose text is Prometheus' (``1:3: parse error: ...``)."""

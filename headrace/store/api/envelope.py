@@ -1,0 +1,42 @@
+"""The JSON around every answer of the HTTP API."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from headrace.store.api.errors import ApiError
+
+_SHOWN = 10
+"""Warnings, and infos, in an answer; the others are counted."""
+
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+
+
+def encode(value: Any) -> bytes:
+    """Return `value` as compact JSON; what is not UTF-8 becomes the replacement character."""
+    return _NOT_UTF8.sub("\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode()
+
+
+def success(data: bytes, warnings: Iterable[str] = (), infos: Iterable[str] = ()) -> bytes:
+    """Return the answer with `data`, which is JSON."""
+    return b'{"status":"success","data":' + data + _annotations(warnings, infos) + b"}"
+
+
+def failure(error: ApiError) -> bytes:
+    """Return the answer that tells `error`."""
+    return encode({"status": "error", "errorType": error.kind, "error": error.message})
+
+
+def _annotations(warnings: Iterable[str], infos: Iterable[str]) -> bytes:
+    parts = []
+    for key, kind, texts in (("warnings", "warning", list(warnings)), ("infos", "info", list(infos))):
+        if texts:
+            more = len(texts) - _SHOWN
+            rest = [f"{more} more {kind} annotations omitted"] if more > 0 else []
+            parts.append(b"," + encode(key) + b":" + encode(texts[:_SHOWN] + rest))
+    return b"".join(parts)

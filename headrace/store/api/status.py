@@ -1,0 +1,106 @@
+"""Answers about the daemon itself: targets, build, run time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.pipeline.targets import ActiveTarget, TargetsSource
+
+_PROMETHEUS = "3.14.0"
+"""The Prometheus whose language and API this is. Clients such as Grafana choose their features by it."""
+
+_NEVER = "0001-01-01T00:00:00Z"
+_NS = 1_000_000_000
+
+
+def buildinfo() -> dict[str, str]:
+    """Return the version as Prometheus tells it."""
+    return {
+        "version": _PROMETHEUS,
+        "revision": f"headrace {headrace_version()}",
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    }
+
+
+def headrace_version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return version("headrace")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def runtimeinfo(started_ns: int, now_ns: int) -> dict[str, Any]:
+    """Return those of Prometheus' facts that mean something here; its Go run time is left at nothing."""
+    return {
+        "startTime": rfc3339(started_ns),
+        "CWD": os.getcwd(),  # noqa: PTH109 -- the text, not a path to work with
+        "hostname": socket.gethostname(),
+        "serverTime": rfc3339(now_ns),
+        "reloadConfigSuccess": True,
+        "lastConfigTime": rfc3339(started_ns),
+        "corruptionCount": 0,
+        "goroutineCount": threading.active_count(),
+        "GOMAXPROCS": os.cpu_count() or 1,
+        "GOMEMLIMIT": 0,
+        "GOGC": "",
+        "GODEBUG": "",
+        "storageRetention": "",
+    }
+
+
+def targets(source: TargetsSource | None, state: str, pool: str) -> dict[str, Any]:
+    """Return the targets of `source`.
+
+    Args:
+        source: Who scrapes; None for nobody.
+        state: ``active`` or ``dropped``; nothing or ``any`` for both, as Prometheus takes anything else for neither.
+        pool: Scrape job to limit the answer to; empty for all.
+    """
+    answer: dict[str, Any] = {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": None}
+    found = source.targets() if source else None
+    kind = state.lower() or "any"
+    if kind in {"active", "any"} and found:
+        kept = [target for target in found.active if pool in {"", target.scrape_pool}]
+        answer["activeTargets"] = [_active(target) for target in kept]
+    if kind in {"dropped", "any"}:
+        counts = found.dropped_counts if found else {}
+        answer["droppedTargetCounts"] = {name: count for name, count in counts.items() if pool in {"", name}}
+        answer["droppedTargets"] = [
+            {"discoveredLabels": dict(target.discovered_labels), "scrapePool": target.scrape_pool}
+            for target in (found.dropped if found else ())
+            if pool in {"", target.scrape_pool}
+        ]
+    return answer
+
+
+def rfc3339(ns: int) -> str:
+    """Print Unix nanoseconds as Go prints times in JSON."""
+    moment = datetime.fromtimestamp(ns // _NS, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{ns % _NS:09d}".rstrip("0").rstrip(".")
+    return f"{moment}{fraction}Z"
+
+
+def _active(target: ActiveTarget) -> dict[str, Any]:
+    return {
+        "discoveredLabels": dict(target.discovered_labels),
+        "labels": dict(target.labels),
+        "scrapePool": target.scrape_pool,
+        "scrapeUrl": target.scrape_url,
+        "globalUrl": target.global_url or target.scrape_url,
+        "lastError": target.last_error,
+        "lastScrape": rfc3339(target.last_scrape_ns) if target.last_scrape_ns else _NEVER,
+        "lastScrapeDuration": target.last_scrape_s,
+        "health": target.health,
+        "scrapeInterval": target.scrape_interval,
+        "scrapeTimeout": target.scrape_timeout,
+    }
