@@ -18,14 +18,15 @@ import re
 import shutil
 import sys
 import typing
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 import check_links
+from headrace.pipeline.config import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,17 +146,21 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def shown_default(field: Any) -> str:
-    """Return a default as a person would write it."""
-    if field.default is PydanticUndefined:
-        value = field.default_factory() if field.default_factory else None
-        return "{}" if isinstance(value, BaseModel) else str(value)
-    return "{}" if isinstance(field.default, BaseModel) else str(field.default)
+    """Return a default as a person would write it in YAML."""
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "{}"
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(list(value)) if isinstance(value, tuple) else str(value) or '""'
 
 
 def shown_type(annotation: object) -> str:
     """Return a type without the modules it comes from."""
     text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace("timedelta", "duration")
 
 
 def inner_models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -25,6 +25,9 @@ STORE_MAY_IMPORT = (
     "headrace.pipeline.wire",
 )
 
+# Its HTTP API also knows the shared listeners, and the contract by which scrapers tell about their targets.
+API_MAY_IMPORT = ("headrace.pipeline.http", "headrace.pipeline.targets")
+
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "generated_jit"}
 
 
