@@ -10,8 +10,8 @@ away=$(mktemp -d)
 trap 'rm -rf "$away"' EXIT
 cp -r configs "$away/configs"
 "$checkout/.venv/bin/python" -m venv "$away/venv"
-"$away/venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: -r requirements.txt
-"$away/venv/bin/python" -m pip install --quiet --no-deps --no-index "$checkout"/dist/headrace-*.whl
+"$away/venv/bin/python" -m pip install -qq --require-hashes --only-binary :all: -r requirements.txt
+"$away/venv/bin/python" -m pip install -qq --no-deps --no-index "$checkout"/dist/headrace-*.whl
 
 cd "$away"
 "$away/venv/bin/python" - <<'PYTHON'

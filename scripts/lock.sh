@@ -12,7 +12,7 @@ tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 
 "${PYTHON:-python3}" -m venv "$tools"
-"$tools/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+"$tools/bin/python" -m pip install -qq --disable-pip-version-check "uv==$uv_version"
 
 compile() {
   # `fewest`: the same release for every Python where there is one, so that all of them test the same code.

@@ -50,8 +50,9 @@ if ((code != 0)); then
   "$python" -m venv --clear "$venv"
 fi
 
+# -qq: errors only; warnings about how a machine has set up pip are not about this project.
 echo "setup: installing the locked requirements (the first time takes a minute or two)"
-"$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: -r requirements-dev.txt
+"$venv/bin/python" -m pip install -qq --require-hashes --only-binary :all: -r requirements-dev.txt
 # Without isolation the build backend is the locked one, too.
-"$venv/bin/python" -m pip install --quiet --no-build-isolation --no-deps --editable .
+"$venv/bin/python" -m pip install -qq --no-build-isolation --no-deps --editable .
 echo "setup: done; $("$venv/bin/python" --version) in $venv"
