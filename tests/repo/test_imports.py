@@ -19,7 +19,9 @@ COMPONENT_KINDS = ("receivers", "processors", "exporters", "extensions")
 STORE_MAY_IMPORT = (
     "headrace.kernels",
     "headrace.pipeline.batch",
+    "headrace.pipeline.counters",
     "headrace.pipeline.errors",
+    "headrace.pipeline.identity",
     "headrace.pipeline.regex",
     "headrace.pipeline.series",
     "headrace.pipeline.wire",

@@ -89,13 +89,14 @@ def test_absent_peers_fail_the_ci_and_skip_elsewhere(
 def test_conformance_cases_are_counted_by_suite(tmp_path: Path, workers: str) -> None:
     """Each marked case counts once under its suite, in one process and in several; others do not."""
     (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "test_three_conformance.py").write_text("def test_case():\n    pass\n")
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     output = tmp_path / "build" / "counts.json"
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-n", workers, "-p", "no:cacheprovider", "-c", os.devnull),
             *("--rootdir", tmp_path, "-o", "markers=conformance(suite): counted"),
-            *("--conformance-json", output, tmp_path),
+            *("-m", "conformance", "--conformance-json", output, tmp_path),
         ],
         check=False,
         capture_output=True,
@@ -107,5 +108,6 @@ def test_conformance_cases_are_counted_by_suite(tmp_path: Path, workers: str) ->
         "suites": {
             "one": {"passed": 1, "failed": 1, "skipped": 1},
             "two": {"passed": 1, "failed": 0, "skipped": 0},
+            "three": {"passed": 1, "failed": 0, "skipped": 0},
         }
     }

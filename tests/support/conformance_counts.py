@@ -1,7 +1,8 @@
 """Counts the cases of published test suites: ``pytest -m conformance --conformance-json FILE``.
 
-A test that runs one case of a suite is marked ``@pytest.mark.conformance("relabel")``; one pytest case is
-one case of the suite, so suites are parametrised rather than looped over. The file reads
+A test that runs one case of a suite is marked ``@pytest.mark.conformance("relabel")``, or stands in a file called
+``test_relabel_conformance.py``; one pytest case is one case of the suite, so suites are parametrised rather than looped
+over. The file reads
 ``{"suites": {"relabel": {"passed": 61, "failed": 0, "skipped": 0}}}``.
 """
 
@@ -31,10 +32,13 @@ class ConformanceCounts:
         self._output = output
         self._outcomes: dict[str, tuple[str, str]] = {}
 
-    @pytest.hookimpl
+    @pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Write the suite into the properties of each case: they travel with its reports."""
         for item in items:
+            named = item.path.stem.removeprefix("test_").partition("_conformance")
+            if named[1] and item.get_closest_marker("conformance") is None:
+                item.add_marker(pytest.mark.conformance(named[0]))
             mark = item.get_closest_marker("conformance")
             if mark is not None:
                 item.user_properties.append((PROPERTY, mark.args[0]))
