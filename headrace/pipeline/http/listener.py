@@ -112,7 +112,7 @@ class Listener:
             return
         self._listening.close()
         self._server.pre_shutdown()
-        await self._server.shutdown(grace_s)
+        await self._server.shutdown(max(grace_s, 0.01))  # to aiohttp, 0 means for ever
         self._listening = self._server = None
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:

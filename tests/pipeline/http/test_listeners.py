@@ -250,7 +250,7 @@ async def test_errors_of_handlers_become_answers(lab: Lab, error: Exception, cod
 
 async def test_a_long_body_is_refused_by_its_announcement(lab: Lab) -> None:
     """Content-Length beyond the limit is 413 before a byte of the body is sent, also to Expect: 100-continue."""
-    listener = await lab.serve(max_request_body_size=100)
+    listener = await lab.serve(max_request_body_size=100, read_timeout=timedelta(milliseconds=200))
 
     for extra in (b"", b"Expect: 100-continue\r\n"):
         head = b"POST /size HTTP/1.1\r\n" + CLOSE + extra + b"Content-Length: 101\r\n\r\n"
@@ -263,7 +263,7 @@ async def test_a_long_body_is_refused_by_its_announcement(lab: Lab) -> None:
 
 async def test_a_chunked_body_is_cut_at_the_limit(lab: Lab) -> None:
     """A body without an announced length is read up to the limit and no further."""
-    listener = await lab.serve(max_request_body_size=1000)
+    listener = await lab.serve(max_request_body_size=1000, read_timeout=timedelta(milliseconds=200))
     head = b"POST /size HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
     chunk = b"190\r\n" + b"x" * 400 + b"\r\n"
 
