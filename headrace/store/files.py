@@ -1,0 +1,67 @@
+"""The few file operations that durability rests on, behind an object that tests replace to inject faults."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Files:
+    """Real files."""
+
+    def create(self, path: Path) -> int:
+        """Create a file for writing and return its descriptor; the name is durable on return."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.sync_directory(path.parent)
+        return fd
+
+    def write(self, fd: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data`."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def sync(self, fd: int) -> None:
+        """Make what was written durable."""
+        os.fdatasync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename durably."""
+        source.replace(target)
+        self.sync_directory(target.parent)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file that may be gone already."""
+        path.unlink(missing_ok=True)
+
+    def write_whole(self, path: Path, data: bytes | bytearray | memoryview) -> None:
+        """Put a file in place whole and durable, or not at all."""
+        temporary = path.with_name(path.name + ".tmp")
+        self.remove(temporary)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            self.write(fd, data)
+            self.sync(fd)
+        finally:
+            self.close(fd)
+        self.replace(temporary, path)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make names in a directory durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free_bytes(self, path: Path) -> int:
+        """Return the bytes that may still be written to the file system of `path`."""
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize

@@ -1,0 +1,316 @@
+"""The local ingest log: WAL segments with group commit. Layout: docs/format/wal.md.
+
+Every record carries a checksum, and a mark by which reading finds its way again after damage. A daemon never appends
+to a segment that it did not begin, so that a torn tail stays where it is and is cut off at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from headrace.pipeline.errors import StoreFailed
+from headrace.store.files import Files
+from headrace.store.interfaces import Offset, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MAGIC = b"HRWAL\x00\x01\x00"
+"""First bytes of a segment: name and version of the format."""
+
+_MARK = b"\xf5HRr"
+_HEAD = struct.Struct("<4sIBBHIQ")
+"""Mark, payload size, kind, cipher (0: none), workspace size, key id (0: none), checksum."""
+
+SEGMENT_BYTES = 128 << 20
+_MAX_RECORD = 1 << 30
+
+
+class Sync(StrEnum):
+    """When a write counts as durable."""
+
+    ALWAYS = "always"
+    """After fdatasync: survives kill -9 and power loss."""
+
+    INTERVAL = "interval"
+    """At once; fdatasync follows within a second. Survives kill -9, and may lose a second to power loss."""
+
+    NEVER = "never"
+    """At once; the operating system writes when it likes. Survives kill -9."""
+
+
+@dataclass
+class LogStatistics:
+    """What the log has done since it was opened.
+
+    Attributes:
+        records: Records appended.
+        bytes: Bytes appended.
+        commits: Writes to disk, each of one or more appends.
+        corrupt_records: Records that reading had to skip.
+        failures: Writes that the disk refused.
+    """
+
+    records: int = 0
+    bytes: int = 0
+    commits: int = 0
+    corrupt_records: int = 0
+    failures: int = 0
+
+
+@dataclass
+class _Waiting:
+    data: bytes
+    done: asyncio.Future[Offset] | None
+    records: int = 1
+
+
+@dataclass
+class _Segment:
+    number: int
+    fd: int
+    size: int
+
+
+@dataclass
+class WriteAheadLog:
+    """Segments ``00000001.wal``, ``00000002.wal``, … in one directory.
+
+    Attributes:
+        directory: Exists.
+        sync: When `append` returns.
+        files: Does the writing.
+        segment_bytes: A segment is closed once it is larger.
+    """
+
+    directory: Path
+    sync: Sync = Sync.ALWAYS
+    files: Files = field(default_factory=Files)
+    segment_bytes: int = SEGMENT_BYTES
+    statistics: LogStatistics = field(default_factory=LogStatistics)
+
+    def __post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
+        self._segment: _Segment | None = None
+        self._waiting: list[_Waiting] = []
+        self._unwritten: list[bytes] = []
+        self._busy = False
+        self._lock = threading.Lock()
+        self._dirty = False
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    async def append(self, records: Sequence[Record]) -> Offset:
+        """Write `records`; return when they, and all appended before them, are durable.
+
+        Raises:
+            StoreFailed: The disk failed. The records are kept in memory and go first when the next write is tried.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Offset] = loop.create_future()
+        self._waiting.append(_Waiting(b"".join(map(encode, records)), done, len(records)))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._commit_next, loop)
+        return await done
+
+    def _commit_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            self._busy = False
+            return
+        work = loop.run_in_executor(self._thread, self._commit, [w.data for w in waiting])
+        work.add_done_callback(lambda result: self._committed(loop, waiting, result))
+
+    def _committed(
+        self, loop: asyncio.AbstractEventLoop, waiting: list[_Waiting], result: asyncio.Future[Offset]
+    ) -> None:
+        error = result.exception()
+        for one in waiting:
+            if one.done is not None and not one.done.done():
+                if error is None:
+                    one.done.set_result(result.result())
+                else:
+                    one.done.set_exception(StoreFailed(f"write-ahead log: {error}"))
+        self.statistics.records += sum(one.records for one in waiting)
+        self._commit_next(loop)
+
+    def _commit(self, data: list[bytes]) -> Offset:
+        """Write and sync; runs on the log's thread. What fails stays in `_unwritten` and is written first next time."""
+        with self._lock:
+            self._unwritten += data
+            whole = b"".join(self._unwritten)
+            try:
+                segment = self._writable(len(whole))
+                self.files.write(segment.fd, whole)
+                if self.sync is Sync.ALWAYS:
+                    self.files.sync(segment.fd)
+                else:
+                    self._dirty = True
+            except OSError:
+                self.statistics.failures += 1
+                # Part of a record may have been written: what comes goes into a new segment.
+                self._close_segment()
+                raise
+            self._unwritten.clear()
+            segment.size += len(whole)
+            self.statistics.bytes += len(whole)
+            self.statistics.commits += 1
+            return Offset(segment.number, segment.size)
+
+    def _writable(self, size: int) -> _Segment:
+        segment = self._segment
+        if segment is not None and segment.size + size > self.segment_bytes and segment.size > len(MAGIC):
+            self._close_segment()
+            segment = None
+        if segment is None:
+            number = max((n for n, _ in self.segments()), default=0) + 1
+            fd = self.files.create(self._path(number))
+            segment = self._segment = _Segment(number, fd, 0)
+            self.files.write(fd, MAGIC)
+            segment.size = len(MAGIC)
+        return segment
+
+    def _close_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            with contextlib.suppress(OSError):
+                self.files.sync(segment.fd)
+            with contextlib.suppress(OSError):
+                self.files.close(segment.fd)
+
+    async def sync_now(self) -> None:
+        """Make durable what `Sync.INTERVAL` has left; called about every second."""
+        if self.sync is Sync.INTERVAL and self._dirty:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._sync_segment)
+
+    def _sync_segment(self) -> None:
+        with self._lock:
+            self._dirty = False
+            if self._segment is not None:
+                self.files.sync(self._segment.fd)
+
+    @property
+    def failed(self) -> bool:
+        """Whether records wait in memory because the disk refused them."""
+        return bool(self._unwritten)
+
+    async def retry(self) -> None:
+        """Try again to write what the disk refused.
+
+        Raises:
+            StoreFailed: It still does.
+        """
+        if self.failed:
+            await self.append([])
+
+    def rotate(self) -> int:
+        """Close the present segment; return the number below which no later record will be. Any thread."""
+        with self._lock:
+            self._close_segment()
+            return max((n for n, _ in self.segments()), default=0) + 1
+
+    def trim(self, below: int, keep: Sequence[Record]) -> None:
+        """Remove the segments numbered below `below`; `keep` is written durably before. Any thread."""
+        with self._lock:
+            old = [path for number, path in self.segments() if number < below]
+            if not old:
+                return
+            if keep:
+                # The largest number that is removed: the records are read before all that stay.
+                target = old[-1]
+                self.files.write_whole(target, MAGIC + b"".join(map(encode, keep)))
+                old = old[:-1]
+            for path in old:
+                self.files.remove(path)
+
+    async def close(self) -> None:
+        """Write what waits and close; safe to call twice."""
+        with contextlib.suppress(StoreFailed, RuntimeError):
+            await self.append([])
+        with self._lock:
+            self._close_segment()
+        self._thread.shutdown()
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[tuple[int, Path]]:
+        """Return numbers and paths, ascending."""
+        found = [(int(path.stem), path) for path in self.directory.glob("*.wal") if path.stem.isdecimal()]
+        return sorted(found)
+
+    def read(self) -> Iterator[tuple[Offset, Record]]:
+        """Yield all intact records, oldest first; damaged ones are skipped and counted."""
+        for number, path in self.segments():
+            yield from self._read_segment(number, path.read_bytes())
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all segments."""
+        total = 0
+        for _, path in self.segments():
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
+    def _read_segment(self, number: int, data: bytes) -> Iterator[tuple[Offset, Record]]:
+        at = len(MAGIC) if data.startswith(MAGIC) else 0
+        while at < len(data):
+            record, end = decode(data, at)
+            if record is not None:
+                yield Offset(number, end), record
+                at = end
+                continue
+            found = _next_record(data, at + 1)
+            # Nothing intact behind it: a write that was cut short, which nobody was told had succeeded.
+            if found is None:
+                return
+            self.statistics.corrupt_records += 1
+            at = found
+
+    def _path(self, number: int) -> Path:
+        return self.directory / f"{number:08d}.wal"
+
+
+def encode(record: Record) -> bytes:
+    """Write one record with its head."""
+    workspace = record.workspace.encode()
+    head = (_MARK, len(record.payload), record.kind, 0, len(workspace), 0)
+    checksum = xxhash.xxh3_64(_HEAD.pack(*head, 0))
+    checksum.update(workspace)
+    checksum.update(record.payload)
+    return b"".join((_HEAD.pack(*head, checksum.intdigest()), workspace, record.payload))
+
+
+def decode(data: bytes, at: int) -> tuple[Record | None, int]:
+    """Read the record at byte `at`; None where there is no intact one. Also returns the offset one past it."""
+    if at + _HEAD.size > len(data):
+        return None, at
+    mark, size, kind, cipher, workspace_size, key, expected = _HEAD.unpack_from(data, at)
+    end = at + _HEAD.size + workspace_size + size
+    if mark != _MARK or cipher or key or size > _MAX_RECORD or end > len(data):
+        return None, at
+    body = memoryview(data)[at + _HEAD.size : end]
+    checksum = xxhash.xxh3_64(_HEAD.pack(mark, size, kind, cipher, workspace_size, key, 0))
+    checksum.update(body)
+    if checksum.intdigest() != expected:
+        return None, at
+    return Record(kind, bytes(body[:workspace_size]).decode("utf-8", "replace"), body[workspace_size:]), end
+
+
+def _next_record(data: bytes, at: int) -> int | None:
+    """Find the next intact record at or after byte `at`."""
+    while (at := data.find(_MARK, at)) >= 0:
+        if decode(data, at)[0] is not None:
+            return at
+        at += 1
+    return None

@@ -1,0 +1,73 @@
+"""Samples by ref, as sources give them, and how runs of several sources become one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from headrace.store import runs_kernels as kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class Runs(NamedTuple):
+    """Samples of n refs, one run each; a run may be empty.
+
+    Attributes:
+        places: (n,) int64 first row of each run.
+        counts: (n,) int64 rows of each run.
+        times_ms: int64, ascending within a run.
+        values: float64.
+    """
+
+    places: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class Samples(NamedTuple):
+    """Samples of n refs without gaps.
+
+    Attributes:
+        offsets: (n + 1,) int64.
+        times_ms: (offsets[-1],) int64, ascending and distinct within a ref.
+        values: (offsets[-1],) float64.
+    """
+
+    offsets: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def merge(sources: Sequence[Runs], n: int) -> Samples:
+    """Put the runs of all sources together, ref by ref.
+
+    Args:
+        sources: Each with n runs. Where two have a sample of the same time, the first one's stands, but a value
+            beats a stale marker.
+        n: Number of refs.
+    """
+    total = sum((source.counts for source in sources), np.zeros(n, np.int64))
+    offsets = np.zeros(n + 1, np.int64)
+    np.cumsum(total, out=offsets[1:])
+    times = np.empty(int(offsets[-1]), np.int64)
+    values = np.empty(int(offsets[-1]), np.float64)
+    filled = np.zeros(n, np.int64)
+    for source in sources:
+        kernels.copy_runs(*source, offsets, filled, times, values)
+    if len(sources) < 2:
+        return Samples(offsets, times, values)
+    kernels.order_runs(offsets, filled, times, values)
+    if (filled == total).all():
+        return Samples(offsets, times, values)
+    packed = np.zeros(n + 1, np.int64)
+    np.cumsum(filled, out=packed[1:])
+    out_times = np.empty(int(packed[-1]), np.int64)
+    out_values = np.empty(int(packed[-1]), np.float64)
+    kernels.copy_runs(offsets[:-1].copy(), filled, times, values, packed, np.zeros(n, np.int64), out_times, out_values)
+    return Samples(packed, out_times, out_values)

@@ -1,0 +1,224 @@
+"""The store of a data directory: its lock, its log and one engine for each workspace.
+
+Layout of the directory: ``lock``, ``wal/00000001.wal`` …, ``workspaces/<id>/00000001.block`` …,
+``workspaces/<id>/manifest.json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.errors import CorruptChunk, InvalidInput, Refused, StoreFailed
+from headrace.store.engine import Engine, EngineOptions
+from headrace.store.files import Files
+from headrace.store.lock import DirectoryLock
+from headrace.store.log import Sync, WriteAheadLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_MAINTAIN_S = 1.0
+_RETAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Settings of a data directory.
+
+    Attributes:
+        sync: When a write is acknowledged.
+        min_free_bytes: Below this much free disk, writes are refused and queries go on.
+        engine: Settings of each workspace.
+    """
+
+    sync: Sync = Sync.ALWAYS
+    min_free_bytes: int = 256 << 20
+    engine: EngineOptions = field(default_factory=EngineOptions)
+
+
+@dataclass(slots=True)
+class ReplayStatus:
+    """Progress of reading the log back, in segments: first, last, and the one being read."""
+
+    min: int = 0
+    max: int = 0
+    current: int = 0
+    done: bool = False
+
+
+class Store:
+    """Opens a data directory and serves its workspaces.
+
+    Args:
+        directory: Made where it does not exist.
+        options: Settings.
+        files: Does the writing.
+        clock_ms: Unix time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        options: StoreOptions | None = None,
+        *,
+        files: Files | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.directory = directory
+        self.options = options or StoreOptions()
+        self.replay_status = ReplayStatus()
+        self._files = files or Files()
+        self._clock_ms = clock_ms
+        self._logger = logging.getLogger("headrace.store")
+        self._engines: dict[str, Engine] = {}
+        self._lock: DirectoryLock | None = None
+        self._maintainer: asyncio.Task[None] | None = None
+        self._retained_s = 0.0
+        self._open = False
+        self.log = WriteAheadLog(directory / "wal", self.options.sync, self._files)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Lock the directory and read the log back; takes a while, so call it on a thread.
+
+        Raises:
+            Locked: Another process has the directory open.
+            StoreFailed: The directory cannot be used.
+        """
+        try:
+            self.log.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._workspaces.mkdir(mode=0o700, exist_ok=True)
+            self._lock = DirectoryLock(self.directory)
+            for path in sorted(self._workspaces.iterdir()):
+                if path.is_dir():
+                    self.engine(path.name)
+            self._replay()
+        except OSError as error:
+            raise StoreFailed(f"data directory {self.directory}: {error}") from None
+        self._open = True
+
+    def start(self) -> None:
+        """Begin to flush, retain and sync in the background."""
+        self._maintainer = asyncio.create_task(self._maintain(), name="store maintenance")
+
+    async def close(self) -> None:
+        """Write everything into blocks, so that the next start has nothing to read back; safe to call twice."""
+        if self._maintainer is not None:
+            self._maintainer.cancel()
+            await asyncio.gather(self._maintainer, return_exceptions=True)
+            self._maintainer = None
+        if self._open:
+            self._open = False
+            with contextlib.suppress(StoreFailed):
+                await self.log.retry()
+            if not self.log.failed:
+                await asyncio.get_running_loop().run_in_executor(None, lambda: self.flush(everything=True))
+            await self.log.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- workspaces ----------------------------------------------------------------------------------------
+
+    def engine(self, workspace: str) -> Engine:
+        """Return the engine of `workspace`, opened at first use.
+
+        Raises:
+            InvalidInput: The id cannot be one.
+        """
+        engine = self._engines.get(workspace)
+        if engine is None:
+            if not _WORKSPACE.fullmatch(workspace):
+                raise InvalidInput(f"workspace id {workspace!r} has characters that are not allowed")
+            directory = self._workspaces / workspace
+            directory.mkdir(mode=0o700, exist_ok=True)
+            engine = self._engines[workspace] = Engine(
+                workspace, directory, self.log, self._files, self.options.engine, self._clock_ms
+            )
+        return engine
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """All engines that are open, by workspace."""
+        return dict(self._engines)
+
+    @property
+    def _workspaces(self) -> Path:
+        return self.directory / "workspaces"
+
+    # -- admission -----------------------------------------------------------------------------------------
+
+    def admit(self) -> None:
+        """Raise `Refused` while nothing can be written: disk nearly full, or failing."""
+        if not self._open:
+            raise Refused("the store is not open", 5)
+        if self.log.failed:
+            raise Refused("the write-ahead log cannot be written", 5)
+        if self._short_of_disk:
+            raise Refused(f"less than {self.options.min_free_bytes} bytes of disk are free", 30)
+
+    _short_of_disk = False
+
+    def check_disk(self) -> None:
+        """Look how much disk is free."""
+        with contextlib.suppress(OSError):
+            self._short_of_disk = self._files.free_bytes(self.directory) < self.options.min_free_bytes
+
+    # -- maintenance ---------------------------------------------------------------------------------------
+
+    def flush(self, *, everything: bool = False) -> int:
+        """Write finished windows of all heads into blocks and trim the log; return the samples written."""
+        due = [engine for engine in self.engines.values() if everything or engine.flush_due()]
+        if not due:
+            return 0
+        below = self.log.rotate()
+        written = sum(engine.flush(everything=everything) for engine in due)
+        engines = self.engines.values()
+        upto = min((engine.log_needed_from(below) for engine in engines), default=below)
+        self.log.trim(upto, [record for engine in engines for record in engine.definitions()])
+        return written
+
+    async def maintain(self) -> None:
+        """Do what is due: sync, retry, flush, retain."""
+        loop = asyncio.get_running_loop()
+        self.check_disk()
+        with contextlib.suppress(StoreFailed):
+            await self.log.retry()
+        await self.log.sync_now()
+        if not self.log.failed:
+            await loop.run_in_executor(None, self.flush)
+        if time.monotonic() - self._retained_s > _RETAIN_S:
+            self._retained_s = time.monotonic()
+            for engine in self.engines.values():
+                if await loop.run_in_executor(None, engine.retain):
+                    engine.forget(engine.orphans())
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(_MAINTAIN_S)
+            try:
+                await self.maintain()
+            except Exception:  # the edge of a task: the next round may fare better
+                self._logger.exception("maintenance of the store failed")
+
+    def _replay(self) -> None:
+        numbers = [number for number, _ in self.log.segments()]
+        status = self.replay_status
+        status.min, status.max = min(numbers, default=0), max(numbers, default=0)
+        for offset, record in self.log.read():
+            status.current = offset.segment
+            try:
+                self.engine(record.workspace).replay(offset, record)
+            except (CorruptChunk, InvalidInput) as error:
+                self.log.statistics.corrupt_records += 1
+                self._logger.error("record in segment %d skipped: %s", offset.segment, error)  # noqa: TRY400
+        status.current, status.done = status.max, True
