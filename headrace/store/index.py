@@ -157,7 +157,8 @@ class Index:
             result: NDArray[np.bool_] = values == (self.symbols.find(matcher.value) if matcher.value else ABSENT)
             return result
         if matcher.type is MatchType.NOT_EQUAL:
-            return values != (self.symbols.find(matcher.value) if matcher.value else ABSENT)
+            unequal: NDArray[np.bool_] = values != (self.symbols.find(matcher.value) if matcher.value else ABSENT)
+            return unequal
         distinct, inverse = np.unique(values, return_inverse=True)
         strings = self.symbols.strings
         answers = np.array([matcher.matches("" if i == ABSENT else strings[i]) for i in distinct.tolist()], np.bool_)
