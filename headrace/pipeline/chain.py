@@ -127,7 +127,7 @@ class SeriesChain:
 
     def _count(self, batch: MetricBatch, verdicts: NDArray[np.int32]) -> None:
         """Count what is dropped, by the stage that dropped it."""
-        for verdict in np.unique(verdicts[verdicts < 0]).tolist():
+        for verdict in np.unique(verdicts[verdicts < 0])[::-1].tolist():
             number = _FIRST_DROP - verdict
             dropped = verdicts == verdict
             if number < len(self.stages):
