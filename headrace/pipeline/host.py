@@ -95,6 +95,13 @@ class Host:
     clock_ns: Callable[[], int] = time.time_ns
     monotonic_s: Callable[[], float] = time.monotonic
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace"))
+    on_failure: Callable[[str], None] = lambda _why: None
+    """Called by `fail`; the daemon stops."""
+
+    def fail(self, why: str) -> None:
+        """Report a failure after `start` that the daemon cannot run with."""
+        self.logger.error("%s", why)
+        self.on_failure(why)
 
     def extension(self, extension_id: str, protocol: type[T], asked_by: str) -> T:
         """Return the extension with this id.

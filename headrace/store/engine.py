@@ -223,7 +223,7 @@ class Engine:
             CorruptChunk: A block does not decode; it is set aside, so that the next try answers without it.
         """
         refs = self._index.select(matchers)
-        symbols = symbols or QuerySymbols(self._index.symbols)
+        symbols = QuerySymbols(self._index.symbols) if symbols is None else symbols
         sources = self._sources(refs, start_ms, end_ms)
         samples = merge(sources, len(refs))
         counts = np.diff(samples.offsets)
@@ -239,7 +239,7 @@ class Engine:
     ) -> LabelTable:
         """Return the label sets of the series that have samples in the time range."""
         refs = self._present(self._index.select(matchers), start_ms, end_ms)
-        return self._index.table(refs, symbols or QuerySymbols(self._index.symbols))
+        return self._index.table(refs, QuerySymbols(self._index.symbols) if symbols is None else symbols)
 
     def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """Return the label names of the series that have samples in the time range, sorted."""

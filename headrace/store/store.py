@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _MAINTAIN_S = 1.0
 _RETAIN_S = 60.0
@@ -83,6 +86,8 @@ class Store:
         self._maintainer: asyncio.Task[None] | None = None
         self._retained_s = 0.0
         self._open = False
+        self.on_forget: Callable[[str, NDArray[np.int32]], None] = lambda _workspace, _refs: None
+        """Called before refs of a workspace are given up, so that whoever keeps them forgets them."""
         self.log = WriteAheadLog(directory / "wal", self.options.sync, self._files)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -200,7 +205,9 @@ class Store:
             self._retained_s = time.monotonic()
             for engine in self.engines.values():
                 if await loop.run_in_executor(None, engine.retain):
-                    engine.forget(engine.orphans())
+                    orphans = engine.orphans()
+                    self.on_forget(engine.workspace, orphans)
+                    engine.forget(orphans)
 
     async def _maintain(self) -> None:
         while True:

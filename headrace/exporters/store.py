@@ -1,0 +1,256 @@
+"""Keep points in the embedded store, and serve it: the Prometheus HTTP API and the query page.
+
+The one place where the pipeline and the store meet. An acknowledgement means that the points are on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter as Tally
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from headrace.exporters.store_api import StoreApi
+from headrace.exporters.store_refs import StoreRefs
+from headrace.pipeline.batch import DEFAULT_WORKSPACE
+from headrace.pipeline.component import ExporterFactory, Outcome, Settings
+from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.errors import HeadraceError, Refused, StoreFailed
+from headrace.pipeline.http.config import ServerConfig
+from headrace.pipeline.prometheus_edge import PrometheusEdge
+from headrace.pipeline.room import Room
+from headrace.store.engine import EngineOptions
+from headrace.store.interfaces import FIRST_REJECTION, Code, MetadataRow, SeriesBatch
+from headrace.store.log import Sync
+from headrace.store.store import Store, StoreOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.component import Reservation
+    from headrace.pipeline.host import Host
+    from headrace.pipeline.prometheus_edge import Flat
+    from headrace.store.engine import Engine
+    from headrace.store.interfaces import AppendResult
+
+_MS = timedelta(milliseconds=1)
+_MAX_POINTS = 4_000_000
+_MAX_BYTES = 512 << 20
+
+
+class QueryConfig(ComponentConfig):
+    """Limits of queries."""
+
+    timeout: PositiveDuration = timedelta(minutes=2)
+    """Longest time that a query may take."""
+
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Queries that run at the same time; further ones wait."""
+
+    max_samples: Annotated[int, Field(ge=1)] = 50_000_000
+    """Samples that one query may load."""
+
+    lookback_delta: PositiveDuration = timedelta(minutes=5)
+    """How far back an instant selector looks for a sample."""
+
+
+class StoreConfig(ServerConfig):
+    """Settings of the ``store`` exporter."""
+
+    endpoint: str = "127.0.0.1:9009"
+    """Where the Prometheus HTTP API and the query page are served."""
+
+    directory: str = "./data"
+    """Where the data lies. One daemon a directory."""
+
+    workspaces: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_WORKSPACE,)
+    """Ids of the workspaces; the first one answers at ``/api/v1``, each at ``/workspaces/{id}/api/v1``."""
+
+    retention: PositiveDuration = timedelta(days=15)
+    """How long samples are kept."""
+
+    out_of_order_time_window: NonNegativeDuration = timedelta(minutes=10)
+    """How far behind the newest sample of a workspace a late one may be. Zero takes none, as in Prometheus."""
+
+    max_future: NonNegativeDuration = timedelta(minutes=10)
+    """How far ahead of this machine's clock a sample may be."""
+
+    sync: Sync = Sync.ALWAYS
+    """When a write is acknowledged: ``always`` after it is on disk, ``interval`` at once with a sync each second,
+    ``never`` at once."""
+
+    min_free_disk: ByteSize = 256 << 20
+    """Below this much free disk, writes are answered 503, and queries go on."""
+
+    query: QueryConfig = QueryConfig()
+    """Limits of queries."""
+
+    @field_validator("workspaces")
+    @classmethod
+    def _distinct(cls, workspaces: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(workspaces)) < len(workspaces):
+            raise ValueError("must be distinct")
+        return workspaces
+
+
+class StoreExporter:
+    """Writes batches to the workspaces' engines."""
+
+    optional = False
+
+    def __init__(self, settings: Settings, config: StoreConfig) -> None:
+        self.config = config
+        self.id = settings.id
+        self._settings = settings
+        self._owner = f"{settings.kind}.{settings.id}"
+        self._edge = PrometheusEdge(settings.drops)
+        self._room = Room(_MAX_POINTS, _MAX_BYTES)
+        self._refs: dict[str, StoreRefs] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self._api: StoreApi | None = None
+        self.store = Store(
+            Path(config.directory),
+            StoreOptions(
+                config.sync,
+                config.min_free_disk,
+                EngineOptions(
+                    config.retention // _MS, config.out_of_order_time_window // _MS, config.max_future // _MS
+                ),
+            ),
+            clock_ms=lambda: settings.clock_ns() // 1_000_000,
+        )
+        attributes = {"exporter": settings.id}
+        counter = settings.counters.counter
+        self._sent = counter("otelcol_exporter_sent_metric_points", "Points stored.", attributes, "{datapoint}")
+        self._failed = counter(
+            "otelcol_exporter_send_failed_metric_points", "Points not stored.", attributes, "{datapoint}"
+        )
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def start(self, host: Host) -> None:
+        """Serve the API at once, and open the store in the background; the daemon is not ready before."""
+        host.readiness.block(self._owner, "reading the write-ahead log")
+        self._api = StoreApi(self, host, self._owner)
+        observe(self, host)
+        self._opening = asyncio.create_task(self._open(host), name="open the store")
+
+    async def shutdown(self) -> None:
+        """End the queries, write everything into blocks and close."""
+        if self._api is not None:
+            self._api.pool.shutdown()
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
+            self._opening = None
+        await self.store.close()
+
+    async def opened(self) -> None:
+        """Wait until the store is open; for tests and for programs that embed it."""
+        if self._opening is not None:
+            await self._opening
+
+    async def _open(self, host: Host) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.store.open)
+        except HeadraceError as error:
+            host.readiness.block(self._owner, str(error))
+            host.fail(f"{self._owner}: {error}")
+            return
+        for workspace in self.config.workspaces:
+            self.store.engine(workspace)
+        self.store.on_forget = self._forget_refs
+        self.store.start()
+        host.readiness.clear(self._owner)
+
+    # -- delivery ------------------------------------------------------------------------------------------
+
+    def reserve(self, points: int, size_bytes: int) -> Reservation:
+        """Grant room for a batch while the store can be written."""
+        self.store.admit()
+        return self._room.take(points, size_bytes)
+
+    async def deliver(self, batch: MetricBatch) -> Outcome:
+        """Store a batch; return when it is durable."""
+        workspace = batch.context.workspace
+        if workspace not in self.config.workspaces:
+            self._settings.drops.add("unknown_workspace", len(batch), workspace)
+            return Outcome(len(batch), {"unknown_workspace": len(batch)}, f"workspace {workspace!r} does not exist")
+        flat = self._edge.flatten(batch)
+        engine = self.store.engine(workspace)
+        rows = flat.batch
+        samples = SeriesBatch(self._refs_of(rows, engine), rows.time_ms, rows.value)
+        try:
+            result = await engine.append(samples)
+            if batch.metadata:
+                await engine.update_metadata(
+                    MetadataRow(one.family, one.type.text, one.help, one.unit) for one in batch.metadata
+                )
+        except StoreFailed as error:
+            self._failed.add(len(batch))
+            raise Refused(str(error), 5) from None
+        return self._outcome(len(batch), flat, result)
+
+    def _refs_of(self, batch: MetricBatch, engine: Engine) -> NDArray[np.int32]:
+        refs = self._refs.get(engine.workspace)
+        if refs is None or not refs.serves(batch.table):
+            refs = self._refs[engine.workspace] = StoreRefs(batch.table, engine)
+        return refs.of(batch.table, batch.series)
+
+    def _forget_refs(self, workspace: str, refs: NDArray[np.int32]) -> None:
+        memo = self._refs.get(workspace)
+        if memo is not None:
+            memo.forget_refs(refs)
+
+    def _outcome(self, points: int, flat: Flat, result: AppendResult) -> Outcome:
+        rejected = Tally(flat.rejected)
+        message = flat.message
+        if result.accepted < len(result.codes):
+            bad = result.codes >= FIRST_REJECTION
+            first = int(bad.argmax())
+            series = str(flat.batch.table.series(int(flat.batch.series[first])))
+            message = message or (
+                f"{Code(int(result.codes[first])).text}: series {series}, timestamp {int(flat.batch.time_ms[first])}"
+            )
+            for code, amount in enumerate(np.bincount(result.codes).tolist()):
+                if amount and code >= FIRST_REJECTION:
+                    rejected[Code(code).reason] += amount
+                    self._settings.drops.add(Code(code).reason, amount, series)
+        outcome = Outcome(points, dict(rejected), message)
+        self._sent.add(outcome.accepted)
+        self._failed.add(points - outcome.accepted)
+        return outcome
+
+
+def observe(exporter: StoreExporter, host: Host) -> None:
+    """Have self-telemetry read the store's own figures."""
+    store = exporter.store
+
+    def total(read: str) -> float:
+        return float(sum(getattr(engine.statistics, read) for engine in store.engines.values()))
+
+    for name, description, read, monotonic in (
+        ("series", "Series known.", lambda: sum(len(e) for e in store.engines.values()), False),
+        ("head_chunks", "Sealed chunks in memory.", lambda: sum(e.head.chunks for e in store.engines.values()), False),
+        ("blocks", "Blocks on disk.", lambda: sum(len(e.blocks) for e in store.engines.values()), False),
+        ("samples_appended", "Samples stored.", lambda: total("appended"), True),
+        ("wal_bytes", "Bytes written to the write-ahead log.", lambda: store.log.statistics.bytes, True),
+        ("wal_commits", "Group commits of the write-ahead log.", lambda: store.log.statistics.commits, True),
+        ("wal_failures", "Writes that the disk refused.", lambda: store.log.statistics.failures, True),
+        ("wal_corrupt_records", "Records skipped.", lambda: store.log.statistics.corrupt_records, True),
+        ("blocks_set_aside", "Corrupt blocks set aside.", lambda: total("blocks_set_aside"), True),
+    ):
+        host.counters.observe(
+            f"headrace_store_{name}",
+            description,
+            read,
+            {"exporter": exporter.id},
+            monotonic=monotonic,
+        )
+
+
+FACTORY = ExporterFactory(name="store", config=StoreConfig, create=StoreExporter)

@@ -1,0 +1,105 @@
+"""What the ``store`` exporter serves: the Prometheus HTTP API over its engines, and the query page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from headrace.pipeline.http.listeners import Listeners
+from headrace.store.api.backend import Backend
+from headrace.store.api.page import ServedPath, StatusPage
+from headrace.store.api.pool import QueryPool
+from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.api.promql import PromQLService
+from headrace.store.promql.evaluate import EvaluatorOptions
+from headrace.store.promql.parser import parse_selector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.exporters.store import StoreExporter
+    from headrace.pipeline.host import Host
+    from headrace.pipeline.targets import TargetsSource
+    from headrace.store.engine import Engine
+    from headrace.store.labels import LabelTable
+    from headrace.store.matchers import Matcher
+
+_MS = 1000
+
+
+class EngineIndex:
+    """An engine as the API's `SeriesIndex`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the label names of the matching series, sorted."""
+        return self._engine.label_names(matchers, start_ms, end_ms)
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the values that label `name` has among the matching series, sorted."""
+        return self._engine.label_values(name, matchers, start_ms, end_ms)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> LabelTable:
+        """Return the matching series that have samples in the time."""
+        return self._engine.series(matchers, start_ms, end_ms)
+
+    def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """Return ``type``, ``unit`` and ``help`` by metric family."""
+        return {row.family: [{"type": row.type, "unit": row.unit, "help": row.help}] for row in self._engine.metadata()}
+
+
+class StoreApi:
+    """The API of a store exporter, mounted on its endpoint.
+
+    Args:
+        exporter: Whose engines answer.
+        host: Listeners, targets and readiness.
+        owner: Key of the exporter in the configuration.
+    """
+
+    def __init__(self, exporter: StoreExporter, host: Host, owner: str) -> None:
+        query = exporter.config.query
+        self._exporter = exporter
+        self._backends: dict[str, Backend] = {}
+        self._options = EvaluatorOptions(
+            lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
+        )
+        self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
+        targets = cast("TargetsSource | None", host.services.get("targets"))
+        listeners = host.service("listeners", Listeners)
+        settings = ApiSettings(
+            parse_selector=parse_selector,
+            default_workspace=exporter.config.workspaces[0],
+            targets=targets,
+            ready=lambda: host.readiness.ready,
+            replay=self._replay,
+            config_yaml=host.services.get("config_yaml", str),
+            clock_ns=host.clock_ns,
+        )
+        api = PrometheusApi(self._find, self.pool, settings)
+        page = StatusPage(lambda: served(listeners), targets)
+        listeners.add(exporter.config, [*api.routes(), page.route()], owner)
+
+    def _find(self, workspace: str) -> Backend | None:
+        if workspace not in self._exporter.config.workspaces:
+            return None
+        backend = self._backends.get(workspace)
+        if backend is None:
+            engine = self._exporter.store.engine(workspace)
+            backend = Backend(EngineIndex(engine), PromQLService(engine, self._options))
+            self._backends[workspace] = backend
+        return backend
+
+    def _replay(self) -> tuple[int, int, int]:
+        status = self._exporter.store.replay_status
+        return status.min, status.max, status.current
+
+
+def served(listeners: Listeners) -> list[ServedPath]:
+    """Return all paths that the daemon answers."""
+    return [
+        ServedPath(f"{listener.url}{mounted.route.path}", ", ".join(mounted.route.methods), mounted.owner)
+        for listener in listeners.open
+        for mounted in listener.table.mounted
+    ]

@@ -1,0 +1,175 @@
+"""Aggregation operators over vectors of all steps."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.promql import aggregate_kernels as kernels
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.values import Vector, empty
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.store.labels import LabelTable
+    from headrace.store.promql.ast import Aggregate
+    from headrace.store.promql.notes import Notes
+
+_INT64_MAX = float(1 << 63)
+
+
+class Groups:
+    """Rows by group.
+
+    Args:
+        vector: What is aggregated; without rows that are present nowhere.
+        grouping: Labels of ``by`` or ``without``.
+        without: Which of the two.
+    """
+
+    def __init__(self, vector: Vector, grouping: tuple[str, ...], *, without: bool) -> None:
+        table = vector.labels
+        self.kept = table.drop([METRIC_NAME, *grouping]) if without else table.keep(grouping)
+        numbers, first = self.kept.groups()
+        self.of = numbers.astype(np.int64)
+        self.labels = self.kept.take(first)
+        self.shape = (len(first), vector.steps)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows sorted by group, and where each group starts among them."""
+        rows = np.argsort(self.of, kind="stable").astype(np.int64)
+        starts = np.searchsorted(self.of[rows], np.arange(len(self) + 1)).astype(np.int64)
+        return rows, starts
+
+
+def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str | None, notes: Notes) -> Vector:
+    """Apply the operator of `node`.
+
+    Args:
+        node: The expression.
+        vector: Its operand.
+        param: (steps,) float64, or the label of ``count_values``.
+        notes: Takes annotations.
+    """
+    vector = vector.compact()
+    if not len(vector):
+        return empty(vector.labels, vector.steps)
+    groups = Groups(vector, node.grouping, without=node.without)
+    if node.op in _FOLDS:
+        return _fold(node.op, vector, groups)
+    if isinstance(param, str):
+        return _count_values(vector, groups, param)
+    if param is None:
+        raise AssertionError(f"bug: {node.op} without a parameter")
+    if node.op == "quantile":
+        for q in np.unique(param):
+            notes.check_quantile(float(q), node.param or node)
+        out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
+        kernels.quantiles(param, vector.values, vector.present, *groups.rows(), out, there)
+        return Vector(groups.labels, out, there)
+    if node.op == "limit_ratio":
+        return _limit_ratio(vector, param)
+    return _choose(node.op, vector, groups, _counts(param))
+
+
+_FOLDS = frozenset({"sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"})
+
+
+def _fold(op: str, vector: Vector, groups: Groups) -> Vector:
+    out = np.zeros(groups.shape)
+    n = np.zeros(groups.shape, np.int64)
+    columns = (vector.values, vector.present, groups.of, out)
+    if op == "sum":
+        c = np.zeros(groups.shape)
+        kernels.sums(*columns, c, n)
+        np.add(out, c, out=out, where=np.isfinite(out))
+    elif op == "avg":
+        kernels.means(*columns, np.zeros(groups.shape), n, np.zeros(groups.shape, np.bool_))
+    elif op in {"min", "max"}:
+        kernels.extremes(*columns[:3], 1.0 if op == "max" else -1.0, out, n)
+    elif op in {"stddev", "stdvar"}:
+        kernels.variances(*columns, np.zeros(groups.shape), n)
+        if op == "stddev":
+            np.sqrt(out, out=out)
+    else:
+        np.add.at(n, groups.of, vector.present)
+        out = n.astype(np.float64) if op == "count" else np.ones(groups.shape)
+    return Vector(groups.labels, out, n > 0)
+
+
+def _counts(param: NDArray[np.float64]) -> NDArray[np.int64]:
+    for k in param.tolist():
+        if not -_INT64_MAX <= k < _INT64_MAX:
+            shown = "NaN" if k != k else f"{k:g}".replace("inf", "+Inf").replace("-+", "-")  # noqa: PLR0124 -- NaN
+            raise ExecutionError(f"Scalar value {shown} overflows int64")
+    return param.astype(np.int64)
+
+
+def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Vector:
+    """Keep so many rows of each group."""
+    keep = np.zeros(vector.present.shape, np.bool_)
+    if op == "limitk":
+        kernels.first_ones(k, vector.present, groups.of, np.zeros(groups.shape, np.int64), keep)
+        return vector.with_values(vector.values, keep).compact()
+    sign = 1.0 if op == "topk" else -1.0
+    kernels.largest(k, sign, vector.values, vector.present, *groups.rows(), keep)
+    chosen = vector.with_values(vector.values, keep)
+    if vector.steps > 1:
+        return chosen.compact()
+    value = chosen.values[:, 0] * sign
+    order = np.lexsort((-value, np.isnan(value), groups.of))
+    ordered = chosen.take(order).compact()
+    return Vector(ordered.labels, ordered.values, ordered.present, ordered=True)
+
+
+def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
+    """Keep a share of the rows, chosen by a hash of their labels, so that r and r - 1 are complements."""
+    if np.isnan(ratio).any():
+        raise ExecutionError("Ratio value is NaN")
+    place = np.array([_place(vector.labels, row) for row in range(len(vector))]).reshape(-1, 1)
+    share = np.clip(ratio, -1.0, 1.0)
+    keep = np.where(share >= 0, place < share, place >= 1.0 + share)
+    return vector.with_values(vector.values, vector.present & keep).compact()
+
+
+def _place(table: LabelTable, row: int) -> float:
+    text = b"".join(name.encode() + b"\xff" + value.encode() + b"\xff" for name, value in table.labels(row).items())
+    return xxhash.xxh64_intdigest(text) / 2.0**64
+
+
+def _count_values(vector: Vector, groups: Groups, label: str) -> Vector:
+    """Count equal values; each becomes a label value."""
+    if not label:
+        raise ExecutionError('invalid label name ""')
+    rows, steps = np.nonzero(vector.present)
+    bits = vector.values[rows, steps].view(np.uint64).copy()
+    found = bits.view(np.float64)
+    bits[np.isnan(found)] = np.float64(np.nan).view(np.uint64)
+    distinct, which = np.unique(bits, return_inverse=True)
+    texts = np.array([vector.labels.symbols.intern(plain(float(x))) for x in distinct.view(np.float64)], np.int32)
+    pairs, place = np.unique(np.stack([groups.of[rows], which]), axis=1, return_inverse=True)
+    out = np.zeros((pairs.shape[1], vector.steps))
+    np.add.at(out, (place, steps), 1.0)
+    labels = groups.labels.take(pairs[0].astype(np.intp)).with_column(label, texts[pairs[1]])
+    merged, first = labels.groups()
+    total = np.zeros((len(first), vector.steps))
+    np.add.at(total, merged, out)
+    return Vector(labels.take(first), total, total > 0)
+
+
+def plain(value: float) -> str:
+    """Print a number without an exponent, the shortest way that reads back."""
+    if value != value:  # noqa: PLR0124 -- NaN
+        return "NaN"
+    if value in {float("inf"), float("-inf")}:
+        return "+Inf" if value > 0 else "-Inf"
+    text = format(Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

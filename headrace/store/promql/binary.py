@@ -1,0 +1,198 @@
+"""Binary operators: scalars, vectors with scalars, vectors matched by labels, sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.labels import LabelTable
+from headrace.store.promql import aggregate_kernels as kernels
+from headrace.store.promql.ast import Card, Matching
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.values import Scalar, Vector, empty, joined, shown, stacked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.store.promql.ast import Binary
+
+COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+"""Operators that filter."""
+
+ARITHMETIC: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": np.power,
+    "atan2": np.arctan2,
+}
+"""Operators that compute."""
+
+_TOO_MANY = "multiple matches for labels: grouping labels must ensure unique matches"
+_IMPLICIT = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+
+
+def binary(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector | Scalar:
+    """Apply the operator of `node`."""
+    with np.errstate(all="ignore"):
+        if isinstance(lhs, Vector) and isinstance(rhs, Vector):
+            matching = node.matching or Matching()
+            if node.op in {"and", "or", "unless"}:
+                return _set_operator(node.op, matching, lhs, rhs)
+            return _Match(node, matching, lhs, rhs).result()
+        if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
+            return Scalar(_compute(node.op, lhs.values, rhs.values))
+        return _with_scalar(node, lhs, rhs)
+
+
+def _compute(op: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    if op in ARITHMETIC:
+        return ARITHMETIC[op](one, other)
+    return COMPARISONS[op](one, other).astype(np.float64)
+
+
+def _with_scalar(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
+    vector = lhs if isinstance(lhs, Vector) else rhs
+    if not isinstance(vector, Vector):
+        raise AssertionError("bug: two scalars")
+    if node.op in COMPARISONS and not node.return_bool:
+        holds = COMPARISONS[node.op](lhs.values, rhs.values)
+        return vector.with_values(vector.values, vector.present & holds)
+    return vector.with_values(_compute(node.op, lhs.values, rhs.values)).without_name()
+
+
+# -- matching --------------------------------------------------------------------------------------------------
+
+
+def _signatures(matching: Matching, lhs: LabelTable, rhs: LabelTable) -> tuple[NDArray[np.int64], int]:
+    """Number the label sets that count for matching, over the rows of both sides."""
+    if matching.on:
+        names = list(matching.labels)
+    else:
+        unwanted = {METRIC_NAME, *matching.labels}
+        names = sorted({*lhs.names, *rhs.names} - unwanted)
+    table = LabelTable(tuple(sorted(names)), stacked([lhs, rhs], sorted(names)), lhs.symbols)
+    numbers, first = table.groups()
+    return numbers.astype(np.int64), len(first)
+
+
+def _set_operator(op: str, matching: Matching, lhs: Vector, rhs: Vector) -> Vector:
+    numbers, count = _signatures(matching, lhs.labels, rhs.labels)
+    left, right = numbers[: len(lhs)], numbers[len(lhs) :]
+    there = np.zeros((count, lhs.steps), np.bool_)
+    if op == "or":
+        kernels.any_of(lhs.present, left, there)
+        rest = rhs.with_values(rhs.values, rhs.present & ~there[right])
+        return joined(lhs.compact(), rest.compact())
+    kernels.any_of(rhs.present, right, there)
+    matched = there[left]
+    return lhs.with_values(lhs.values, lhs.present & (matched if op == "and" else ~matched)).compact()
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One operand: its rows and their signatures."""
+
+    vector: Vector
+    signature: NDArray[np.int64]
+
+
+class _Match:
+    """One operator between two vectors.
+
+    Every row of the "many" side is paired with every row of the "one" side of equal signature; which pair counts at
+    a step, presence tells.
+    """
+
+    def __init__(self, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> None:
+        self._node = node
+        self._matching = matching
+        self._lhs = lhs.compact()
+        self._rhs = rhs.compact()
+        numbers, self._count = _signatures(matching, self._lhs.labels, self._rhs.labels)
+        left = _Side(self._lhs, numbers[: len(self._lhs)])
+        right = _Side(self._rhs, numbers[len(self._lhs) :])
+        self._swapped = matching.card is Card.ONE_TO_MANY
+        self._many, self._one = (right, left) if self._swapped else (left, right)
+
+    def result(self) -> Vector:
+        """Compute.
+
+        Raises:
+            ExecutionError: The label sets do not match as they have to.
+        """
+        if not len(self._lhs) or not len(self._rhs):
+            return empty(self._lhs.labels, self._lhs.steps)
+        self._check_one_side()
+        many, one = self._pairs()
+        left, right = (one, many) if self._swapped else (many, one)
+        values, present = self._values(self._lhs.take(left), self._rhs.take(right))
+        both = self._many.vector.present[many] & self._one.vector.present[one]
+        if self._matching.card is Card.ONE_TO_ONE:
+            self._check(both, self._many.signature[many], _IMPLICIT)
+        return (
+            Vector(self._labels(many, one), values, present & both)
+            .with_labels(self._labels(many, one), _TOO_MANY)
+            .compact()
+        )
+
+    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the rows of both sides of all pairs."""
+        order = np.argsort(self._one.signature, kind="stable")
+        ordered = self._one.signature[order]
+        begin = np.searchsorted(ordered, self._many.signature, "left")
+        sizes = np.searchsorted(ordered, self._many.signature, "right") - begin
+        many = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(many)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return many, order[np.repeat(begin, sizes) + within]
+
+    def _values(self, lhs: Vector, rhs: Vector) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        node = self._node
+        if node.op in COMPARISONS and not node.return_bool:
+            return lhs.values, COMPARISONS[node.op](lhs.values, rhs.values)
+        values = _compute(node.op, lhs.values, rhs.values)
+        return values, np.ones(values.shape, np.bool_)
+
+    def _labels(self, many: NDArray[np.intp], one: NDArray[np.intp]) -> LabelTable:
+        matching = self._matching
+        table = self._many.vector.labels.take(many)
+        if self._node.op in ARITHMETIC or self._node.return_bool:
+            table = table.drop([METRIC_NAME])
+        if matching.card is Card.ONE_TO_ONE:
+            return table.keep(matching.labels) if matching.on else table.drop(matching.labels)
+        for name in matching.include:
+            table = table.with_column(name, self._one.vector.labels.column(name)[one])
+        return table
+
+    def _check_one_side(self) -> None:
+        side = self._one
+        rows = kernels.collision(side.vector.present, side.signature, np.empty(self._count, np.int64))
+        if rows[0] < 0:
+            return
+        table = side.vector.labels
+        names = self._matching.labels
+        group = table.keep(names) if self._matching.on else table.drop([METRIC_NAME, *names])
+        where = "left" if self._swapped else "right"
+        raise ExecutionError(
+            f"found duplicate series for the match group {shown(group, rows[0])} on the {where} hand-side of the "
+            f"operation: [{shown(table, rows[1])}, {shown(table, rows[0])}];many-to-many matching not allowed: "
+            "matching labels must be unique on one side"
+        )
+
+    def _check(self, present: NDArray[np.bool_], group: NDArray[np.int64], why: str) -> None:
+        if kernels.collision(present, group, np.empty(self._count, np.int64))[0] >= 0:
+            raise ExecutionError(why)

@@ -1,0 +1,292 @@
+"""Functions of instant vectors."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.errors import InvalidInput
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.pipeline.regex import regex
+from headrace.store.labels import ABSENT, LabelTable
+from headrace.store.promql import aggregate_kernels as kernels
+from headrace.store.promql.aggregation import Groups
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.values import Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.store.matchers import Matcher
+    from headrace.store.promql.ast import Call
+    from headrace.store.promql.notes import Notes
+
+
+def _sign(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(x > 0, 1.0, np.where(x < 0, -1.0, x))
+
+
+ELEMENTWISE: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "abs": np.abs,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atanh": np.arctanh,
+    "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
+    "deg": lambda x: x * 180 / np.pi,
+    "exp": np.exp,
+    "floor": np.floor,
+    "ln": np.log,
+    "log10": np.log10,
+    "log2": np.log2,
+    "rad": lambda x: x * np.pi / 180,
+    "sgn": _sign,
+    "sin": np.sin,
+    "sinh": np.sinh,
+    "sqrt": np.sqrt,
+    "tan": np.tan,
+    "tanh": np.tanh,
+}
+"""Functions of a value alone."""
+
+
+def clamped(vector: Vector, low: NDArray[np.float64] | None, high: NDArray[np.float64] | None) -> Vector:
+    """Bound the values; where the bounds contradict each other, nothing is left."""
+    values, present = vector.values, vector.present
+    if high is not None:
+        values = np.minimum(values, high)
+    if low is not None:
+        values = np.maximum(values, low)
+    if low is not None and high is not None:
+        present = present & ~(high < low)
+    return vector.with_values(values, present)
+
+
+def rounded(vector: Vector, to: NDArray[np.float64]) -> Vector:
+    """Round to multiples."""
+    inverse = 1.0 / to
+    return vector.with_values(np.floor(vector.values * inverse + 0.5) / inverse)
+
+
+# -- time ------------------------------------------------------------------------------------------------------
+
+
+def _calendar(x: NDArray[np.float64]) -> tuple[NDArray[np.datetime64], NDArray[np.bool_]]:
+    valid = np.isfinite(x) & (np.abs(x) < 2.0**62)
+    return np.where(valid, x, 0.0).astype(np.int64).astype("datetime64[s]"), valid
+
+
+def _year(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    year: NDArray[np.int64] = t.astype("datetime64[Y]").astype(np.int64) + 1970
+    return year
+
+
+def _month(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    month: NDArray[np.int64] = t.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    return month
+
+
+def _day(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    days: NDArray[np.int64] = (t.astype("datetime64[D]") - t.astype("datetime64[M]").astype("datetime64[D]")).astype(
+        np.int64
+    ) + 1
+    return days
+
+
+def _day_of_year(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    days: NDArray[np.int64] = (t.astype("datetime64[D]") - t.astype("datetime64[Y]").astype("datetime64[D]")).astype(
+        np.int64
+    ) + 1
+    return days
+
+
+def _days_in_month(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    month = t.astype("datetime64[M]")
+    days: NDArray[np.int64] = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return days
+
+
+_PARTS: dict[str, Callable[[NDArray[np.datetime64]], NDArray[np.int64]]] = {
+    "year": _year,
+    "month": _month,
+    "day_of_month": _day,
+    "day_of_year": _day_of_year,
+    "days_in_month": _days_in_month,
+    "day_of_week": lambda t: (t.astype("datetime64[D]").astype(np.int64) + 4) % 7,
+    "hour": lambda t: t.astype(np.int64) // 3600 % 24,
+    "minute": lambda t: t.astype(np.int64) // 60 % 60,
+}
+
+DATES = frozenset(_PARTS)
+"""Functions of the calendar, in UTC."""
+
+
+def date_part(function: str, vector: Vector) -> Vector:
+    """Apply one of DATES to Unix seconds."""
+    moment, valid = _calendar(vector.values)
+    return vector.with_values(np.where(valid, _PARTS[function](moment).astype(np.float64), np.nan))
+
+
+# -- labels ----------------------------------------------------------------------------------------------------
+
+
+def label_replace(vector: Vector, destination: str, replacement: str, source: str, pattern: str) -> Vector:
+    """Set a label from the match of another; rows that do not match stay as they are."""
+    try:
+        compiled = regex(pattern)
+    except InvalidInput:
+        raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
+    if not destination:
+        raise ExecutionError(f"invalid destination label name in label_replace(): {destination}")
+    table = vector.labels
+    sources = table.column(source)
+    column = table.column(destination).copy()
+    for symbol in np.unique(sources).tolist():
+        text = compiled.expand(replacement, table.text(symbol))
+        if text is not None:
+            column[sources == symbol] = table.symbols.intern(text) if text else ABSENT
+    return vector.with_labels(table.with_column(destination, column))
+
+
+def label_join(vector: Vector, destination: str, separator: str, sources: Sequence[str]) -> Vector:
+    """Set a label to the values of others."""
+    if not destination:
+        raise ExecutionError(f"invalid destination label name in label_join(): {destination}")
+    for source in sources:
+        if not source:
+            raise ExecutionError(f"invalid source label name in label_join(): {source}")
+    table = vector.labels
+    columns = [table.column(source).tolist() for source in sources]
+    texts = [separator.join(table.text(symbol) for symbol in row) for row in zip(*columns, strict=True)]
+    if not columns:
+        texts = [""] * len(table)
+    column = np.array([table.symbols.intern(text) if text else ABSENT for text in texts], np.int32)
+    return vector.with_labels(table.with_column(destination, column))
+
+
+def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelTable) -> Vector:
+    """Return 1 at the steps without any row, with the labels that `matchers` fix.
+
+    Args:
+        present: (n, steps).
+        matchers: Of the selector; none for other expressions.
+        like: Whose symbols are used.
+    """
+    fixed: dict[str, str] = {}
+    seen: set[str] = set()
+    for matcher in matchers:
+        if matcher.name == METRIC_NAME:
+            continue
+        if matcher.type == "=" and matcher.name not in seen:
+            fixed[matcher.name] = matcher.value
+        else:
+            fixed.pop(matcher.name, None)
+        seen.add(matcher.name)
+    there: NDArray[np.bool_] = np.logical_not(np.any(present, axis=0, keepdims=True))
+    return Vector(LabelTable.of([fixed], like.symbols), np.ones(there.shape), there)
+
+
+# -- order -----------------------------------------------------------------------------------------------------
+
+
+def ordered(vector: Vector, *, descending: bool) -> Vector:
+    """Sort the rows of the only step by value; NaN comes last either way."""
+    if vector.steps > 1:
+        return vector
+    vector = vector.compact()
+    value = vector.values[:, 0]
+    key = -value if descending else value
+    return _in_order(vector, np.lexsort((key, np.isnan(key))))
+
+
+def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:
+    """Sort the rows of the only step by labels, numbers in them as numbers; then by all labels."""
+    if vector.steps > 1:
+        return vector
+    vector = vector.compact()
+    table = vector.labels
+    columns = [table.column(name).tolist() for name in names]
+    keys = [
+        ([_natural(table.text(column[row])) for column in columns], list(table.labels(row).items()))
+        for row in range(len(table))
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
+    return _in_order(vector, np.array(order, np.intp))
+
+
+def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
+    taken = vector.take(order)
+    return Vector(taken.labels, taken.values, taken.present, ordered=True)
+
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]
+
+
+# -- histograms ------------------------------------------------------------------------------------------------
+
+
+def histogram_quantile(node: Call, q: NDArray[np.float64], vector: Vector, notes: Notes) -> Vector:
+    """Compute quantiles of classic histograms out of their buckets."""
+    for one in np.unique(q):
+        notes.check_quantile(float(one), node.args[0])
+    vector = vector.compact()
+    bounds = _bounds(node, vector, notes)
+    if not len(vector) or np.isnan(bounds).all():
+        kept = vector.take(np.zeros(0, np.intp))
+        return kept.with_labels(kept.labels.drop([METRIC_NAME, "le"]))
+    usable = ~np.isnan(bounds)
+    vector, bounds = vector.take(usable), bounds[usable]
+    groups = Groups(vector, ("le",), without=True)
+    rows = np.lexsort((bounds, groups.of)).astype(np.int64)
+    starts = np.searchsorted(groups.of[rows], np.arange(len(groups) + 1)).astype(np.int64)
+    out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
+    fixed = np.zeros((len(groups), 2))
+    kernels.bucket_quantiles(q, vector.values, vector.present, bounds, rows, starts, out, there, fixed)
+    if fixed[:, 0].any():
+        notes.info(
+            "input to histogram_quantile needed to be fixed for monotonicity "
+            "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
+            node.args[1],
+        )
+    return Vector(groups.labels, out, there)
+
+
+def _bounds(node: Call, vector: Vector, notes: Notes) -> NDArray[np.float64]:
+    """Read the label ``le`` of each row; NaN where it is missing or no number."""
+    column = vector.labels.column("le")
+    out = np.full(len(column), np.nan)
+    for symbol in np.unique(column).tolist():
+        text = vector.labels.text(symbol)
+        bound = parse_bound(text)
+        out[column == symbol] = bound
+        if math.isnan(bound):
+            notes.warn(f'bucket label "le" is missing or has a malformed value of "{text}"', node.args[1])
+    return out
+
+
+def parse_bound(text: str) -> float:
+    """Read a bucket's upper bound; NaN where it is none."""
+    if text.strip() != text or "_" in text:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def no_histograms(vector: Vector) -> Vector:
+    """Return what functions of native histograms yield for plain numbers: nothing."""
+    return vector.with_values(vector.values, np.zeros(vector.present.shape, np.bool_)).compact().without_name()

@@ -1,0 +1,203 @@
+"""Functions of range vectors: windows over samples, computed by kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.promql import window_kernels as kernels
+from headrace.store.promql.ast import MatrixSelector, Subquery
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.values import Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.store.promql.ast import Call, Expr
+    from headrace.store.promql.notes import Notes
+    from headrace.store.promql.values import Grid, Ranges
+
+KEEPS_NAME = frozenset({"last_over_time", "first_over_time"})
+"""Functions whose results are samples of the series themselves."""
+
+
+class Windows:
+    """The windows of a range vector at all steps.
+
+    Args:
+        ranges: Samples.
+        grid: Times of the steps, from which the windows may lie apart.
+    """
+
+    def __init__(self, ranges: Ranges, grid: Grid) -> None:
+        self.ranges = ranges
+        self.grid = grid
+        self.ends = ranges.ends
+        shape = (len(ranges.labels), ranges.ends.size)
+        self.lo = np.empty(shape, np.int64)
+        self.hi = np.empty(shape, np.int64)
+        self.out = np.zeros(shape, np.float64)
+        self.there = np.zeros(shape, np.bool_)
+        kernels.bounds(
+            ranges.offsets, ranges.times_ms, self.ends.start_ms, self.ends.step_ms, ranges.range_ms, self.lo, self.hi
+        )
+
+    @property
+    def edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First row and the row after the last one, (n, steps) each."""
+        return self.lo, self.hi
+
+    @property
+    def result(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Where kernels write."""
+        return self.out, self.there
+
+
+def over_windows(node: Call, ranges: Ranges, params: list[NDArray[np.float64]], grid: Grid, notes: Notes) -> Vector:
+    """Apply the function of `node`.
+
+    Args:
+        node: The call.
+        ranges: Its range vector.
+        params: Its scalar arguments in order, (steps of the windows,) float64 each.
+        grid: Times of the steps.
+        notes: Takes annotations.
+    """
+    windows = Windows(ranges, grid)
+    _FUNCTIONS[node.function](windows, params, node, notes)
+    vector = Vector(ranges.labels, *windows.result)
+    if node.function in {"rate", "increase", "irate"}:
+        _remark_on_names(node, vector, notes)
+    return vector if node.function in KEEPS_NAME else vector.without_name()
+
+
+def _remark_on_names(node: Call, vector: Vector, notes: Notes) -> None:
+    if isinstance(node.args[0], Subquery):
+        return
+    some = vector.present.any(axis=1)
+    for symbol in np.unique(vector.labels.column(METRIC_NAME)[some]).tolist():
+        notes.check_counter(vector.labels.text(symbol), node.args[0])
+
+
+def _extrapolated(*, counter: bool, rate: bool) -> _Function:
+    def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        ranges = windows.ranges
+        drops = np.empty(len(ranges.values) if counter else 0, np.int64)
+        if counter:
+            kernels.next_drops(ranges.offsets, ranges.values, drops)
+        kernels.extrapolated(
+            ranges.times_ms, ranges.values, drops, *windows.edges, windows.ends.start_ms, windows.ends.step_ms,
+            ranges.range_ms, counter, rate, *windows.result,
+        )  # fmt: skip
+
+    return compute
+
+
+def _last_two(*, rate: bool) -> _Function:
+    def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        ranges = windows.ranges
+        kernels.last_two(ranges.times_ms, ranges.values, *windows.edges, rate, *windows.result)
+
+    return compute
+
+
+def _of_values(fold: Callable[..., None], *more: bool) -> _Function:
+    def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        fold(windows.ranges.values, *windows.edges, *more, *windows.result)
+
+    return compute
+
+
+def _extreme(sign: float, *, time: bool = False) -> _Function:
+    def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        ranges = windows.ranges
+        kernels.extremes(ranges.times_ms, ranges.values, *windows.edges, sign, time, *windows.result)
+
+    return compute
+
+
+def _time_of(*, last: bool) -> _Function:
+    def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        kernels.picked(windows.ranges.times_ms / 1000.0, *windows.edges, last, *windows.result)
+
+    return compute
+
+
+def _count(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+    kernels.counts(*windows.edges, *windows.result)
+
+
+def _present(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+    windows.out[:] = 1.0
+    np.greater(windows.hi, windows.lo, out=windows.there)
+
+
+def _quantile(windows: Windows, params: list[NDArray[np.float64]], node: Call, notes: Notes) -> None:
+    for q in np.unique(params[0]):
+        notes.check_quantile(float(q), node.args[0])
+    kernels.quantiles(params[0], windows.ranges.values, *windows.edges, *windows.result)
+
+
+def _regression(*, predict: bool) -> _Function:
+    def compute(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+        ranges = windows.ranges
+        ahead = params[0] if predict else np.zeros(windows.ends.size)
+        kernels.regressions(
+            ranges.times_ms, ranges.values, *windows.edges, windows.grid.start_ms, windows.grid.step_ms, ahead,
+            predict, *windows.result,
+        )  # fmt: skip
+
+    return compute
+
+
+def _smoothing(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+    for name, short, factors in (("smoothing", "sf", params[0]), ("trend", "tf", params[1])):
+        for factor in factors.tolist():
+            if not 0 < factor < 1:
+                raise ExecutionError(f"invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:f}")
+    kernels.smoothings(windows.ranges.values, *windows.edges, params[0], params[1], *windows.result)
+
+
+if TYPE_CHECKING:
+    _Function = Callable[[Windows, list[NDArray[np.float64]], Call, Notes], None]
+
+_FUNCTIONS: dict[str, _Function] = {
+    "rate": _extrapolated(counter=True, rate=True),
+    "increase": _extrapolated(counter=True, rate=False),
+    "delta": _extrapolated(counter=False, rate=False),
+    "irate": _last_two(rate=True),
+    "idelta": _last_two(rate=False),
+    "sum_over_time": _of_values(kernels.sums),
+    "avg_over_time": _of_values(kernels.means),
+    "max_over_time": _extreme(1.0),
+    "min_over_time": _extreme(-1.0),
+    "count_over_time": _count,
+    "present_over_time": _present,
+    "stddev_over_time": _of_values(kernels.variances, True),
+    "stdvar_over_time": _of_values(kernels.variances, False),
+    "quantile_over_time": _quantile,
+    "mad_over_time": _of_values(kernels.deviations),
+    "last_over_time": _of_values(kernels.picked, True),
+    "first_over_time": _of_values(kernels.picked, False),
+    "changes": _of_values(kernels.transitions, False),
+    "resets": _of_values(kernels.transitions, True),
+    "deriv": _regression(predict=False),
+    "predict_linear": _regression(predict=True),
+    "double_exponential_smoothing": _smoothing,
+    "ts_of_max_over_time": _extreme(1.0, time=True),
+    "ts_of_min_over_time": _extreme(-1.0, time=True),
+    "ts_of_first_over_time": _time_of(last=False),
+    "ts_of_last_over_time": _time_of(last=True),
+}
+
+RANGE_FUNCTIONS = frozenset(_FUNCTIONS)
+"""Functions that this module has."""
+
+
+def selected_name(expr: Expr) -> str:
+    """Return the metric name that a range selector asks for; empty without one."""
+    return expr.selector.name if isinstance(expr, MatrixSelector) else ""

@@ -1,0 +1,189 @@
+"""What expressions evaluate to: columns over all steps of a query.
+
+Absence is never NaN: NaN is data, and `present` says where there is any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.labels import LabelTable
+from headrace.store.promql.errors import ExecutionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+SAME_LABELS = "vector cannot contain metrics with the same labelset"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The times of evaluation: ``start_ms + i * step_ms`` for i below `size`."""
+
+    start_ms: int
+    step_ms: int
+    size: int
+
+    @property
+    def end_ms(self) -> int:
+        """The last time."""
+        return self.start_ms + (self.size - 1) * self.step_ms
+
+    def times_ms(self) -> NDArray[np.int64]:
+        """Return all of them, (size,) int64."""
+        return self.start_ms + np.arange(self.size, dtype=np.int64) * self.step_ms
+
+    def shifted(self, offset_ms: int) -> Grid:
+        """Return the grid that lies `offset_ms` earlier."""
+        return Grid(self.start_ms - offset_ms, self.step_ms, self.size)
+
+    @classmethod
+    def at(cls, time_ms: int) -> Grid:
+        """Return the grid of one time."""
+        return cls(time_ms, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """Instant vectors at all steps.
+
+    Attributes:
+        labels: n label sets, distinct.
+        values: (n, steps) float64; anything where nothing is present.
+        present: (n, steps) bool.
+        ordered: Whether the rows of the only step are in an order that the query asked for.
+    """
+
+    labels: LabelTable
+    values: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    ordered: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the query."""
+        return int(self.values.shape[1])
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Vector:
+        """Return the chosen rows."""
+        return Vector(self.labels.take(rows), self.values[rows], self.present[rows], self.ordered)
+
+    def with_values(self, values: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Vector:
+        """Return the vector with other values."""
+        return Vector(self.labels, values, self.present if present is None else present, self.ordered)
+
+    def compact(self) -> Vector:
+        """Leave out the rows that are present nowhere."""
+        kept: NDArray[np.bool_] = np.any(self.present, axis=1)
+        return self if kept.all() else self.take(kept)
+
+    def without_name(self) -> Vector:
+        """Drop the metric name; see `distinct` for errors."""
+        return self.with_labels(self.labels.drop([METRIC_NAME]))
+
+    def with_labels(self, labels: LabelTable, why: str = SAME_LABELS) -> Vector:
+        """Return the vector with other label sets; rows that become equal are merged.
+
+        Raises:
+            ExecutionError: Two of them are present at the same step; the text is `why`.
+        """
+        groups, first = labels.groups()
+        if len(first) == len(labels):
+            return Vector(labels, self.values, self.present, self.ordered)
+        counts = np.zeros((len(first), self.steps), np.int64)
+        np.add.at(counts, groups, self.present)
+        if (counts > 1).any():
+            raise ExecutionError(why)
+        values = np.zeros(counts.shape, np.float64)
+        for row, group in enumerate(groups.tolist()):
+            there = self.present[row]
+            values[group, there] = self.values[row, there]
+        return Vector(labels.take(first), values, counts > 0, self.ordered)
+
+    def broadcast(self, steps: int) -> Vector:
+        """Repeat a vector of one step."""
+        shape = (len(self), steps)
+        return Vector(self.labels, np.broadcast_to(self.values, shape), np.broadcast_to(self.present, shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number at each step: (steps,) float64."""
+
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Samples to look at through windows; stale markers are gone.
+
+    Attributes:
+        labels: n label sets.
+        offsets: (n + 1,) int64; samples of series i are ``offsets[i]:offsets[i + 1]``.
+        times_ms: (m,) int64.
+        values: (m,) float64.
+        ends: When the windows end.
+        range_ms: How long they are; the beginning is not part of them.
+        fixed: Whether all steps of the query look at the one window of `ends`.
+    """
+
+    labels: LabelTable
+    offsets: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    ends: Grid
+    range_ms: int
+    fixed: bool = False
+
+
+Value = Vector | Scalar | Text | Ranges
+
+
+def empty(like: LabelTable, steps: int) -> Vector:
+    """Return a vector without rows."""
+    labels = LabelTable((), np.empty((0, 0), np.int32), like.symbols)
+    return Vector(labels, np.empty((0, steps)), np.empty((0, steps), np.bool_))
+
+
+def stacked(tables: Sequence[LabelTable], names: Iterable[str]) -> NDArray[np.int32]:
+    """Return the values of some labels in the rows of all tables, one after the other: (rows, names) int32."""
+    columns = [np.concatenate([table.column(name) for table in tables]) for name in names]
+    rows = sum(len(table) for table in tables)
+    return np.stack(columns, axis=1) if columns else np.empty((rows, 0), np.int32)
+
+
+def joined(one: Vector, other: Vector, why: str = SAME_LABELS) -> Vector:
+    """Put the rows of two vectors together; see `Vector.with_labels` for errors."""
+    names = tuple(sorted({*one.labels.names, *other.labels.names}))
+    labels = LabelTable(names, stacked([one.labels, other.labels], names), one.labels.symbols)
+    values = np.concatenate([one.values, other.values])
+    present = np.concatenate([one.present, other.present])
+    return Vector(labels, values, present).with_labels(labels, why)
+
+
+def shown(table: LabelTable, row: int) -> str:
+    """Write a label set as Prometheus does in errors."""
+    labels = table.labels(row)
+    name = labels.pop(METRIC_NAME, "")
+    body = ", ".join(f'{key}="{_escape(value)}"' for key, value in labels.items())
+    return f"{name}{{{body}}}" if body or not name else name
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
