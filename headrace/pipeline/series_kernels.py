@@ -1,3 +1,4 @@
+# mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels of the series table: from label spans to symbols, from symbols to rows.
 
 A label is a row of `spans`: name offset, name size, value offset, value size, in bytes of one buffer. Labels of

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STALE = float(np.uint64(0x7FF0000000000002).view(np.float64))
 
 _REPEAT = re.compile(r"^(?P<first>.+?)(?:(?P<sign>[+-])(?P<delta>[^+-]+|[^+-]*[eE][+-]?\d+))?x(?P<count>\d+)$")
-_HEX = re.compile(r"^[+-]?0[xX]")
+_HEX = re.compile(r"^[+-]?0[xX](?!\d+$)")  # 0x59 means 60 zeros
 
 Rows = dict[tuple[tuple[str, str], ...], list[float | None]]
 

@@ -1,0 +1,168 @@
+"""What the commands do; imported when one of them runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.cli.registry import ComponentRegistry
+from headrace.cli.warm import warm_up
+from headrace.pipeline.config.faults import ConfigFaults
+from headrace.pipeline.config.load import LoadedConfig, load_files
+from headrace.pipeline.config.service import ServiceConfig
+from headrace.pipeline.errors import ConfigError, HeadraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_FAILED = 1
+_BAD_CONFIG = 2
+
+
+def load(files: Sequence[str], settings: Sequence[str] = (), plugins: Sequence[str] = ()) -> LoadedConfig | None:
+    """Load a configuration; tell all its faults and return None where it has any."""
+    return _told(lambda: load_files(files, ComponentRegistry(plugins), settings))
+
+
+def _told(make: Callable[[], LoadedConfig]) -> LoadedConfig | None:
+    try:
+        loaded = make()
+    except ConfigFaults as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        count = len(error.faults)
+        click.echo(f"{count} {'mistake' if count == 1 else 'mistakes'} in the configuration", err=True)
+        return None
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return None
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return loaded
+
+
+def run_daemon(files: Sequence[str], settings: Sequence[str], plugins: Sequence[str], started_s: float) -> int:
+    """Run the daemon on configuration files; return the exit code."""
+    loaded = load(files, settings, plugins)
+    return _BAD_CONFIG if loaded is None else _run(loaded, started_s)
+
+
+def run_serve(options: Mapping[str, Any], started_s: float) -> int:
+    """Run the daemon without a configuration file; return the exit code."""
+    loaded = _told(lambda: load_files([f"yaml:{json.dumps(serve_config(options))}"], ComponentRegistry()))
+    return _BAD_CONFIG if loaded is None else _run(loaded, started_s)
+
+
+def serve_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that the options of ``serve`` stand for."""
+    server: dict[str, Any] = {"endpoint": options["listen"]}
+    extensions: dict[str, Any] = {}
+    if options["tls_cert"] or options["tls_key"]:
+        server["tls"] = {"cert_file": options["tls_cert"] or "", "key_file": options["tls_key"] or ""}
+        if options["tls_client_ca"]:
+            server["tls"]["client_ca_file"] = options["tls_client_ca"]
+    elif options["tls_client_ca"]:
+        raise ConfigError("--tls-client-ca", "needs --tls-cert and --tls-key")
+    if options["htpasswd"] and options["bearer_token_file"]:
+        raise ConfigError("--htpasswd", "and --bearer-token-file exclude each other")
+    if options["htpasswd"]:
+        extensions["basic_auth"] = {"htpasswd": {"file": options["htpasswd"]}}
+    if options["bearer_token_file"]:
+        extensions["bearer_token_auth"] = {"filename": options["bearer_token_file"]}
+    for name in extensions:
+        server["auth"] = {"authenticator": name}
+    workspaces = list(options["workspaces"]) or ["default"]
+    telemetry: dict[str, Any] = {"level": "none"}
+    if options["telemetry_port"]:
+        reader = {"pull": {"exporter": {"prometheus": {"host": "localhost", "port": options["telemetry_port"]}}}}
+        telemetry = {"readers": [reader]}
+    return {
+        "extensions": extensions,
+        "receivers": {
+            "prometheus_remote_write": {**server, "workspaces": workspaces},
+            "otlp": {"protocols": {"http": server}},
+        },
+        "exporters": {
+            "store": {
+                **server,
+                "directory": options["data_dir"],
+                "workspaces": workspaces,
+                "retention": options["retention"],
+            }
+        },
+        "service": {
+            "extensions": list(extensions),
+            "pipelines": {"metrics": {"receivers": ["prometheus_remote_write", "otlp"], "exporters": ["store"]}},
+            "telemetry": {"metrics": telemetry},
+        },
+    }
+
+
+def _run(loaded: LoadedConfig, started_s: float) -> int:
+    from headrace.cli import daemon, logs
+
+    logs.configure(loaded.telemetry.logs)
+    used = [(kind, planned.factory) for kind, found in loaded.components.items() for planned in found.values()]
+    warm_up(used, _tell)
+    try:
+        return daemon.run(loaded, started_s, _tell)
+    except HeadraceError as error:
+        click.echo(str(error), err=True)
+        return _BAD_CONFIG if isinstance(error, ConfigError) else _FAILED
+
+
+def _tell(text: str) -> None:
+    click.echo(f"headrace: {text}", err=True)
+
+
+def list_components(plugins: Sequence[str], *, as_json: bool) -> int:
+    """Print all types of components."""
+    rows = [
+        {
+            "kind": kind,
+            "name": factory.name,
+            "aliases": list(factory.aliases),
+            "stability": factory.stability,
+            "module": factory.config.__module__,
+        }
+        for kind, factory in ComponentRegistry(plugins).all()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        aliases = f" (also {', '.join(row['aliases'])})" if row["aliases"] else ""
+        click.echo(f"{row['kind']:<11} {row['name']:<24} {row['stability']:<7}{aliases}")
+    return 0
+
+
+def print_schema(plugins: Sequence[str]) -> int:
+    """Print the JSON schema of configurations."""
+    properties: dict[str, Any] = {}
+    for kind, factory in ComponentRegistry(plugins).all():
+        section = properties.setdefault(
+            kind, {"type": "object", "patternProperties": {}, "additionalProperties": False}
+        )
+        names = "|".join((factory.name, *factory.aliases))
+        body = factory.config.model_json_schema()
+        section["patternProperties"][f"^({names})(/.+)?$"] = {"anyOf": [body, {"type": "null"}]}
+    properties["service"] = ServiceConfig.model_json_schema()
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Headrace",
+        "type": "object",
+        "properties": properties,
+        "required": ["service"],
+        "additionalProperties": False,
+    }
+    click.echo(json.dumps(document, indent=2))
+    return 0
+
+
+def compile_all(plugins: Sequence[str]) -> int:
+    """Compile all kernels into the cache."""
+    spent = warm_up(ComponentRegistry(plugins).all(), _tell)
+    _tell(f"all kernels are compiled ({spent:.1f} s)")
+    return 0

@@ -1,0 +1,116 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+_STARTED_S = time.monotonic()
+
+_config_option = click.option(
+    "--config", "files", multiple=True, required=True, metavar="FILE",
+    help="Configuration file; may be repeated, later ones lie over earlier ones.",
+)  # fmt: skip
+_set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, such as exporters.store.endpoint=..."
+)
+_plugin_option = click.option(
+    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file that defines components; may be repeated."
+)
+
+_BAD_CONFIG = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(None, "--version", package_name="headrace")
+def main() -> None:
+    """Headrace: collect metrics, keep them, answer PromQL."""
+
+
+@main.command()
+@_config_option
+@_set_option
+@_plugin_option
+def run(files: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """Run the daemon on a configuration."""
+    from headrace.cli.commands import run_daemon
+
+    sys.exit(run_daemon(files, settings, plugins, _STARTED_S))
+
+
+@main.command()
+@click.option("--data-dir", required=True, metavar="DIR", help="Where the data lies.")
+@click.option("--listen", default="127.0.0.1:9009", show_default=True, metavar="HOST:PORT", help="One port for all.")
+@click.option("--retention", default="15d", show_default=True, help="How long samples are kept.")
+@click.option("--workspace", "workspaces", multiple=True, metavar="ID", help="Workspaces; by default the one, default.")
+@click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate.")
+@click.option("--tls-key", metavar="FILE", help="Its private key.")
+@click.option("--tls-client-ca", metavar="FILE", help="Ask clients for certificates of these authorities (mTLS).")
+@click.option("--htpasswd", metavar="FILE", help="Ask for basic authentication; users and bcrypt hashes.")
+@click.option("--bearer-token-file", metavar="FILE", help="Ask for the bearer token in this file.")
+@click.option("--telemetry-port", default=0, show_default=True, help="Port of the daemon's own metrics; 0 for none.")
+def serve(**options: object) -> None:
+    """Serve remote_write, OTLP/HTTP and the PromQL API on one port, without a configuration file."""
+    from headrace.cli.commands import run_serve
+
+    sys.exit(run_serve(options, _STARTED_S))
+
+
+@main.command()
+@_config_option
+@_set_option
+@_plugin_option
+def validate(files: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """Check a configuration and tell all that is wrong with it."""
+    from headrace.cli.commands import load
+
+    loaded = load(files, settings, plugins)
+    if loaded is None:
+        sys.exit(_BAD_CONFIG)
+    click.echo("configuration is valid")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_plugin_option
+def components(plugins: tuple[str, ...], *, as_json: bool) -> None:
+    """List the types of components."""
+    from headrace.cli.commands import list_components
+
+    sys.exit(list_components(plugins, as_json=as_json))
+
+
+@main.command("print-config")
+@_config_option
+@_set_option
+@_plugin_option
+def print_config(files: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """Print a configuration: merged, references replaced, defaults filled in, secrets redacted."""
+    import yaml
+
+    from headrace.cli.commands import load
+
+    loaded = load(files, settings, plugins)
+    if loaded is None:
+        sys.exit(_BAD_CONFIG)
+    click.echo(yaml.safe_dump(loaded.resolved(), sort_keys=False), nl=False)
+
+
+@main.command()
+@_plugin_option
+def schema(plugins: tuple[str, ...]) -> None:
+    """Print the JSON schema of configurations."""
+    from headrace.cli.commands import print_schema
+
+    sys.exit(print_schema(plugins))
+
+
+@main.command()
+@_plugin_option
+def warmup(plugins: tuple[str, ...]) -> None:
+    """Compile all kernels into the cache."""
+    from headrace.cli.commands import compile_all
+
+    sys.exit(compile_all(plugins))

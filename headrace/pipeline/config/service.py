@@ -1,0 +1,96 @@
+"""The ``service`` section: what runs, and how it reports on itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from headrace.pipeline.config.model import ComponentConfig
+
+
+class PipelineConfig(ComponentConfig):
+    """One pipeline, by ids of components."""
+
+    receivers: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where points come from."""
+
+    processors: tuple[str, ...] | None = ()
+    """What happens to them, in order."""
+
+    exporters: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where they go."""
+
+
+class PrometheusPullConfig(ComponentConfig):
+    """Where the daemon's own metrics are scraped."""
+
+    host: str = "localhost"
+    """Address to listen on; one that other machines can reach is refused."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8888
+    """Port."""
+
+
+class PullExporterConfig(ComponentConfig):
+    """How metrics are pulled."""
+
+    prometheus: PrometheusPullConfig = PrometheusPullConfig()
+    """In Prometheus' text format."""
+
+
+class PullReaderConfig(ComponentConfig):
+    """A reader that somebody pulls."""
+
+    exporter: PullExporterConfig
+    """How."""
+
+
+class ReaderConfig(ComponentConfig):
+    """A reader of the daemon's own metrics."""
+
+    pull: PullReaderConfig
+    """The only kind there is."""
+
+
+class TelemetryMetricsConfig(ComponentConfig):
+    """The daemon's own metrics."""
+
+    level: Literal["none", "basic", "normal", "detailed"] = "normal"
+    """``none`` turns them off; the others are alike."""
+
+    readers: tuple[ReaderConfig, ...] = (ReaderConfig(pull=PullReaderConfig(exporter=PullExporterConfig())),)
+    """Where they are read; ``http://localhost:8888/metrics`` by default."""
+
+
+class TelemetryLogsConfig(ComponentConfig):
+    """The daemon's own log, on standard error."""
+
+    level: Literal["debug", "info", "warn", "error", "DEBUG", "INFO", "WARN", "ERROR"] = "info"
+    """Least severity that is printed."""
+
+    encoding: Literal["console", "json"] = "console"
+    """``console`` for people, ``json`` for programs."""
+
+
+class TelemetryConfig(ComponentConfig):
+    """How the daemon reports on itself."""
+
+    metrics: TelemetryMetricsConfig = TelemetryMetricsConfig()
+    """Its metrics."""
+
+    logs: TelemetryLogsConfig = TelemetryLogsConfig()
+    """Its log."""
+
+
+class ServiceConfig(ComponentConfig):
+    """What runs."""
+
+    extensions: tuple[str, ...] | None = ()
+    """Ids of the extensions that are started."""
+
+    pipelines: Annotated[dict[str, PipelineConfig], Field(min_length=1)]
+    """Pipelines by id: ``metrics`` or ``metrics/name``."""
+
+    telemetry: TelemetryConfig | None = TelemetryConfig()
+    """How the daemon reports on itself."""
