@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from headrace.exporters.store_api import StoreApi
 from headrace.exporters.store_refs import StoreRefs
+from headrace.exporters.store_warm import warm_up
 from headrace.pipeline.batch import DEFAULT_WORKSPACE
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
@@ -253,4 +254,4 @@ def observe(exporter: StoreExporter, host: Host) -> None:
         )
 
 
-FACTORY = ExporterFactory(name="store", config=StoreConfig, create=StoreExporter)
+FACTORY = ExporterFactory(name="store", config=StoreConfig, create=StoreExporter, warm_up=warm_up)

@@ -392,7 +392,8 @@ def deviations(
         for t in range(lo.shape[1]):
             if hi[i, t] > lo[i, t]:
                 window = values[lo[i, t] : hi[i, t]].copy()
-                out[i, t] = quantile(0.5, np.abs(window - quantile(0.5, window)))
+                middle = quantile(0.5, window)
+                out[i, t] = np.nan if np.isnan(window).any() else quantile(0.5, np.abs(window - middle))
                 there[i, t] = True
 
 
