@@ -1,0 +1,273 @@
+"""Read expositions: Prometheus text 0.0.4, and OpenMetrics 1.0 as strictly as Prometheus reads it.
+
+A page becomes columns in one pass. What a sample belongs to is known by the hash of its raw key, the bytes
+``name{labels}`` as written; the labels inside are taken out for keys that the caller has not seen before.
+
+Source:
+    Prometheus, "Exposition formats"; OpenMetrics 1.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.kernels.bits import PAD
+from headrace.kernels.buffers import padded
+from headrace.kernels.float_text import parse_float
+from headrace.pipeline.batch import Metadata
+from headrace.pipeline.errors import InvalidInput, TooLarge
+from headrace.pipeline.identity import MetricType
+from headrace.pipeline.wire import text_kernels as kernels
+from headrace.pipeline.wire import text_label_kernels as label_kernels
+from headrace.pipeline.wire.spans import LabelSpans
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BYTES = 1 << 30
+"""Longest page that is read: its offsets are int32."""
+
+_SHOWN_BYTES = 80
+
+_FAULTS = {
+    kernels.NO_NAME: "there is no metric name",
+    kernels.UNCLOSED: "a brace or a quote is not closed on its line",
+    kernels.BAD_VALUE: "the value is not a number",
+    kernels.BAD_TIMESTAMP: "the timestamp is not a number in range",
+    kernels.TRAILING: "something follows the sample",
+    kernels.BAD_TYPE: "there is no such metric type in this format",
+    kernels.BAD_META: "a comment is not HELP, TYPE, UNIT or EOF with a name and a text",
+    kernels.NO_EOF: "the page does not end with # EOF",
+    kernels.AFTER_EOF: "something follows # EOF",
+    kernels.BLANK_LINE: "blank lines are not allowed",
+    kernels.BAD_EXEMPLAR: "the exemplar is not # {labels} value [timestamp]",
+    kernels.BAD_SPACE: "one space has to stand before the value",
+}
+
+_KEY_FAULTS = {
+    label_kernels.BAD_NAME: "the metric name is not valid",
+    label_kernels.TWO_NAMES: "there are two metric names",
+    label_kernels.BAD_LABEL_NAME: "a label name is not valid",
+    label_kernels.NO_EQUALS: "a label name is not followed by =",
+    label_kernels.NO_QUOTE: "a label value is not quoted",
+    label_kernels.NO_COMMA: "labels are not separated by a comma",
+    label_kernels.INVALID_UTF8: "a label value is not valid UTF-8",
+    label_kernels.NO_METRIC_NAME: "there is no metric name",
+    label_kernels.STRAY: "something unexpected stands beside the labels",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """One exposition as columns.
+
+    Attributes:
+        buf: The bytes, with PAD more.
+        size: How many they are.
+        openmetrics: Which of the formats.
+        keys: (n, 2) int32 offset and size of the raw key.
+        hashes: (n, 2) uint64 hash of the raw key and of what the last TYPE line makes of it.
+        values: (n,) float64.
+        times: (n,) int64 milliseconds since 1970, meaningful where `timed`.
+        flags: (n,) uint8 of `text_kernels`.
+        meta: (m, 6) int32 rows of metadata lines.
+        digest: Hash of all metadata lines: what is equal need not be read again.
+        exemplars: (e, 4) int32: sample, offset and size of the labels, whether there is a time.
+        exemplar_values: (e,) float64.
+        exemplar_times: (e,) int64 milliseconds, 0 for none.
+    """
+
+    buf: NDArray[np.uint8]
+    size: int
+    openmetrics: bool
+    keys: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    values: NDArray[np.float64]
+    times: NDArray[np.int64]
+    flags: NDArray[np.uint8]
+    meta: NDArray[np.int32]
+    digest: tuple[int, int]
+    exemplars: NDArray[np.int32]
+    exemplar_values: NDArray[np.float64]
+    exemplar_times: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def timed(self) -> NDArray[np.bool_]:
+        """(n,) bool: the sample has a timestamp of its own."""
+        return (self.flags & np.uint8(kernels.TIMED)).astype(np.bool_)
+
+    def labels(self, rows: NDArray[np.intp]) -> LabelSpans:
+        """Return the labels of some samples.
+
+        Raises:
+            InvalidInput: A key is not well formed.
+        """
+        return self._split(self.keys[rows], self.flags[rows], named=True)
+
+    def exemplar_labels(self) -> LabelSpans:
+        """Return the labels of all exemplars.
+
+        Raises:
+            InvalidInput: They are not well formed.
+        """
+        return self._split(self.exemplars[:, 1:3], np.zeros(len(self.exemplars), np.uint8), named=False)
+
+    def metadata(self) -> list[Metadata]:
+        """Return what the metadata lines say, one entry a family, in order.
+
+        Raises:
+            InvalidInput: A name or a text is not valid.
+        """
+        found: dict[str, Metadata] = {}
+        for kind, name, name_size, text, text_size, type_ in self.meta.tolist():
+            family = self._family(name, name_size)
+            before = found.get(family) or Metadata(family, MetricType.UNKNOWN)
+            content = self._text(text, text_size)
+            if kind == kernels.TYPE:
+                found[family] = Metadata(family, MetricType(type_), before.help, before.unit)
+            elif kind == kernels.HELP:
+                found[family] = Metadata(family, before.type, _unescaped(content, quotes=self.openmetrics), before.unit)
+            else:
+                if content and not family.endswith("_" + content):
+                    raise self.fault(name, f"the unit {content!r} does not end the metric name")
+                found[family] = Metadata(family, before.type, before.help, content)
+        return list(found.values())
+
+    def line_of(self, pos: int) -> int:
+        """Return the number of the line that offset `pos` is in, from 1."""
+        return int(np.count_nonzero(self.buf[:pos] == ord("\n"))) + 1
+
+    def fault(self, pos: int, why: str) -> InvalidInput:
+        """Return an error about the line that offset `pos` is in."""
+        return _fault(self.buf, self.size, pos, why)
+
+    def _split(self, keys: NDArray[np.int32], flags: NDArray[np.uint8], *, named: bool) -> LabelSpans:
+        n = len(keys)
+        keys = np.ascontiguousarray(keys)
+        quotes = int(label_kernels.count_quotes(self.buf, keys))
+        room = label_kernels.NAME_BYTES + int(keys[:, 1].sum(dtype=np.int64)) + label_kernels.NUMBER_BYTES * n
+        arena = np.zeros(room + PAD, np.uint8)
+        spans = np.empty((quotes // 2 + n + 1, 4), np.int32)
+        starts = np.empty(n + 1, np.int32)
+        where = np.zeros(2, np.int64)
+        status = int(label_kernels.split(self.buf, keys, flags, self.openmetrics, named, arena, spans, starts, where))
+        if status < 0:
+            raise self.fault(int(where[1]), _KEY_FAULTS[status])
+        return LabelSpans(arena, spans[: starts[-1]], starts)
+
+    def _family(self, pos: int, size: int) -> str:
+        name = self._text(pos, size)
+        if name.startswith('"'):
+            name = _unescaped(name[1:-1], quotes=True)
+            valid = bool(name)
+        else:
+            valid = name.isascii() and name.replace(":", "_").isidentifier()
+        if not valid:
+            raise self.fault(pos, "the metric name is not valid")
+        return name
+
+    def _text(self, pos: int, size: int) -> str:
+        try:
+            return self.buf[pos : pos + size].tobytes().decode()
+        except UnicodeDecodeError:
+            raise self.fault(pos, "metadata is not valid UTF-8") from None
+
+
+class PageReader:
+    """Reads one source's pages; it remembers how long the last one was.
+
+    Args:
+        secrets: (3, 2) uint64 keys for hashing raw keys, from `SeriesTable.domain_key`: for keys below a TYPE line
+            that says neither, histogram, summary.
+    """
+
+    def __init__(self, secrets: NDArray[np.uint64]) -> None:
+        self._secrets = secrets
+        self._room = (0, 0, 0)
+
+    def read(self, data: bytes | bytearray | memoryview, *, openmetrics: bool) -> Page:
+        """Read a page; may run on any thread, one call at a time.
+
+        Raises:
+            InvalidInput: A line is not well formed; what is inside the keys is not looked at.
+            TooLarge: The page is longer than MAX_BYTES.
+        """
+        if len(data) > MAX_BYTES:
+            raise TooLarge("page", len(data), MAX_BYTES)
+        buf = padded(data)
+        status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
+        if status == kernels.FULL:
+            samples, comments = kernels.count_lines(buf, len(data))
+            self._room = (int(samples), int(comments), int(samples) if openmetrics else 0)
+            status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
+        if status != kernels.OK:
+            raise _fault(buf, len(data), int(out[kernels.POSITION]), _FAULTS[status])
+        # A little more than now, so that a growing source is not counted every time.
+        self._room = (len(page) + len(page) // 8, len(page.meta), len(page.exemplars) + len(page.exemplars) // 8)
+        if out[kernels.SLOW_ROWS]:
+            _read_slow_rows(page)
+        return page
+
+    def _fill(
+        self, buf: NDArray[np.uint8], size: int, room: tuple[int, int, int], *, openmetrics: bool
+    ) -> tuple[int, Page, NDArray[np.int64]]:
+        n, m, e = room
+        keys, hashes = np.empty((n, 2), np.int32), np.empty((n, 2), np.uint64)
+        values, times, flags = np.empty(n), np.empty(n, np.int64), np.empty(n, np.uint8)
+        meta = np.empty((m, kernels.META), np.int32)
+        exemplars, exemplar_values, exemplar_times = np.empty((e, 4), np.int32), np.empty(e), np.empty(e, np.int64)
+        digest, out = np.empty(2, np.uint64), np.zeros(kernels.OUT, np.int64)
+        status = kernels.parse_page(
+            buf, size, openmetrics, self._secrets, keys, hashes, values, times, flags, meta,
+            exemplars, exemplar_values, exemplar_times, digest, out,
+        )  # fmt: skip
+        n, m, e = (int(out[i]) for i in (kernels.SAMPLES, kernels.METADATA, kernels.EXEMPLARS))
+        page = Page(
+            buf, size, openmetrics, keys[:n], hashes[:n], values[:n], times[:n], flags[:n], meta[:m],
+            (int(digest[0]), int(digest[1])), exemplars[:e], exemplar_values[:e], exemplar_times[:e],
+        )  # fmt: skip
+        return int(status), page, out
+
+
+def read_page(data: bytes, *, openmetrics: bool) -> Page:
+    """Read a page whose keys need no secret hash; see `PageReader.read`."""
+    return PageReader(np.zeros((3, 2), np.uint64)).read(data, openmetrics=openmetrics)
+
+
+def _read_slow_rows(page: Page) -> None:
+    """Read the few numbers again that the kernel could not decide."""
+    tokens = np.zeros((2, 2), np.int32)
+    for row in np.flatnonzero(page.flags & kernels.SLOW).tolist():
+        key = page.keys[row]
+        kernels.parse_numbers_again(page.buf, int(key[0] + key[1]), page.size, tokens)
+        texts = [page.buf[at : at + size].tobytes().decode("ascii", "replace") for at, size in tokens.tolist()]
+        try:
+            page.values[row] = parse_float(texts[0])
+            if page.openmetrics and page.flags[row] & kernels.TIMED:
+                page.times[row] = int(max(min(parse_float(texts[1]) * 1000, 9.2e18), -9.2e18))
+        except ValueError as error:
+            raise page.fault(int(key[0]), str(error)) from None
+
+
+def _unescaped(text: str, *, quotes: bool) -> str:
+    r"""Undo ``\\`` and ``\n``, and with `quotes` also ``\"``; other backslashes stay."""
+    if "\\" not in text:
+        return text
+    pieces = text.split("\\\\")
+    pieces = [piece.replace("\\n", "\n") for piece in pieces]
+    if quotes:
+        pieces = [piece.replace('\\"', '"') for piece in pieces]
+    return "\\".join(pieces)
+
+
+def _fault(buf: NDArray[np.uint8], size: int, pos: int, why: str) -> InvalidInput:
+    before = buf[:pos].tobytes()
+    begin = before.rfind(b"\n") + 1
+    shown = buf[begin : min(size, begin + _SHOWN_BYTES)].tobytes().partition(b"\n")[0]
+    return InvalidInput(f"line {before.count(10) + 1}: {why}: {shown.decode('utf-8', 'backslashreplace')!r}")
