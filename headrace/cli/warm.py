@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,11 @@ def warm_up(factories: Iterable[tuple[str, Factory[Any]]], tell: Callable[[str],
         if factory.warm_up is None:
             continue
         started = time.monotonic()
+        text = f"compiling the kernels of {kind}::{factory.name}; later starts read them from a cache"
+        notice = threading.Timer(_WORTH_TELLING_S, tell, (text,))
+        notice.start()
         factory.warm_up()
+        notice.cancel()
         spent = time.monotonic() - started
         if spent > _WORTH_TELLING_S:
             tell(f"compiled the kernels of {kind}::{factory.name} in {spent:.1f} s")
