@@ -260,9 +260,11 @@ def _fault_of(check: _Check, path: Path, model: type[BaseModel], error: ErrorDet
         check.fault(where, str(context.get("error", error["msg"])))
     elif kind in {"duration", "size", "secret_type"}:
         check.fault(where, error["msg"])
+    elif kind == "too_short":
+        check.fault(where, f"must have at least {context['min_length']}, got {_short(error['input'])}")
     else:
         given = "" if _secret(error) else f", got {_short(error['input'])}"
-        check.fault(where, error["msg"][0].lower() + error["msg"][1:] + given)
+        check.fault(where, error["msg"].replace("Input should be", "must be") + given)
 
 
 def _secret(error: ErrorDetails) -> bool:

@@ -35,6 +35,14 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
+def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(node.value)
+    return int(text, 16) if text.startswith("0x") else int(text)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
 @dataclass(slots=True)
 class Document:
     """A tree of plain values with the place of each.
@@ -149,6 +157,7 @@ def merge(under: Document, over: Document) -> Document:
 def _merge(under: Any, over: Any, path: Path, places: dict[Path, Place], new: dict[Path, Place]) -> Any:
     if isinstance(under, dict) and isinstance(over, dict):
         out = dict(under)
+        places.update({path: new[path]} if path in new else {})
         for key, value in over.items():
             out[key] = _merge(under.get(key), value, (*path, key), places, new)
         return out
