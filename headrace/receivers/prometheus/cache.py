@@ -1,0 +1,156 @@
+"""What a target's pages had: from raw keys to series, so that only new keys are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.kernels.growth import grown
+from headrace.kernels.key_table import KeyTable
+from headrace.kernels.key_table_kernels import EMPTY
+from headrace.receivers.prometheus import cache_kernels as kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.pipeline.series import SeriesTable
+    from headrace.pipeline.wire.text import Page
+
+_NONE = np.empty(0, np.int32)
+_SPARE_ENTRIES = 1000
+
+
+class Stamps:
+    """By series, the number of the last scrape that had it; all targets of a table share them."""
+
+    def __init__(self, table: SeriesTable) -> None:
+        self._table = table
+        self._stamps = np.zeros(1024, np.int32)
+        self._number = 0
+
+    def begin(self) -> tuple[int, NDArray[np.int32]]:
+        """Return the number of a new scrape, and the stamps; valid until the next table change."""
+        if self._number == np.iinfo(np.int32).max:
+            self._number = 0
+            self._stamps.fill(0)
+        self._number += 1
+        self._stamps = grown(self._stamps, self._table.capacity)
+        return self._number, self._stamps
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a page has.
+
+    Attributes:
+        series: (n,) int32 verdicts.
+        keep: (n,) bool.
+        stale: (s,) int32 series that the last page had and this one has not.
+        repeats: Samples that repeat a series without a timestamp.
+        added: Series that the last page had not.
+    """
+
+    series: NDArray[np.int32]
+    keep: NDArray[np.bool_]
+    stale: NDArray[np.int32]
+    repeats: int
+    added: int
+
+
+class ScrapeCache:
+    """The raw keys of one target. It is a holder of ids: register it with the table.
+
+    Args:
+        table: Where the series are.
+        stamps: Of that table.
+        domain: What gives raw keys their meaning: labels of the target and rules.
+    """
+
+    def __init__(self, table: SeriesTable, stamps: Stamps, domain: bytes) -> None:
+        self.secrets = np.array([table.domain_key(domain + bytes([0, kind])) for kind in range(3)], np.uint64)
+        self._stamps = stamps
+        self._keys = KeyTable(64)
+        self._verdicts = np.full(64, kernels.UNKNOWN, np.int32)
+        self._seen = np.zeros(64, np.int32)
+        self._used = 0
+        self._last = -1
+        self._tracked = _NONE
+
+    def __len__(self) -> int:
+        return self._used
+
+    def resolve(self, page: Page) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Return (n,) int32 entries and verdicts, and the rows whose labels have to be looked at, one an entry."""
+        n = len(page)
+        entries, series = np.empty(n, np.int32), np.empty(n, np.int32)
+        missing = int(kernels.resolve(page.hashes, *self._keys.arrays, self._verdicts, entries, series))
+        if not missing:
+            return entries, series, _NONE
+        self._keys.reserve(missing)
+        self._verdicts = grown(self._verdicts, self._used + missing, kernels.UNKNOWN)
+        self._seen = grown(self._seen, self._used + missing)
+        rows = np.empty(missing, np.int32)
+        used, found = kernels.add(page.hashes, *self._keys.arrays, self._verdicts, self._used, entries, series, rows)
+        self._keys.size += int(used) - self._used
+        self._used = int(used)
+        return entries, series, rows[: int(found)]
+
+    def decide(self, entries: NDArray[np.int32], verdicts: NDArray[np.int32]) -> None:
+        """Remember verdicts about entries."""
+        self._verdicts[entries] = verdicts
+
+    def verdicts(self, entries: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the verdicts about entries."""
+        return self._verdicts[entries]
+
+    def undecide(self) -> None:
+        """Forget about entries that were to be looked at: the scrape failed."""
+        verdicts = self._verdicts[: self._used]
+        verdicts[verdicts == kernels.PENDING] = kernels.UNKNOWN
+
+    def admit(
+        self, entries: NDArray[np.int32], series: NDArray[np.int32], timed: NDArray[np.bool_], *, track_timed: bool
+    ) -> Admission:
+        """Take a page whose entries all have a verdict."""
+        n = len(entries)
+        number, stamps = self._stamps.begin()
+        keep, tracked = np.empty(n, np.bool_), np.empty(n, np.int32)
+        count, repeats, added = kernels.stamp(
+            entries, series, timed, track_timed, self._seen, self._last, number, stamps, keep, tracked
+        )
+        before = self._tracked
+        stale = before[stamps[before] != number] if len(before) else before
+        self._tracked = tracked[: int(count)].copy()
+        self._last = number
+        if self._used > 2 * n + _SPARE_ENTRIES:
+            self._prune()
+        return Admission(series, keep, stale, int(repeats), int(added))
+
+    def clear_tracked(self) -> NDArray[np.int32]:
+        """Return the series that become stale now that there is no page, and forget them."""
+        stale, self._tracked = self._tracked, _NONE
+        return stale
+
+    def restore_tracked(self, stale: NDArray[np.int32]) -> None:
+        """Remember series again whose stale markers could not be delivered."""
+        self._tracked = np.union1d(self._tracked, stale).astype(np.int32)
+
+    def forget(self, ids: NDArray[np.int32]) -> None:
+        """Drop all verdicts that lead to one of `ids`; refused series get another chance."""
+        verdicts = self._verdicts[: self._used]
+        verdicts[np.isin(verdicts, ids) | (verdicts <= kernels.REFUSED)] = kernels.UNKNOWN
+        self._tracked = self._tracked[~np.isin(self._tracked, ids)]
+
+    def _prune(self) -> None:
+        """Keep the entries of the last page only."""
+        keys, numbers = self._keys.arrays
+        slots = np.flatnonzero(numbers != EMPTY)
+        slots = slots[self._seen[numbers[slots]] == self._last]
+        kept = numbers[slots]
+        self._used = len(kept)
+        self._verdicts, self._seen = self._verdicts[kept].copy(), self._seen[kept].copy()
+        fresh = KeyTable(2 * len(kept))
+        fresh.insert(np.ascontiguousarray(keys[slots]), np.arange(len(kept), dtype=np.int32))
+        self._keys = fresh

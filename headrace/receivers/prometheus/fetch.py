@@ -1,0 +1,227 @@
+"""Fetch a page: content negotiation, and bodies that are bounded before they are unpacked."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from headrace.receivers.prometheus.errors import ScrapeFailed
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable
+
+    from headrace.receivers.prometheus.config import Job, Protocol
+    from headrace.receivers.prometheus.http_config import Credentials
+    from headrace.receivers.prometheus.targets import Target
+
+MAX_BODY_BYTES = 256 << 20
+"""Bytes of a page where the job sets no limit."""
+
+_PIECE = 64 * 1024
+_FIRST_WEIGHT = 6
+
+_MEDIA_TYPES: dict[Protocol, str] = {
+    "OpenMetricsText1.0.0": "application/openmetrics-text;version=1.0.0",
+    "OpenMetricsText0.0.1": "application/openmetrics-text;version=0.0.1",
+    "PrometheusText1.0.0": "text/plain;version=1.0.0",
+    "PrometheusText0.0.4": "text/plain;version=0.0.4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a target answered.
+
+    Attributes:
+        data: The page.
+        openmetrics: Its format.
+    """
+
+    data: bytes
+    openmetrics: bool
+
+
+def accept(protocols: Iterable[Protocol], escaping: str) -> str:
+    """Return the Accept header that asks for `protocols`, the first most."""
+    parts = []
+    weight = _FIRST_WEIGHT
+    for protocol in protocols:
+        media_type = _MEDIA_TYPES[protocol]
+        if media_type.endswith("version=1.0.0"):
+            media_type += f";escaping={escaping}"
+        parts.append(f"{media_type};q=0.{weight}")
+        weight -= 1
+    return ",".join([*parts, f"*/*;q=0.{weight}"])
+
+
+def is_openmetrics(content_type: str, fallback: Protocol | None) -> bool:
+    """Tell which format a page is in.
+
+    Raises:
+        ScrapeFailed: Its Content-Type does not say, and there is no fallback.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/openmetrics-text":
+        return True
+    if media_type == "text/plain":
+        return False
+    if fallback is not None and media_type != "application/vnd.google.protobuf":
+        return fallback.startswith("OpenMetrics")
+    what = f"Content-Type {content_type!r}" if content_type else "no Content-Type"
+    raise ScrapeFailed("content_type", f"the target answered with {what}; fallback_scrape_protocol names a format")
+
+
+class Fetcher:
+    """Fetches the pages of a job's targets.
+
+    Args:
+        job: The job.
+        credentials: Adds the Authorization header.
+        user_agent: Value of the User-Agent header.
+        tls: Makes the TLS side when it is first needed.
+    """
+
+    def __init__(self, job: Job, credentials: Credentials, user_agent: str, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._job = job
+        self._credentials = credentials
+        self._tls = tls
+        self._context: ssl.SSLContext | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self.limit = min(job.body_size_limit or MAX_BODY_BYTES, MAX_BODY_BYTES)
+        self._headers = {
+            "Accept": accept(job.protocols, job.escaping),
+            "Accept-Encoding": "gzip" if job.config.enable_compression else "identity",
+            "User-Agent": user_agent,
+        }
+
+    def start(self) -> None:
+        """Make the client; TLS files are read now where targets are asked over TLS.
+
+        Raises:
+            ConfigError: One of them does not load.
+        """
+        if self._job.config.scheme == "https":
+            self._context = self._tls()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    async def close(self) -> None:
+        """Close the connections; safe twice."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def fetch(self, target: Target) -> Body:
+        """Return the page of `target`.
+
+        Raises:
+            ScrapeFailed: There is none.
+        """
+        timeout_s = target.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._fetch(target, timeout_s)
+        except TimeoutError:
+            raise ScrapeFailed("timeout", f"the target did not answer in {timeout_s:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ScrapeFailed("connection", f"{type(error).__name__}: {error}"[:500]) from error
+
+    async def _fetch(self, target: Target, timeout_s: float) -> Body:
+        if self._session is None:
+            raise AssertionError("bug: fetch before start")
+        config = self._job.config
+        secure: dict[str, ssl.SSLContext | str | None] = {}
+        if target.url.startswith("https:"):
+            self._context = self._context or self._tls()
+            secure = {"ssl": self._context, "server_hostname": config.tls_config.server_name or None}
+        async with self._session.get(
+            target.url,
+            headers={
+                **self._headers,
+                "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}",
+                **self._credentials.headers(),
+            },
+            allow_redirects=config.follow_redirects,
+            proxy=config.proxy_url or None,
+            **secure,  # type: ignore[arg-type]  # both are as aiohttp has them
+        ) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise ScrapeFailed("http_status", f"server returned HTTP status {answer.status} {answer.reason}")
+            openmetrics = is_openmetrics(answer.headers.get("Content-Type", ""), config.fallback_scrape_protocol)
+            data = await read_body(answer.content, answer.headers.get("Content-Encoding", ""), self.limit)
+            return Body(data, openmetrics)
+
+
+async def read_body(stream: aiohttp.StreamReader, encoding: str, limit: int) -> bytes:
+    """Read a body to its end.
+
+    Args:
+        stream: The bytes as sent.
+        encoding: ``gzip``, or empty.
+        limit: Most bytes, as sent and unpacked.
+
+    Raises:
+        ScrapeFailed: It is longer, or does not unpack.
+    """
+    if encoding.lower() not in {"", "identity", "gzip", "x-gzip"}:
+        raise ScrapeFailed("encoding", f"the target answered with Content-Encoding {encoding!r}")
+    unpacker = _Gunzip(limit) if encoding.lower().endswith("gzip") else None
+    data = bytearray()
+    async for piece in stream.iter_chunked(_PIECE):
+        if unpacker is None:
+            data += piece
+        else:
+            unpacker.feed(piece, data)
+        if len(data) > limit:
+            raise _too_long(limit)
+    if unpacker is not None:
+        unpacker.finish()
+    return bytes(data)
+
+
+class _Gunzip:
+    """Unpacks gzip in steps that never make more than one byte past a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._member = zlib.decompressobj(31)
+        self._begun = False
+
+    def feed(self, piece: bytes, out: bytearray) -> None:
+        """Append what `piece` unpacks to.
+
+        Raises:
+            ScrapeFailed: It does not, or `out` would pass the limit.
+        """
+        try:
+            while piece:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(31)
+                self._begun = True
+                out += self._member.decompress(piece, self._limit - len(out) + 1)
+                if len(out) > self._limit:
+                    raise _too_long(self._limit)
+                piece = self._member.unconsumed_tail or self._member.unused_data
+        except zlib.error as error:
+            raise ScrapeFailed("encoding", f"the body is not gzip: {error}") from None
+
+    def finish(self) -> None:
+        """Check that nothing is missing."""
+        if self._begun and not self._member.eof:
+            raise ScrapeFailed("encoding", "the gzip body is cut off")
+
+
+def _too_long(limit: int) -> ScrapeFailed:
+    failed = ScrapeFailed("body_size_limit", f"body size limit exceeded: more than {limit} bytes")
+    failed.size_bytes = -1
+    return failed

@@ -1,0 +1,153 @@
+"""The targets of one job: found, scraped, and marked as stale when they go."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets
+from headrace.receivers.prometheus.discovery import FileDiscovery
+from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
+from headrace.receivers.prometheus.targets import Population, populate, seed_of
+from headrace.receivers.prometheus.values import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.pipeline.relabel import Relabeler
+    from headrace.receivers.prometheus.config import Job
+
+_GRACE = 1.1
+"""Intervals after which the series of a target that is gone are marked: it may come back under another job."""
+
+
+@dataclass(slots=True)
+class _Running:
+    scraper: TargetScraper
+    task: asyncio.Task[None]
+
+
+class ScrapePool:
+    """The targets of one job.
+
+    Args:
+        job: The job.
+        shared: What its targets share; its `fault` has to be this pool's.
+        relabeler: The job's ``relabel_configs``.
+        on_file_fault: Called for each file of targets that cannot be used.
+    """
+
+    def __init__(self, job: Job, shared: Shared, relabeler: Relabeler, on_file_fault: Callable[[], None]) -> None:
+        self._job = job
+        self._shared = shared
+        self._relabeler = relabeler
+        self._seed = seed_of(job.external_labels)
+        self._files = [
+            FileDiscovery(config, shared.settings.logger, on_file_fault) for config in job.config.file_sd_configs
+        ]
+        self._running: dict[object, _Running] = {}
+        self._ending: dict[object, _Running] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self._population = Population((), (), ())
+
+    async def start(self) -> None:
+        """Find the targets and begin to scrape.
+
+        Raises:
+            ConfigError: A TLS file does not load.
+        """
+        self._shared.fetcher.start()
+        for discovery in self._files:
+            await asyncio.to_thread(discovery.refresh)
+        self.sync()
+        monotonic_s = self._shared.settings.monotonic_s
+        self._watchers = [asyncio.create_task(one.watch(monotonic_s, self.sync)) for one in self._files]
+
+    async def shutdown(self) -> None:
+        """Stop; the targets are not gone, so nothing is marked as stale."""
+        tasks = [one.task for one in (*self._running.values(), *self._ending.values())]
+        await cancel(*self._watchers, *tasks)
+        self._watchers, self._running, self._ending = [], {}, {}
+        await self._shared.fetcher.close()
+
+    def sync(self) -> None:
+        """Scrape what is there now, and no more what is not."""
+        groups = [(group, dict[str, str]()) for group in self._job.config.static_configs]
+        found = [pair for discovery in self._files for pair in discovery.groups()]
+        population = populate(self._job, [*groups, *found], self._relabeler)
+        for fault in set(population.faults) - set(self._population.faults):
+            self._shared.settings.logger.warning("job %s: no target: %s", self._job.name, fault)
+        self._population = population
+        wanted = {target.identity: target for target in population.targets}
+        for identity in [identity for identity in self._running if identity not in wanted]:
+            self._end(identity)
+        for identity, target in wanted.items():
+            if identity not in self._running:
+                ending = self._ending.pop(identity, None)
+                if ending is not None:
+                    ending.task.cancel()
+                scraper = ending.scraper if ending is not None else TargetScraper(self._shared, target)
+                self._running[identity] = _Running(scraper, asyncio.create_task(self._run(scraper)))
+
+    @property
+    def fault(self) -> str:
+        """Why none of the targets is scraped, or nothing."""
+        limit, count = self._job.target_limit, len(self._population.targets)
+        return f"target_limit exceeded (number of targets: {count}, limit: {limit})" if 0 < limit < count else ""
+
+    def targets(self) -> Targets:
+        """Return the targets as they are now."""
+        dropped = self._population.dropped
+        kept = dropped[: self._job.keep_dropped_targets or None]
+        return Targets(
+            active=[_active(self._job.name, one.scraper) for one in self._running.values()],
+            dropped=[DroppedTarget(discovered_labels=dict(labels), scrape_pool=self._job.name) for labels in kept],
+            dropped_counts={self._job.name: len(dropped)},
+        )
+
+    @property
+    def scrapers(self) -> list[TargetScraper]:
+        """Those that run."""
+        return [one.scraper for one in self._running.values()]
+
+    async def _run(self, scraper: TargetScraper) -> None:
+        while True:
+            try:
+                await scraper.run(self._seed)
+            except Exception:  # the edge of a task: the target is scraped again
+                self._shared.settings.logger.exception("scraping %s broke", scraper.target.url)
+                self._shared.on_failure("internal")
+                await asyncio.sleep(scraper.target.interval.total_seconds())
+
+    def _end(self, identity: object) -> None:
+        gone = self._running.pop(identity)
+        gone.task.cancel()
+        self._ending[identity] = _Running(gone.scraper, asyncio.create_task(self._mark(identity, gone.scraper)))
+
+    async def _mark(self, identity: object, scraper: TargetScraper) -> None:
+        """Mark the series of a target that is gone, at the time of the scrape that is missing."""
+        interval_s = scraper.target.interval.total_seconds()
+        await asyncio.sleep(interval_s)
+        time_ns = self._shared.settings.clock_ns()
+        await asyncio.sleep(interval_s * _GRACE)
+        del self._ending[identity]
+        await scraper.end(time_ns)
+
+
+def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
+    target, status = scraper.target, scraper.status
+    health = "unknown" if not status.scrapes else "down" if status.error else "up"
+    return ActiveTarget(
+        discovered_labels=dict(target.discovered),
+        labels=dict(target.labels),
+        scrape_pool=pool,
+        scrape_url=target.url,
+        global_url=target.url,
+        last_error=status.error,
+        last_scrape_ns=status.began_ns,
+        last_scrape_s=status.took_s,
+        health=health,
+        scrape_interval=format_duration(target.interval),
+        scrape_timeout=format_duration(target.timeout),
+    )

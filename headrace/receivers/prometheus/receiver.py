@@ -1,0 +1,115 @@
+"""The ``prometheus`` receiver: one pool of targets for each job."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.batch import BatchContext
+from headrace.pipeline.component import ReceiverFactory
+from headrace.pipeline.relabel import Relabeler
+from headrace.pipeline.series import SeriesTable
+from headrace.pipeline.targets import Targets, TargetsRegistry
+from headrace.pipeline.wire.text import PageReader
+from headrace.receivers.prometheus.cache import ScrapeCache, Stamps
+from headrace.receivers.prometheus.config import Job, PrometheusConfig, jobs_of
+from headrace.receivers.prometheus.fetch import Fetcher
+from headrace.receivers.prometheus.http_config import Credentials
+from headrace.receivers.prometheus.pool import ScrapePool
+from headrace.receivers.prometheus.scrape import Shared
+
+if TYPE_CHECKING:
+    from headrace.pipeline.component import Settings, Sink
+    from headrace.pipeline.host import Host
+
+
+class PrometheusReceiver:
+    """Scrapes the targets of all its jobs."""
+
+    def __init__(self, settings: Settings, config: PrometheusConfig, sink: Sink) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._jobs = tuple(jobs_of(config))
+        self._registry: TargetsRegistry | None = None
+        self.pools: list[ScrapePool] = []
+        """One a job, once started."""
+
+    async def start(self, host: Host) -> None:
+        """Find the targets and begin to scrape.
+
+        Raises:
+            ConfigError: A file of a job does not load.
+        """
+        table = host.workspaces.table(BatchContext().workspace)
+        stamps = Stamps(table)
+        self.pools = [self._pool(job, table, stamps) for job in self._jobs]
+        for pool in self.pools:
+            await pool.start()
+        self._registry = host.service("targets", TargetsRegistry)
+        self._registry.add(self)
+
+    async def shutdown(self) -> None:
+        """Stop scraping."""
+        if self._registry is not None:
+            self._registry.remove(self)
+            self._registry = None
+        for pool in self.pools:
+            await pool.shutdown()
+        self.pools = []
+
+    def targets(self) -> Targets:
+        """Return the targets of all jobs."""
+        registry = TargetsRegistry()
+        for pool in self.pools:
+            registry.add(pool)
+        return registry.targets()
+
+    def _pool(self, job: Job, table: SeriesTable, stamps: Stamps) -> ScrapePool:
+        settings = self._settings
+        key = f"{settings.kind}.{settings.id}.config.scrape_configs.{job.name}"
+        credentials = Credentials(job.config, key, settings.monotonic_s)
+        user_agent = f"Headrace/{metadata.version('headrace')}"
+        fetcher = Fetcher(job, credentials, user_agent, lambda: job.config.tls_config.context(f"{key}.tls_config"))
+        rules = job.config.metric_relabel_configs
+        pool: ScrapePool
+
+        def failed(reason: str) -> None:
+            settings.counters.counter(
+                "headrace_scrapes_failed",
+                "Scrapes that brought no samples, by reason.",
+                {"receiver": settings.id, "job": job.name, "reason": reason},
+                "{scrape}",
+            ).add()
+
+        def file_failed() -> None:
+            settings.counters.counter(
+                "headrace_discovery_file_faults",
+                "Files of targets that could not be used.",
+                {"receiver": settings.id, "job": job.name},
+                "{file}",
+            ).add()
+
+        shared = Shared(
+            job, settings, table, stamps, self._sink, fetcher, Relabeler(rules) if rules else None,
+            failed, lambda: pool.fault,
+        )  # fmt: skip
+        pool = ScrapePool(job, shared, Relabeler(job.config.relabel_configs), file_failed)
+        return pool
+
+
+def warm_up() -> None:
+    """Compile what a scrape needs."""
+    table = SeriesTable()
+    cache = ScrapeCache(table, Stamps(table), b"warm")
+    reader = PageReader(cache.secrets)
+    for openmetrics in (False, True):
+        page = reader.read(b'# TYPE a histogram\na_bucket{le="1"} 1\n# EOF\n', openmetrics=openmetrics)
+        entries, series, rows = cache.resolve(page)
+        cache.decide(entries[rows], table.intern_spans(page.labels(rows.astype(np.intp))))
+        cache.admit(entries, cache.verdicts(entries), page.timed, track_timed=False)
+        del series
+
+
+FACTORY = ReceiverFactory(name="prometheus", config=PrometheusConfig, create=PrometheusReceiver, warm_up=warm_up)
