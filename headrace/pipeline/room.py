@@ -27,6 +27,10 @@ class Room:
         """
         if self.points and (self.points + points > self.max_points or self.bytes + size_bytes > self.max_bytes):
             raise Refused(f"{self.points} points are in flight", 1)
+        return self.hold(points, size_bytes)
+
+    def hold(self, points: int, size_bytes: int) -> Granted:
+        """Grant room whatever is in flight: for what was granted once and changes hands."""
         self.points += points
         self.bytes += size_bytes
         return Granted(self, points, size_bytes)

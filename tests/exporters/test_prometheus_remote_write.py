@@ -1,0 +1,143 @@
+"""The remote write exporter, into our own receiver and into a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import cramjam
+import numpy as np
+import pytest
+
+from headrace.exporters.prometheus_remote_write import RemoteWriteExporter, RemoteWriteExporterConfig
+from headrace.kernels.buffers import padded
+from headrace.pipeline.batch import STALE_BITS, BatchContext
+from headrace.pipeline.host import Host
+from headrace.pipeline.identity import Series
+from headrace.pipeline.series import SeriesTable
+from headrace.pipeline.wire.remote_write import RemoteWriteDecoder
+from headrace.pipeline.wire.remote_write_encode import LabelArena, requests
+from headrace.testing.batches import make_batch, make_settings, rows
+from remote_write_messages import WriteRequest
+from running import free_port, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.pipeline.batch import MetricBatch
+    from running import Programs
+
+
+def encode(batch: MetricBatch, max_bytes: int = 1 << 20, **external: str) -> list[bytes]:
+    arena = LabelArena(batch.table, external)
+    found = list(requests(arena, batch.series, batch.time_ms, batch.value, max_bytes))
+    assert sum(samples for _, samples in found) == len(batch)
+    return [bytes(data) for data, _ in found]
+
+
+def decode(*data: bytes) -> list[tuple[str, int, float]]:
+    decoder = RemoteWriteDecoder(SeriesTable(), v2=False)
+    return [row for one in data for row in rows(decoder.decode(padded(one), len(one), BatchContext()).batch)]
+
+
+SERIES = [{"__name__": "up", "job": "é" * 100}, {"__name__": "down"}, {"__name__": "up", "job": "é" * 100}]
+MS = 1_000_000
+
+
+def test_round_trip() -> None:
+    """What is written is read again; points of a series stay in order."""
+    batch = make_batch(SERIES, time_ns=[3 * MS, 1_700_000_000_123 * MS, -4 * MS], value=[1.5, float("inf"), -0.0])
+    data = encode(batch)
+    assert len(data) == 1
+    assert sorted(decode(*data)) == sorted(rows(batch))
+    message = WriteRequest()
+    message.ParseFromString(data[0])
+    assert [[s.timestamp for s in one.samples] for one in message.timeseries] == [[3, -4], [1_700_000_000_123]]
+
+
+def test_requests_are_split() -> None:
+    """No series is torn apart, and none is forgotten."""
+    batch = make_batch([f"m{i}" for i in range(100)])
+    data = encode(batch, 1000)
+    assert len(data) > 2
+    assert all(len(one) <= 1000 for one in data)
+    assert sorted(decode(*data)) == sorted(rows(batch))
+
+
+def test_external_labels_do_not_replace() -> None:
+    """A label of the series is stronger."""
+    batch = make_batch([{"__name__": "m", "zone": "own"}, {"__name__": "n"}])
+    names = [name for name, _, _ in decode(*encode(batch, zone="eu", team="x"))]
+    assert names == ['m{team="x", zone="own"}', 'n{team="x", zone="eu"}']
+
+
+def test_freed_ids_are_encoded_again() -> None:
+    """An id that means another series does not keep the old labels."""
+    now = 0.0
+    table = SeriesTable(clock_s=lambda: now)
+    arena = LabelArena(table, {})
+    for name in ("a", "b"):
+        batch = make_batch([name], table=table)
+        data = [bytes(one) for one, _ in requests(arena, batch.series, batch.time_ms, batch.value, 1000)]
+        assert [found for found, _, _ in decode(*data)] == [name]
+        del batch
+        now += 100
+        for _ in range(3):
+            table.collect(10)
+
+
+@pytest.mark.parametrize("header", ["content-type", "X-Prometheus-Remote-Write-Version"])
+def test_headers_of_the_protocol_are_locked(header: str) -> None:
+    """They cannot be set."""
+    with pytest.raises(ValueError, match="is part of remote write"):
+        RemoteWriteExporterConfig(endpoint="http://127.0.0.1:1/", headers={header: "x"})
+
+
+def query(base: str, text: str) -> list[Any]:
+    url = f"{base}/api/v1/query?" + urllib.parse.urlencode({"query": text})
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        found: list[Any] = json.load(answer)["data"]["result"]
+    return found
+
+
+@pytest.mark.peer
+async def test_into_a_real_prometheus(peers: Path, programs: Programs, tmp_path: Path) -> None:
+    """It takes what we send, values and stale markers."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    config = tmp_path / "prometheus.yml"
+    config.write_text("global: {}\n")
+    program = programs.start(
+        "prometheus",
+        [
+            peers / "prometheus",
+            f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
+        ],
+    )  # fmt: skip
+    program.wait_http(f"{base}/-/ready")
+    exporter = RemoteWriteExporter(
+        make_settings("prometheus_remote_write", kind="exporters", clock_ns=time.time_ns),
+        RemoteWriteExporterConfig(endpoint=f"{base}/api/v1/write", external_labels={"zone": "eu"}),
+    )
+    await exporter.start(Host())
+    now = time.time_ns()
+    names = [Series.of(__name__="m", i=str(i)) for i in range(500)]
+    batch = make_batch(names, time_ns=[now - 2_000_000_000] * 500, value=[float(i) for i in range(500)])
+    stale = make_batch(names[:1], table=batch.table, time_ns=[now - 1_000_000_000])
+    stale.value.view(np.uint64)[0] = STALE_BITS
+    for one in (batch, stale):
+        granted = exporter.reserve(len(one), one.size_bytes)
+        await exporter.deliver(one)
+        granted.release()
+    await exporter.shutdown()
+    wait_until(lambda: query(base, 'count(m{zone="eu"})')[0]["value"][1] == "499", "all series but the stale one")
+    assert query(base, "sum(m)")[0]["value"][1] == str(sum(range(500)))
+
+
+def test_compression_is_the_block_format() -> None:
+    """Servers take no framing."""
+    assert bytes(cramjam.snappy.decompress_raw(cramjam.snappy.compress_raw(b"abc"))) == b"abc"
