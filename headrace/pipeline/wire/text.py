@@ -102,13 +102,18 @@ class Page:
         """(n,) bool: the sample has a timestamp of its own."""
         return (self.flags & np.uint8(kernels.TIMED)).astype(np.bool_)
 
-    def labels(self, rows: NDArray[np.intp]) -> LabelSpans:
+    def labels(self, rows: NDArray[np.intp], *, as_written: bool = False) -> LabelSpans:
         """Return the labels of some samples.
+
+        Args:
+            rows: Their numbers.
+            as_written: Leave ``le`` and ``quantile`` alone, which otherwise get one spelling.
 
         Raises:
             InvalidInput: A key is not well formed.
         """
-        return self._split(self.keys[rows], self.flags[rows], named=True)
+        flags = np.zeros(len(rows), np.uint8) if as_written else self.flags[rows]
+        return self._split(self.keys[rows], flags, named=True)
 
     def exemplar_labels(self) -> LabelSpans:
         """Return the labels of all exemplars.
