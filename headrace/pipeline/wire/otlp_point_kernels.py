@@ -1,0 +1,82 @@
+# mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
+"""What the kernels for all kinds of OTLP points share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.kernels.jit import kernel
+from headrace.kernels.siphash_kernels import siphash128
+from headrace.pipeline.wire.protobuf_kernels import skip, varint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IRREGULAR = -4
+"""Protocol Buffers allows this shape, and these kernels do not read it."""
+
+# Columns of a point's row.
+METRIC = 0
+FIRST = 1
+"""Offset of the point."""
+SIZE = 2
+"""Bytes of the point."""
+EXEMPLARS = 3
+"""How many it has."""
+ATTRIBUTES_SCATTERED = 4
+"""Whether other fields lie between its attributes."""
+ROW = 5
+
+# Why a point cannot be taken.
+NO_TIME = 1
+OUT_OF_BOUNDS = 2
+NO_VALUE = 3
+BAD_BUCKETS = 4
+BAD_BOUNDS = 5
+NO_TEMPORALITY = 6
+
+
+@kernel
+def attributes_key(
+    buf: NDArray[np.uint8],
+    p: int,
+    end: int,
+    attribute: np.uint64,
+    from_: int,
+    to: int,
+    scattered: bool,
+    scratch: NDArray[np.uint8],
+    k0: np.uint64,
+    k1: np.uint64,
+) -> tuple[np.uint64, np.uint64]:
+    """Hash the attribute fields of the point ``buf[p:end]``, which has been read once, as if they were adjacent.
+
+    Args:
+        buf: The request.
+        p: Where the point begins.
+        end: Where it ends.
+        attribute: Tag of an attribute.
+        from_: Where the first attribute begins.
+        to: Where the last one ends; negative without any.
+        scattered: Whether other fields lie between them.
+        scratch: As many bytes as the request has, and PAD.
+        k0: Lower half of the key.
+        k1: Upper half.
+    """
+    if to < 0:
+        return siphash128(buf, p, 0, k0, k1)
+    if not scattered:
+        return siphash128(buf, from_, to - from_, k0, k1)
+    size = 0
+    while p < end:
+        at = p
+        tag, p = varint(buf, p, end)
+        p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
+        if p < 0:
+            break
+        if tag == attribute:
+            scratch[size : size + p - at] = buf[at:p]
+            size += p - at
+    return siphash128(scratch, 0, size, k0, k1)

@@ -1,0 +1,128 @@
+"""What the OTLP receiver's two protocols share: from a request's bytes to what became of its points."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.pipeline.batch import BatchContext
+from headrace.pipeline.component import Outcome
+from headrace.pipeline.errors import InvalidInput, TooLarge, Unsupported
+from headrace.pipeline.wire.otlp import OtlpDecoder
+from headrace.pipeline.wire.otlp_json import to_protobuf
+from headrace.receivers.otlp_compression import decompress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from headrace.pipeline.component import Settings, Sink
+    from headrace.pipeline.host import Host
+    from headrace.pipeline.wire.otlp import Decoded
+    from headrace.pipeline.wire.otlp_walk import Walk
+
+_INLINE_BYTES = 64 * 1024
+"""Bodies up to this size are read in well under a millisecond: not worth a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request.
+
+    Attributes:
+        rejected: Data points that will never be taken.
+        message: Why, naming one; empty where all were taken.
+    """
+
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request.
+
+    Attributes:
+        data: As sent.
+        encoding: Its compression.
+        is_json: Whether it is JSON, or else protobuf.
+        limit: Most bytes to decompress to.
+    """
+
+    data: bytes
+    encoding: str
+    is_json: bool
+    limit: int
+
+
+class Ingest:
+    """Decodes requests and sends them on.
+
+    Args:
+        settings: Of the receiver.
+        workspaces: Ids of the workspaces that are written to; the first is the default.
+        sink: Where batches go.
+    """
+
+    def __init__(self, settings: Settings, workspaces: Sequence[str], sink: Sink) -> None:
+        self._settings = settings
+        self._sink = sink
+        self.workspaces = tuple(workspaces)
+        self._host: Host | None = None
+        self._decoders: dict[str, OtlpDecoder] = {}
+
+    def start(self, host: Host) -> None:
+        """Take the series tables from `host`."""
+        self._host = host
+
+    async def export(self, body: Body, workspace: str, principal: str) -> Taken:
+        """Deliver a request.
+
+        Raises:
+            InvalidInput: It does not decode; nothing of it was taken.
+            Refused: The sender may send it again later.
+        """
+        self._sink.check(1, len(body.data))
+        decoder = self._decoder(workspace)
+        context = BatchContext(workspace, self._settings.id, principal, self._settings.clock_ns())
+        try:
+            walk = await _aside(len(body.data) > _INLINE_BYTES, lambda: _read(decoder, body))
+            decoded = decoder.take(walk, context)
+        except InvalidInput as error:
+            self._settings.drops.add(_reason(error), 1)
+            raise
+        for reason, amount in decoded.rejected.items():
+            self._settings.drops.add(reason, amount, decoded.message)
+        batch = decoded.batch
+        outcome = await self._sink.send(batch) if len(batch) or batch.metadata else Outcome(0)
+        decoder.confirm(decoded)
+        return _taken(decoded, outcome)
+
+    def _decoder(self, workspace: str) -> OtlpDecoder:
+        decoder = self._decoders.get(workspace)
+        if decoder is None:
+            if self._host is None:
+                raise AssertionError("bug: a request before start")
+            decoder = self._decoders[workspace] = OtlpDecoder(self._host.workspaces.table(workspace))
+        return decoder
+
+
+def _read(decoder: OtlpDecoder, body: Body) -> Walk:
+    data = decompress(body.data, body.encoding, body.limit)
+    return decoder.walk(to_protobuf(data) if body.is_json else data)
+
+
+async def _aside(large: bool, work: Callable[[], Walk]) -> Walk:  # noqa: FBT001 -- one caller, two arguments
+    """Do `work`, on another thread where it is long."""
+    return await asyncio.to_thread(work) if large else work()
+
+
+def _reason(error: InvalidInput) -> str:
+    if isinstance(error, TooLarge):
+        return "too_large"
+    return "unsupported_encoding" if isinstance(error, Unsupported) else "corrupt"
+
+
+def _taken(decoded: Decoded, outcome: Outcome) -> Taken:
+    rejected = sum(decoded.rejected.values()) + sum(outcome.rejected.values())
+    return Taken(rejected, "; ".join(filter(None, (decoded.message, outcome.message))))
