@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -18,6 +19,7 @@ from headrace.pipeline.http.auth import Authenticator
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.http.endpoint import Endpoint
 from headrace.pipeline.http.listeners import Listeners
+from headrace.pipeline.state import StateDirectory
 from headrace.pipeline.targets import TargetsRegistry
 from headrace.pipeline.telemetry import Telemetry, serve
 
@@ -56,6 +58,8 @@ class Daemon:
             targets=TargetsRegistry(),
             config_yaml=lambda: yaml.safe_dump(config.resolved(), sort_keys=False),
         )
+        if config.service.state_directory:
+            self.host.services["state"] = StateDirectory(Path(config.service.state_directory))
         self.telemetry = Telemetry(self.host.counters, self.host.monotonic_s)
         self._graph: Graph | None = None
         self._sweeper: asyncio.Task[None] | None = None

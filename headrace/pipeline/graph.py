@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.component import Settings, StatefulProcessor
 from headrace.pipeline.delivery import Entry, Pipeline, Step
-from headrace.pipeline.errors import HeadraceError, Refused
+from headrace.pipeline.errors import HeadraceError, Refused, StoreFailed
+from headrace.pipeline.state import StateDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Component, Exporter, Receiver
     from headrace.pipeline.host import Host
 
+_log = logging.getLogger("headrace.graph")
+
 _TICK_S = 1.0
 """How often stateful processors are asked for what is due."""
+
+_TICKS_PER_SAVE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Graph:
             *((f"processors.{step.id}", step.processor) for step in self._steps() if hasattr(step.processor, "start")),
             *((f"receivers.{name}", receiver) for name, receiver in self.receivers.items()),
         ]
+        self._restore()
         try:
             for name, component in stages:
                 self._started.append((name, component))
@@ -100,19 +106,58 @@ class Graph:
             await asyncio.gather(self._ticker, return_exceptions=True)
             self._ticker = None
         faults: list[str] = []
+        saved = False
         while self._started:
             name, component = self._started.pop()
+            if not saved and not name.startswith("receivers."):
+                saved = True
+                self._save()
             try:
                 await component.shutdown()
             except Exception as error:  # the edge of a component: the others have to be stopped as well
-                logging.getLogger("headrace.graph").exception("shutdown of %s failed", name)
+                _log.exception("shutdown of %s failed", name)
                 faults.append(f"{name}: {error}")
         return faults
 
     async def _tick(self) -> None:
+        ticks = 0
         while True:
             await asyncio.sleep(_TICK_S)
             await self.tick(self._host.clock_ns())
+            ticks += 1
+            if ticks % _TICKS_PER_SAVE == 0:
+                self._save()
+
+    def _stateful(self) -> list[tuple[str, StatefulProcessor]]:
+        return [
+            (f"{pipeline.id}.{step.id}", step.processor)
+            for pipeline in self.pipelines.values()
+            for step in pipeline.steps
+            if isinstance(step.processor, StatefulProcessor)
+        ]
+
+    def _restore(self) -> None:
+        """Give stateful processors what was saved of them."""
+        state = self._host.services.get("state")
+        for name, processor in self._stateful():
+            if not isinstance(state, StateDirectory):
+                _log.warning("%s starts anew at each start: service.state_directory is not set", name)
+                continue
+            found = state.load(name)
+            if found is not None:
+                try:
+                    processor.restore(found)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise StoreFailed(f"the saved state of {name} does not fit: {error}") from None
+
+    def _save(self) -> None:
+        state = self._host.services.get("state")
+        if isinstance(state, StateDirectory):
+            for name, processor in self._stateful():
+                try:
+                    state.save(name, processor.snapshot())
+                except StoreFailed as error:
+                    _log.error("%s", error)
 
     async def tick(self, now_ns: int) -> None:
         """Let stateful processors send what is due at `now_ns`."""
@@ -126,11 +171,11 @@ class Graph:
             try:
                 await pipeline.process(batch, number + 1)
             except Refused as refusal:
-                logging.getLogger("headrace.graph").warning(
+                _log.warning(
                     "pipeline %s could not take what %s made: %s", pipeline.id, pipeline.steps[number].id, refusal
                 )
             except HeadraceError:
-                logging.getLogger("headrace.graph").exception("pipeline %s failed", pipeline.id)
+                _log.exception("pipeline %s failed", pipeline.id)
 
     def _steps(self) -> list[Step]:
         return [step for pipeline in self.pipelines.values() for step in pipeline.steps]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from headrace.processors import batch, filter, memory_limiter, relabel  # noqa: A004 -- the module's name
+from headrace.processors import batch, cardinality_limit, filter, memory_limiter, relabel  # noqa: A004 -- the module's name
 from headrace.testing.processors import ProcessorContract
 
 
@@ -12,6 +12,13 @@ class TestBatch(ProcessorContract):
     """``batch``."""
 
     factory = batch.FACTORY
+
+
+class TestCardinalityLimit(ProcessorContract):
+    """``cardinality_limit``, dropping."""
+
+    factory = cardinality_limit.FACTORY
+    config: ClassVar[dict[str, Any]] = {"max_series": 1}
 
 
 class TestFilter(ProcessorContract):

@@ -92,5 +92,8 @@ class ServiceConfig(ComponentConfig):
     pipelines: Annotated[dict[str, PipelineConfig], Field(min_length=1)]
     """Pipelines by id: ``metrics`` or ``metrics/name``."""
 
+    state_directory: str = ""
+    """Where processors keep what has to survive a restart; without it they start anew."""
+
     telemetry: TelemetryConfig | None = TelemetryConfig()
     """How the daemon reports on itself."""
