@@ -112,6 +112,8 @@ class RelabelConfig(ComponentConfig):
         if action in _NEED_TARGET and not self.target_label:
             raise ValueError(f"relabel configuration for {action} action requires 'target_label' value")
         given = self.model_fields_set - {"action"}
+        if action in {Action.LOWERCASE, Action.UPPERCASE} and self.replacement != "$1":
+            raise ValueError(f"'replacement' can not be set for {action} action")
         if action in _ONLY_LABELS and given - {"source_labels", "target_label"}:
             raise ValueError(f"{action} action requires only 'source_labels' and 'target_label', and no other fields")
         if action in _ONLY_REGEX and given - {"regex"}:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.errors import ConfigError
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 NUMBERS_ARE_TEXTS = ConfigDict(coerce_numbers_to_str=True)
 """Of models that prometheus.yml holds: a number where a text is asked for is the text."""
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+SecretText = Annotated[Secret, BeforeValidator(_text)]
+"""A secret that YAML may have read as a number."""
 
 
 class TlsConfig(ComponentConfig):
@@ -76,7 +84,7 @@ class BasicAuth(ComponentConfig):
     username_file: str = ""
     """File that holds it."""
 
-    password: Secret = Secret("")
+    password: SecretText = Secret("")
     """Password."""
 
     password_file: str = ""
@@ -99,7 +107,7 @@ class Authorization(ComponentConfig):
     type: Annotated[str, Field(min_length=1)] = "Bearer"
     """Scheme; for ``Basic`` there is basic_auth."""
 
-    credentials: Secret = Secret("")
+    credentials: SecretText = Secret("")
     """What follows the scheme."""
 
     credentials_file: str = ""
@@ -130,7 +138,7 @@ class HttpConfig(ComponentConfig):
     authorization: Authorization | None = None
     """Send an Authorization header."""
 
-    bearer_token: Secret = Secret("")
+    bearer_token: SecretText = Secret("")
     """Older spelling of authorization.credentials."""
 
     bearer_token_file: str = ""
