@@ -114,7 +114,7 @@ class Graph:
                 self._save()
             try:
                 await component.shutdown()
-            except Exception as error:  # the edge of a component: the others have to be stopped as well
+            except Exception as error:  # noqa: BLE001 -- the edge of a component: the others have to be stopped too
                 _log.exception("shutdown of %s failed", name)
                 faults.append(f"{name}: {error}")
         return faults

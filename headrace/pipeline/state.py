@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import StoreFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 

@@ -121,7 +121,9 @@ class CardinalityLimiter:
         view = self._view(batch.table, batch.context)
         ids = batch.series if batch.histograms is None else np.concatenate([batch.series, batch.histograms.series])
         new = ids[view.verdict[ids] == _UNDECIDED]
-        return new[np.sort(np.unique(new, return_index=True)[1])]
+        firsts: NDArray[np.intp] = np.unique(new, return_index=True)[1]
+        out: NDArray[np.int32] = new[np.sort(firsts)]
+        return out
 
     def decide(self, batch: MetricBatch, ids: NDArray[np.int32]) -> None:
         """Admit some series, or not."""
