@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.batch import DEFAULT_WORKSPACE
+from headrace.pipeline.batch import DEFAULT_WORKSPACE, BatchContext
 from headrace.pipeline.component import ReceiverFactory, Settings, Sink
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.http.listeners import Listeners
+from headrace.pipeline.wire.otlp import OtlpDecoder
+from headrace.receivers.otlp_grpc import OtlpGrpc
+from headrace.receivers.otlp_grpc_config import OtlpGrpcConfig
 from headrace.receivers.otlp_http import OtlpHttp
 from headrace.receivers.otlp_ingest import Ingest
 
 if TYPE_CHECKING:
     from headrace.pipeline.host import Host
-    from headrace.pipeline.http.listener import Listener
 
 
 class OtlpHttpConfig(ServerConfig):
@@ -47,6 +49,9 @@ class OtlpHttpConfig(ServerConfig):
 class OtlpProtocolsConfig(ComponentConfig):
     """The protocols to serve. One that is there without settings has its defaults; one that is not there is off."""
 
+    grpc: OtlpGrpcConfig | None = None
+    """OTLP over gRPC."""
+
     http: OtlpHttpConfig | None = None
     """OTLP over HTTP."""
 
@@ -59,7 +64,7 @@ class OtlpProtocolsConfig(ComponentConfig):
 
     @model_validator(mode="after")
     def _check_some(self) -> Self:
-        if self.http is None:
+        if self.grpc is None and self.http is None:
             raise ValueError("must name at least one of grpc and http")
         return self
 
@@ -67,7 +72,7 @@ class OtlpProtocolsConfig(ComponentConfig):
 class OtlpConfig(ComponentConfig):
     """Settings of the ``otlp`` receiver."""
 
-    protocols: OtlpProtocolsConfig = OtlpProtocolsConfig(http=OtlpHttpConfig())
+    protocols: OtlpProtocolsConfig = OtlpProtocolsConfig(grpc=OtlpGrpcConfig(), http=OtlpHttpConfig())
     """What to listen with; without it both protocols, at 127.0.0.1:4317 and 127.0.0.1:4318."""
 
     workspaces: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_WORKSPACE,)
@@ -81,19 +86,39 @@ class OtlpReceiver:
         self._settings = settings
         self._config = config
         self._ingest = Ingest(settings, config.workspaces, sink)
-        self.listener: Listener | None = None
+        owner = f"{settings.kind}.{settings.id}"
+        protocols = config.protocols
+        self.grpc = OtlpGrpc(self._ingest, protocols.grpc, owner) if protocols.grpc is not None else None
 
     async def start(self, host: Host) -> None:
-        """Open the protocols."""
+        """Open the protocols.
+
+        Raises:
+            ConfigError: One of them cannot be opened.
+        """
         self._ingest.start(host)
-        owner = f"{self._settings.kind}.{self._settings.id}"
         http = self._config.protocols.http
         if http is not None:
             routes = OtlpHttp(self._ingest, http.metrics_url_path).routes()
-            self.listener = host.service("listeners", Listeners).add(http, routes, owner)
+            owner = f"{self._settings.kind}.{self._settings.id}"
+            host.service("listeners", Listeners).add(http, routes, owner)
+        if self.grpc is not None:
+            await self.grpc.start(host)
 
     async def shutdown(self) -> None:
-        """Do nothing: the listener has let the requests finish."""
+        """Let the gRPC calls finish; the HTTP listener has done so already."""
+        if self.grpc is not None:
+            await self.grpc.shutdown()
 
 
-FACTORY = ReceiverFactory(name="otlp", config=OtlpConfig, create=OtlpReceiver)
+def warm_up() -> None:
+    """Compile the decoder's kernels by reading a small request of every kind of point, new and known."""
+    from headrace.pipeline.series import SeriesTable
+    from headrace.pipeline.wire.otlp_sample import sample_request
+
+    decoder = OtlpDecoder(SeriesTable())
+    for _ in range(2):
+        decoder.decode(sample_request(), BatchContext())
+
+
+FACTORY = ReceiverFactory(name="otlp", config=OtlpConfig, create=OtlpReceiver, warm_up=warm_up)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE as CUMULATIVE
 
 
 def sample_request() -> bytes:
@@ -16,10 +17,10 @@ def sample_request() -> bytes:
     point = scope.metrics.add(name="b").gauge.data_points.add(time_unix_nano=1, as_double=1)
     point.attributes.add(key="k").value.int_value = 1
     histogram = scope.metrics.add(name="c").histogram
-    histogram.aggregation_temporality = 2
+    histogram.aggregation_temporality = CUMULATIVE
     histogram.data_points.add(time_unix_nano=1, count=2, sum=1, bucket_counts=[1, 1], explicit_bounds=[1])
     exponential = scope.metrics.add(name="d").exponential_histogram
-    exponential.aggregation_temporality = 2
+    exponential.aggregation_temporality = CUMULATIVE
     exponential.data_points.add(time_unix_nano=1, count=1).positive.bucket_counts.append(1)
     summary = scope.metrics.add(name="e").summary
     summary.data_points.add(time_unix_nano=1, count=1, sum=1).quantile_values.add(quantile=0.5, value=1)

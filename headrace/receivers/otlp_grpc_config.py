@@ -1,0 +1,149 @@
+"""Settings of OTLP over gRPC, with the names that the Collector's ``configgrpc`` gives them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.http.config import MIB, AuthConfig, ServerConfig, TlsServerConfig, exposure
+from headrace.pipeline.http.endpoint import Endpoint
+
+_DEFAULT_MIB = 4
+_MAX_MIB = 1024
+
+
+class KeepaliveServerParametersConfig(ComponentConfig):
+    """How long connections live, and how dead ones are found."""
+
+    max_connection_idle: PositiveDuration | None = None
+    """Close a connection without calls after this long; never where it is not set."""
+
+    max_connection_age: PositiveDuration | None = None
+    """Close a connection after this long; never where it is not set."""
+
+    max_connection_age_grace: PositiveDuration | None = None
+    """Time for the calls of a connection that is closed for its age; no limit where it is not set."""
+
+    time: PositiveDuration = timedelta(hours=2)
+    """Ask a client that was silent for this long whether it is there."""
+
+    timeout: PositiveDuration = timedelta(seconds=20)
+    """Time for its answer."""
+
+
+class KeepaliveEnforcementPolicyConfig(ComponentConfig):
+    """How often clients may ask whether the server is there."""
+
+    min_time: NonNegativeDuration = timedelta(minutes=5)
+    """Least time between two pings; a client that sends more is cut off."""
+
+    permit_without_stream: bool = False
+    """Allow pings when no call is under way."""
+
+
+class KeepaliveServerConfig(ComponentConfig):
+    """Keepalive of connections."""
+
+    server_parameters: KeepaliveServerParametersConfig = KeepaliveServerParametersConfig()
+    """The server's own."""
+
+    enforcement_policy: KeepaliveEnforcementPolicyConfig = KeepaliveEnforcementPolicyConfig()
+    """What clients may do."""
+
+
+class OtlpGrpcConfig(ComponentConfig):
+    """Settings of OTLP over gRPC."""
+
+    endpoint: str = "127.0.0.1:4317"
+    """Where to listen. An address other machines can reach needs `auth`, ``tls.client_ca_file``, or
+    ``allow_unauthenticated``."""
+
+    transport: Literal["tcp"] = "tcp"
+    """Only TCP."""
+
+    tls: TlsServerConfig | None = None
+    """Serve TLS."""
+
+    auth: AuthConfig | None = None
+    """Ask for credentials."""
+
+    allow_unauthenticated: bool = False
+    """Listen on an address other machines can reach although nobody is asked for credentials."""
+
+    max_recv_msg_size_mib: Annotated[int, Field(ge=0, le=_MAX_MIB)] = _DEFAULT_MIB
+    """MiB of a request, as sent and once decompressed; 0 is the default. Longer ones are answered
+    RESOURCE_EXHAUSTED."""
+
+    max_concurrent_streams: Annotated[int, Field(ge=0)] = 0
+    """Calls under way on one connection; 0 for no limit of its own."""
+
+    keepalive: KeepaliveServerConfig | None = None
+    """Keepalive of connections."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str) -> str:
+        Endpoint.parse(endpoint)
+        return endpoint
+
+    @field_validator("tls")
+    @classmethod
+    def _check_tls(cls, tls: TlsServerConfig | None) -> TlsServerConfig | None:
+        if tls is not None and tls.min_version != "1.2":
+            raise ValueError(f"min_version {tls.min_version} cannot be asked of gRPC, which speaks 1.2 and 1.3")
+        return tls
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        why = exposure(
+            ServerConfig.model_construct(
+                endpoint=self.endpoint,
+                tls=self.tls,
+                auth=self.auth,
+                allow_unauthenticated=self.allow_unauthenticated,
+            )
+        )
+        if why:
+            raise ValueError(why)
+        return self
+
+    @property
+    def address(self) -> Endpoint:
+        """The parsed endpoint."""
+        return Endpoint.parse(self.endpoint)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of a request."""
+        return (self.max_recv_msg_size_mib or _DEFAULT_MIB) * MIB
+
+
+def channel_options(config: OtlpGrpcConfig) -> list[tuple[str, int]]:
+    """Return the settings as gRPC's core knows them."""
+    options = [
+        ("grpc.max_receive_message_length", config.max_bytes),
+        # The receiver decompresses by itself, up to a limit and beside the event loop.
+        ("grpc.per_message_decompression", 0),
+        # Two daemons on one port would each get a part of the requests.
+        ("grpc.so_reuseport", 0),
+    ]
+    if config.max_concurrent_streams:
+        options.append(("grpc.max_concurrent_streams", config.max_concurrent_streams))
+    return options + (_keepalive_options(config.keepalive) if config.keepalive else [])
+
+
+def _keepalive_options(keepalive: KeepaliveServerConfig) -> list[tuple[str, int]]:
+    ours, theirs = keepalive.server_parameters, keepalive.enforcement_policy
+    durations = {
+        "grpc.max_connection_idle_ms": ours.max_connection_idle,
+        "grpc.max_connection_age_ms": ours.max_connection_age,
+        "grpc.max_connection_age_grace_ms": ours.max_connection_age_grace,
+        "grpc.keepalive_time_ms": ours.time,
+        "grpc.keepalive_timeout_ms": ours.timeout,
+        "grpc.http2.min_ping_interval_without_data_ms": theirs.min_time,
+    }
+    options = [(name, value // timedelta(milliseconds=1)) for name, value in durations.items() if value is not None]
+    return [*options, ("grpc.keepalive_permit_without_calls", int(theirs.permit_without_stream))]
