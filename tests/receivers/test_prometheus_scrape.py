@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from scrape_lab import OPENMETRICS, STALE, ScrapeLab, report, samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+RUNS = int(os.environ.get("HEADRACE_FUZZ_RUNS", "300"))
 
 
 @pytest.fixture
@@ -483,6 +487,41 @@ async def test_the_cache_does_not_grow_with_series_that_are_gone(lab: ScrapeLab)
     assert len(scraper._cache) <= 2 * 600 + 1000
 
 
+async def test_nor_with_pages_that_fail(lab: ScrapeLab) -> None:
+    """New series on every page, and each page broken."""
+    scraper = await lab.scraper(sample_limit=500)
+    await lab.scrape(scraper, "a 1\n")
+    for n in range(8):
+        page = "".join(f'a{{pod="{n}-{i}"}} {i}\n' for i in range(400))
+        assert (await lab.scrape(scraper, page + ("a{x} 1\n" if n % 2 else 'a{x="1",x="2"} 1\n')))["up"] == 0.0
+        assert len(scraper._cache) <= 1
+    for n in range(8):
+        page = "".join(f'a{{pod="{n}-{i}"}} {i}\n' for i in range(400))
+        assert (await lab.scrape(scraper, page * 2))["up"] == 0.0
+    assert lab.failures("sample_limit") == 8
+    assert len(scraper._cache) <= 1400
+    assert report(await lab.scrape(scraper, "a 1\n")) == (1.0, 1.0, 1.0, 0.0)
+
+
+async def test_credentials_do_not_follow_a_redirect_to_another_host(lab: ScrapeLab) -> None:
+    """They stay with the host they were meant for."""
+    other = ScrapeLab()
+    await other.start()
+    try:
+
+        async def move(_request: web.Request) -> web.StreamResponse:
+            raise web.HTTPFound(f"http://{other.address}/metrics")
+
+        lab.answer = move
+        other.page = "a 1\n"
+        scraper = await lab.scraper(authorization={"credentials": "secret"})
+        assert (await lab.scrape(scraper))["up"] == 1.0
+        assert lab.requests[0].headers["Authorization"] == "Bearer secret"
+        assert "Authorization" not in other.requests[0].headers
+    finally:
+        await other.close()
+
+
 async def test_a_large_page_is_read_on_a_thread(lab: ScrapeLab) -> None:
     """With the same result."""
     scraper = await lab.scraper()
@@ -501,3 +540,42 @@ async def test_the_end_of_a_target_marks_everything(lab: ScrapeLab) -> None:
     found = lab.found()
     assert len(found) == 6
     assert set(found.values()) == {"stale"}
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("rules", [[], [{"regex": "tmp.*", "action": "labeldrop"}]])
+async def test_mutated_pages_with_changing_content(lab: ScrapeLab, rules: list[dict[str, Any]]) -> None:
+    """Whatever a target sends, each scrape says whether it was good, and its series are a function of that page."""
+    rng = random.Random(17)
+    scraper = await lab.scraper(metric_relabel_configs=rules, sample_limit=50)
+    seed = b'# TYPE a counter\na{x="1",job="j"} 1\na{x="2"} 2 1700000000000\nh{le="1"} 3\n{"q.r"} 4\nb 5\n'
+    alive: set[str] = set()
+    verdicts = {0.0: 0, 1.0: 0}
+    for _ in range(RUNS // 10):
+        data = bytearray(seed)
+        for _ in range(rng.randint(0, 2)):
+            at = rng.randrange(len(data))
+            if rng.random() < 0.5:
+                data[at] = rng.choice(b'"\\{}=,# \n\xff019abx')
+            else:
+                del data[at : at + rng.randint(1, 30)]
+        lab.page = bytes(data)
+        lab.clock.advance(10)
+        await scraper.scrape(lab.clock.now_ns)
+        batch = lab.sink.batches[-1]
+        lab.sink.batches.clear()
+        rows = list(zip(
+            [str(batch.table.series(i)) for i in batch.series.tolist()], batch.value.view(np.uint64).tolist(),
+            batch.time_ns.tolist(), strict=True,
+        ))  # fmt: skip
+        up = float(batch.value[-5])
+        verdicts[up] += 1
+        stale = [name for name, bits, _ in rows if bits == STALE]
+        fresh = [(name, time_ns) for name, bits, time_ns in rows[:-5] if bits != STALE]
+        now = {name for name, time_ns in fresh if time_ns == lab.clock.now_ns}
+        assert len(now) == sum(time_ns == lab.clock.now_ns for _, time_ns in fresh), "a series twice at one time"
+        assert set(stale) == alive - now
+        assert len(stale) == len(set(stale))
+        assert up or not fresh
+        alive = now
+    assert min(verdicts.values()) > 0

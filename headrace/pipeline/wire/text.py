@@ -25,6 +25,8 @@ from headrace.pipeline.wire import text_label_kernels as label_kernels
 from headrace.pipeline.wire.spans import LabelSpans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 MAX_BYTES = 1 << 30
@@ -130,6 +132,16 @@ class Page:
             InvalidInput: A name or a text is not valid.
         """
         found: dict[str, Metadata] = {}
+        for _ in self.collect_metadata(found):
+            pass
+        return list(found.values())
+
+    def collect_metadata(self, found: dict[str, Metadata]) -> Iterator[None]:
+        """Fill `found` by family, one line a step: who has many of them can do something else in between.
+
+        Raises:
+            InvalidInput: A name or a text is not valid.
+        """
         for kind, name, name_size, text, text_size, type_ in self.meta.tolist():
             family = self._family(name, name_size)
             before = found.get(family) or Metadata(family, MetricType.UNKNOWN)
@@ -137,12 +149,13 @@ class Page:
             if kind == kernels.TYPE:
                 found[family] = Metadata(family, MetricType(type_), before.help, before.unit)
             elif kind == kernels.HELP:
-                found[family] = Metadata(family, before.type, _unescaped(content, quotes=self.openmetrics), before.unit)
+                content = _unescaped(content, quotes=self.openmetrics)
+                found[family] = Metadata(family, before.type, content, before.unit)
             else:
                 if content and not family.endswith("_" + content):
                     raise self.fault(name, f"the unit {content!r} does not end the metric name")
                 found[family] = Metadata(family, before.type, before.help, content)
-        return list(found.values())
+            yield
 
     def line_of(self, pos: int) -> int:
         """Return the number of the line that offset `pos` is in, from 1."""

@@ -76,6 +76,7 @@ class ScrapeCache:
         self._seen = np.zeros(64, np.int32)
         self._used = 0
         self._last = -1
+        self._size = 0
         self._tracked = _NONE
 
     def __len__(self) -> int:
@@ -106,9 +107,9 @@ class ScrapeCache:
         return self._verdicts[entries]
 
     def undecide(self) -> None:
-        """Forget about entries that were to be looked at: the scrape failed."""
-        verdicts = self._verdicts[: self._used]
-        verdicts[verdicts == kernels.PENDING] = kernels.UNKNOWN
+        """Forget the entries that only a page had whose scrape failed: there may be new ones each time."""
+        if (self._verdicts[: self._used] == kernels.PENDING).any() or self._used > 2 * self._size + _SPARE_ENTRIES:
+            self._prune()
 
     def admit(
         self, entries: NDArray[np.int32], series: NDArray[np.int32], timed: NDArray[np.bool_], *, track_timed: bool
@@ -123,7 +124,7 @@ class ScrapeCache:
         before = self._tracked
         stale = before[stamps[before] != number] if len(before) else before
         self._tracked = tracked[: int(count)].copy()
-        self._last = number
+        self._last, self._size = number, n
         if self._used > 2 * n + _SPARE_ENTRIES:
             self._prune()
         return Admission(series, keep, stale, int(repeats), int(added))
@@ -144,13 +145,14 @@ class ScrapeCache:
         self._tracked = self._tracked[~np.isin(self._tracked, ids)]
 
     def _prune(self) -> None:
-        """Keep the entries of the last page only."""
+        """Keep the entries of the last good page only."""
         keys, numbers = self._keys.arrays
         slots = np.flatnonzero(numbers != EMPTY)
         slots = slots[self._seen[numbers[slots]] == self._last]
         kept = numbers[slots]
+        self._verdicts[: self._used][self._verdicts[: self._used] == kernels.PENDING] = kernels.UNKNOWN
         self._used = len(kept)
-        self._verdicts, self._seen = self._verdicts[kept].copy(), self._seen[kept].copy()
+        self._verdicts, self._seen = self._verdicts[kept], self._seen[kept]
         fresh = KeyTable(2 * len(kept))
         fresh.insert(np.ascontiguousarray(keys[slots]), np.arange(len(kept), dtype=np.int32))
         self._keys = fresh

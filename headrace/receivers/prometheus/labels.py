@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from headrace.receivers.prometheus.config import Job
     from headrace.receivers.prometheus.targets import Pairs
 
-_SLICE_ROWS = 4096
+_KERNEL_ROWS = 1024
+_PYTHON_ROWS = 256
+"""Series between two looks at the clock, for which about 3 ms are needed."""
+
 _SLICE_S = 0.004
 _LEGACY_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
@@ -77,9 +80,10 @@ class Labeller:
         if not slow:
             self.check_samples(known + len(rows))
         out = np.empty(len(rows), np.int32)
-        budget = _Turns()
-        for first in range(0, len(rows), _SLICE_ROWS):
-            some = rows[first : first + _SLICE_ROWS].astype(np.intp)
+        budget = Turns()
+        step = _PYTHON_ROWS if slow else _KERNEL_ROWS
+        for first in range(0, len(rows), step):
+            some = rows[first : first + step].astype(np.intp)
             spans = page.labels(some)
             if slow:
                 ids = await self._by_python(page, some, spans, np.arange(len(some)), budget, known)
@@ -102,7 +106,7 @@ class Labeller:
         return Series.of({**dict(self._external), **dict(self._labels), METRIC_NAME: name})
 
     async def _by_kernel(
-        self, page: Page, rows: NDArray[np.intp], spans: LabelSpans, budget: _Turns
+        self, page: Page, rows: NDArray[np.intp], spans: LabelSpans, budget: Turns
     ) -> NDArray[np.int32]:
         n, more = len(rows), len(self._more)
         arena = np.concatenate([spans.buf, self._more_bytes])
@@ -133,7 +137,7 @@ class Labeller:
         rows: NDArray[np.intp],
         spans: LabelSpans,
         chosen: NDArray[np.intp],
-        budget: _Turns,
+        budget: Turns,
         known: int,
     ) -> NDArray[np.int32]:
         verdicts = np.full(len(chosen), DROPPED, np.int32)
@@ -230,7 +234,7 @@ class Labeller:
         return ScrapeFailed("invalid_series", str(page.fault(int(page.keys[row, 0]), why)))
 
 
-class _Turns:
+class Turns:
     """Gives other tasks a turn every few milliseconds."""
 
     def __init__(self) -> None:

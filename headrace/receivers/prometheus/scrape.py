@@ -21,7 +21,7 @@ from headrace.pipeline.wire.text import PageReader
 from headrace.receivers.prometheus.cache import Admission, ScrapeCache
 from headrace.receivers.prometheus.cache_kernels import DROPPED, REFUSED
 from headrace.receivers.prometheus.errors import ScrapeFailed
-from headrace.receivers.prometheus.labels import Labeller
+from headrace.receivers.prometheus.labels import Labeller, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,9 +140,13 @@ class TargetScraper:
             await asyncio.sleep(max(0, tick_ns - clock_ns()) / 1e9)
             now_ns = clock_ns()
             if now_ns < tick_ns - tolerance_ns:
-                continue  # the clock was set back, or the timer came early
-            await self.scrape(tick_ns if abs(now_ns - tick_ns) <= tolerance_ns else now_ns)
-            tick_ns = next_tick(max(clock_ns(), tick_ns), interval_ns, offset_ns)
+                # The timer came early, or the clock was set back.
+                tick_ns = next_tick(now_ns, interval_ns, offset_ns)
+                continue
+            await self.scrape(tick_ns if now_ns - tick_ns <= tolerance_ns else now_ns)
+            now_ns = clock_ns()
+            set_back = now_ns < tick_ns - interval_ns
+            tick_ns = next_tick(now_ns if set_back else max(now_ns, tick_ns), interval_ns, offset_ns)
 
     async def scrape(self, time_ns: int) -> None:
         """Scrape once.
@@ -205,7 +209,7 @@ class TargetScraper:
 
     async def _columns(self, page: Page, time_ns: int, result: _Result) -> _Columns:
         shared, cache = self._shared, self._cache
-        metadata = self._news(page)
+        metadata = await self._news(page)
         entries, series, rows = cache.resolve(page)
         shared.table.touch(series[series >= 0])
         if len(rows):
@@ -283,11 +287,16 @@ class TargetScraper:
         keep = (ids >= 0) & ~long & fits
         return found.select(keep) if keep.any() else None
 
-    def _news(self, page: Page) -> tuple[Metadata, ...]:
-        """Return the metadata that differs from what was sent before."""
+    async def _news(self, page: Page) -> tuple[Metadata, ...]:
+        """Return the metadata of a page where it differs from the last one's."""
         if page.digest == self._digest:
             return ()
-        return tuple(one for one in page.metadata() if self._metadata.get(one.family) != one)
+        found: dict[str, Metadata] = {}
+        turns = Turns()
+        for number, _ in enumerate(page.collect_metadata(found)):
+            if not number % 256:
+                await turns.give_way()
+        return tuple(found.values())
 
     def _reports(self) -> NDArray[np.int32]:
         """Return the ids of the metrics about the target."""
@@ -312,11 +321,11 @@ class TargetScraper:
             np.concatenate([columns.values, np.array(values, np.float64)[room]]),
             np.concatenate([columns.flags, np.zeros(int(room.sum()), np.uint8)]),
             columns.exemplars,
-            columns.metadata,
+            tuple(one for one in columns.metadata if self._metadata.get(one.family) != one),
         )
-        if await self._send(batch, columns.stale):
+        if await self._send(batch, columns.stale) and columns.digest != self._digest:
             self._digest = columns.digest
-            self._metadata |= {one.family: one for one in columns.metadata}
+            self._metadata = {one.family: one for one in columns.metadata}
 
     async def _send(self, batch: MetricBatch, stale: NDArray[np.int32]) -> bool:
         """Deliver, once more after a refusal; return whether it was taken."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.wire.openmetrics import validate
 from headrace.pipeline.wire.text import read_page
 
+RUNS = int(os.environ.get("HEADRACE_FUZZ_RUNS", "300"))
 SUITE = Path(__file__).parents[3].parent / "shared" / "conformance" / "openmetrics"
 CASES = sorted(path.parent.name for path in SUITE.glob("*/test.json")) or ["absent"]
 
@@ -77,3 +80,32 @@ def test_more_pages_that_break_rules(page: str, why: str) -> None:
 def test_more_pages_that_keep_them(page: str) -> None:
     """Rare but valid."""
     validate(page.encode())
+
+
+@pytest.mark.fuzz
+def test_mutated_pages() -> None:
+    """A damaged page is valid or refused, never a crash; what is valid is read by a scrape, too."""
+    rng = random.Random(13)
+    seeds = [
+        b'# TYPE a histogram\n# HELP a x\na_bucket{le="1"} 1 1 # {t="1"} 1 1\na_bucket{le="+Inf"} 2 1\n# EOF\n',
+        b"# TYPE b counter\nb_total 1\nb_created 2\n# TYPE c gauge\nc -1\n# EOF\n",
+        b'# TYPE s summary\ns{quantile="0.5"} 1\ns_count 1\ns_sum 1\n# TYPE e stateset\ne{e="x"} 1\n# EOF\n',
+    ]
+    verdicts = {True: 0, False: 0}
+    for _ in range(RUNS):
+        data = bytearray(rng.choice(seeds))
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(data))
+            if rng.random() < 0.5:
+                data[at] = rng.choice(b'"\\{}=,# \n\x00\xff01.eE+-_aNIf')
+            else:
+                del data[at : at + rng.randint(1, 12)]
+        try:
+            validate(bytes(data))
+        except InvalidInput:
+            verdicts[False] += 1
+            continue
+        verdicts[True] += 1
+        read_page(bytes(data), openmetrics=True)
+    assert verdicts[True]
+    assert verdicts[False]
