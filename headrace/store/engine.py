@@ -414,7 +414,10 @@ class Engine:
         refs = self._index.select(())
         needed = refs[self.head.has_samples(refs)].tolist()
         series = [(ref, self._index.labels(ref)) for ref in needed]
-        return [Record(records.SERIES, self.workspace, records.encode_series(series))] if series else []
+        kept = [Record(records.SERIES, self.workspace, records.encode_series(series))] if series else []
+        if self._families:
+            kept.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._families.values())))
+        return kept
 
     def retain(self) -> int:
         """Remove the blocks that are older than the retention, and the series that are only in them."""

@@ -124,7 +124,8 @@ def _fits(value: float, exponent: int) -> bool:
     scaled = value * _POWERS[exponent]
     if not abs(scaled) < _EXACT:
         return False
-    return float_bits(np.rint(scaled) / _POWERS[exponent]) == float_bits(value)
+    # By way of the integer, which is what is stored: it has no sign when it is zero.
+    return float_bits(np.float64(np.int64(np.rint(scaled))) / _POWERS[exponent]) == float_bits(value)
 
 
 @kernel

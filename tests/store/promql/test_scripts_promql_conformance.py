@@ -23,7 +23,9 @@ LATER_FILES = {
     "start_timestamps.test": "start timestamps",
     "type_and_unit.test": "type and unit labels",
 }
-LATER = re.compile(r"function (step|range|start|end|min_of|max_of|histogram_fraction|histogram_quantiles)\(\) is not there")
+LATER = re.compile(
+    r"function (step|range|start|end|min_of|max_of|histogram_fraction|histogram_quantiles)\(\) is not there"
+)
 
 # Prometheus 3.14's own: a parameter that is NaN is an error even without data; delayed removal of names.
 LATER_CASES = {
