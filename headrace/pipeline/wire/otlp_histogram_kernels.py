@@ -1,8 +1,7 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels that read OTLP histogram, exponential histogram and summary points.
 
-The first pass (`explicit_point`, `exponential_point`, `summary_point`) reads all but the buckets and says where those
-lie and how many they are; `read_buckets` then fills one array for all points.
+They read all but the buckets and say where those lie and how many they are; `otlp_bucket_kernels` reads those.
 
 Source:
     opentelemetry-proto, ``metrics/v1/metrics.proto``.
@@ -18,12 +17,15 @@ from headrace.kernels.bits import load_f64, load_u64
 from headrace.kernels.jit import kernel
 from headrace.pipeline.wire.otlp_point_kernels import (
     ATTRIBUTES_SCATTERED,
-    BAD_BOUNDS,
     BAD_BUCKETS,
     EXEMPLARS,
     FIRST,
+    IN_POINT,
     IRREGULAR,
+    LEVEL,
+    METRIC,
     NO_TIME,
+    OFFSET,
     OUT_OF_BOUNDS,
     ROW,
     SIZE,
@@ -60,6 +62,7 @@ STATS = 6
 
 EXPLICIT, EXPONENTIAL, SUMMARY = 0, 1, 2
 
+_EXPLICIT_FIELD, _EXPONENTIAL_FIELD = 9, 10
 _STALE = 2
 _MAX_TIME = np.uint64(2**63 - 1)
 
@@ -91,7 +94,7 @@ def _finish(
 
 
 @kernel
-def explicit_point(
+def _explicit_point(
     buf: NDArray[np.uint8],
     p: int,
     end: int,
@@ -173,7 +176,7 @@ def explicit_point(
                     exemplars += 1
                 p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
         if p < 0:
-            where[0] = at
+            where[OFFSET] = at
             return p
     keys[i, 0], keys[i, 1] = attributes_key(buf, first, end, np.uint64(74), from_, to, scattered, scratch, k0, k1)
     _finish(i, first, end, exemplars, scattered, time, start, bits, rows, times, starts, flags, faults)
@@ -233,7 +236,7 @@ def _zigzag(number: np.uint64) -> np.int32:
 
 
 @kernel
-def exponential_point(
+def _exponential_point(
     buf: NDArray[np.uint8],
     p: int,
     end: int,
@@ -323,7 +326,7 @@ def exponential_point(
                     exemplars += 1
                 p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
         if p < 0:
-            where[0] = at
+            where[OFFSET] = at
             return p
     keys[i, 0], keys[i, 1] = attributes_key(buf, first, end, np.uint64(10), from_, to, scattered, scratch, k0, k1)
     _finish(i, first, end, exemplars, scattered, time, start, bits, rows, times, starts, flags, faults)
@@ -333,7 +336,7 @@ def exponential_point(
 
 
 @kernel
-def summary_point(
+def _summary_point(
     buf: NDArray[np.uint8],
     p: int,
     end: int,
@@ -394,7 +397,7 @@ def summary_point(
                     quantiles += 1
                 p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
         if p < 0:
-            where[0] = at
+            where[OFFSET] = at
             return p
     keys[i, 0], keys[i, 1] = attributes_key(buf, first, end, np.uint64(58), from_, to, scattered, scratch, k0, k1)
     _finish(i, first, end, 0, scattered, time, start, bits, rows, times, starts, flags, faults)
@@ -404,107 +407,55 @@ def summary_point(
 
 
 @kernel
-def read_buckets(
+def histogram_points(
     buf: NDArray[np.uint8],
+    p: int,
+    end: int,
+    i: int,
+    m: int,
+    field: int,
+    k0: np.uint64,
+    k1: np.uint64,
+    scratch: NDArray[np.uint8],
     rows: NDArray[np.int32],
-    stats: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    times: NDArray[np.int64],
     starts: NDArray[np.int64],
-    bounds: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    stats: NDArray[np.float64],
     flags: NDArray[np.uint8],
     faults: NDArray[np.uint8],
     where: NDArray[np.int64],
 ) -> int:
-    """Fill the buckets of all points.
-
-    Args:
-        buf: The request.
-        rows: (h, H_ROW).
-        stats: (h, STATS).
-        starts: (h + 1,) where the buckets of each row begin in the next two.
-        bounds: Upper bounds, or quantiles; 0 for exponential histograms.
-        counts: Counts, or values of quantiles.
-        flags: (h,).
-        faults: (h,) BAD_BOUNDS is added for bounds that do not ascend.
-        where: (2,) place of a fault.
+    """Read the points of metric `m`, which are fields 1 of ``buf[p:end]``, into the rows from `i` on.
 
     Returns:
-        0, or a negative status.
+        The row after the last, or a negative status.
     """
-    for i in range(len(rows)):
-        b = starts[i]
-        last = starts[i + 1]
-        where[0] = rows[i, FIRST]
-        kind = rows[i, KIND]
-        if kind == EXPLICIT:
-            at = rows[i, COUNTS_AT]
-            size = rows[i, COUNTS_AT + 1] >> 3
-            bounded = min(rows[i, BOUNDS_AT + 1] >> 3, last - b)
-            for j in range(last - b):
-                counts[b + j] = np.float64(load_u64(buf, at + 8 * j)) if j < size else stats[i, COUNT]
-                bounds[b + j] = np.inf
-            before = -np.inf
-            for j in range(bounded):
-                bound = load_f64(buf, rows[i, BOUNDS_AT] + 8 * j)
-                bounds[b + j] = bound
-                if not (bound > before and bound < np.inf) and faults[i] == 0 and not flags[i]:
-                    faults[i] = BAD_BOUNDS
-                before = bound
-        elif kind == EXPONENTIAL:
-            for column in (COUNTS_AT, BOUNDS_AT):
-                p = np.int64(rows[i, column])
-                end = p + rows[i, column + 1]
-                while p < end and b < last:
-                    number, p = varint(buf, p, end)
-                    if p < 0:
-                        return p
-                    counts[b] = np.float64(number)
-                    bounds[b] = 0.0
-                    b += 1
-        else:
-            status = _quantiles(
-                buf, np.int64(rows[i, FIRST]), np.int64(rows[i, FIRST] + rows[i, SIZE]), b, last, bounds, counts
-            )
-            if status < 0:
-                return status
-    return 0
-
-
-@kernel
-def _quantiles(
-    buf: NDArray[np.uint8],
-    p: int,
-    end: int,
-    b: int,
-    last: int,
-    bounds: NDArray[np.float64],
-    counts: NDArray[np.float64],
-) -> int:
+    where[LEVEL] = IN_POINT
     while p < end:
         tag, p = varint(buf, p, end)
         if p < 0:
             return p
-        if tag != np.uint64(50) or b >= last:
+        if tag != np.uint64(10):
             p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
             if p < 0:
                 return p
             continue
-        p, inner = span(buf, p, end)
+        p, stop = span(buf, p, end)
         if p < 0:
             return p
-        bounds[b] = 0.0
-        counts[b] = 0.0
-        while p < inner:
-            tag, p = varint(buf, p, inner)
-            if p < 0:
-                return p
-            begin = p
-            p = skip(buf, p, inner, np.int64(tag & np.uint64(7)))
-            if p < 0:
-                return p
-            if tag == np.uint64(9):
-                bounds[b] = load_f64(buf, begin)
-            elif tag == np.uint64(17):
-                counts[b] = load_f64(buf, begin)
-        b += 1
-    return 0
+        rows[i, METRIC] = m
+        if field == _EXPLICIT_FIELD:
+            p = _explicit_point(
+                buf, p, stop, i, k0, k1, scratch, rows, keys, times, starts, stats, flags, faults, where
+            )
+        elif field == _EXPONENTIAL_FIELD:
+            p = _exponential_point(
+                buf, p, stop, i, k0, k1, scratch, rows, keys, times, starts, stats, flags, faults, where
+            )
+        else:
+            p = _summary_point(buf, p, stop, i, k0, k1, scratch, rows, keys, times, starts, stats, flags, faults, where)
+        if p < 0:
+            return p
+        i += 1
+    return i

@@ -92,9 +92,10 @@ def read_point(field: int, data: bytes) -> tuple[Attributes, Attributes]:
     for one in message.attributes:
         if one.key == METRIC_NAME:
             continue
-        labels.append((one.key, attribute_text(value_of(one.value))))
+        text = attribute_text(value_of(one.value))
+        labels.append((one.key, text))
         type_ = one.value.WhichOneof("value")
-        if type_ not in {None, "string_value"}:
+        if text and type_ != "string_value":
             types.append((one.key, type_.removesuffix("_value")))
     return tuple(labels), tuple(sorted(types))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from headrace.kernels.bits import load_f64, load_u64
 from headrace.kernels.jit import kernel
-from headrace.pipeline.wire.otlp_point_kernels import FIRST, SIZE
+from headrace.pipeline.wire.otlp_point_kernels import FIRST, OFFSET, SIZE
 from headrace.pipeline.wire.protobuf_kernels import skip, span, varint
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def point_labels(
                             spans[total, k] = found[k]
                     total += 1
             if p < 0:
-                where[0] = at
+                where[OFFSET] = at
                 return p
         if not plain[i]:
             total = starts[i]
@@ -227,7 +227,7 @@ def exemplars(
             if fill:
                 starts[n] = labels
             while p < inner:
-                where[0] = p
+                where[OFFSET] = p
                 tag, p = varint(buf, p, inner)
                 if p < 0:
                     return p

@@ -71,7 +71,7 @@ class Learner:
         place[:, 4] = ATTRIBUTE_TAG[found.metrics[metrics, kernels.FIELD]]
         starts = np.zeros(len(chosen) + 1, np.int32)
         plain = np.zeros(len(chosen), np.bool_)
-        where = np.array([0, kernels.IN_POINT])
+        where = np.array([0, points.IN_POINT])
         spans = np.empty((0, 4), np.int32)
         arguments = (starts, plain, where)
         most = checked(label_kernels.point_labels(found.buf, place, found.name_at, spans, *arguments), where)

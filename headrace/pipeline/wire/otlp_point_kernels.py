@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 IRREGULAR = -4
 """Protocol Buffers allows this shape, and these kernels do not read it."""
 
+# What `where` holds after a fault: an offset, and the message that it lies in.
+OFFSET = 0
+LEVEL = 1
+IN_POINT = 5
+
 # Columns of a point's row.
 METRIC = 0
 FIRST = 1

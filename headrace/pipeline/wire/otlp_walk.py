@@ -16,6 +16,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from headrace.kernels.bits import PAD
 from headrace.pipeline.errors import InvalidInput, TooLarge
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.pipeline.wire import otlp_bucket_kernels as bucket_kernels
+from headrace.pipeline.wire import otlp_count_kernels as count_kernels
 from headrace.pipeline.wire import otlp_histogram_kernels as histograms
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_label_kernels as label_kernels
@@ -185,7 +187,7 @@ class Walk:
         _bound("exemplars", amount, MAX_ITEMS)
         chosen = having.astype(np.int32)
         tags = _EXEMPLAR_TAG[self.fields(of)[having]]
-        where = np.array([0, kernels.IN_POINT])
+        where = np.array([0, points.IN_POINT])
         sizes = np.zeros(2, np.int64)
         out = Exemplars(
             np.empty(amount, np.int32),
@@ -244,8 +246,8 @@ def _walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
     buf[:size] = np.frombuffer(data, np.uint8)
     buf[size + PAD : size + PAD + len(_NAME)] = _NAME
     where = np.zeros(2, np.int64)
-    counts = np.zeros(kernels.COUNTS, np.int64)
-    checked(kernels.count(buf, size, counts, where), where)
+    counts = np.zeros(count_kernels.COUNTS, np.int64)
+    checked(count_kernels.count(buf, size, counts, where), where)
     r, s, m, k, h = counts.tolist()
     for what, amount in (("resources", r), ("scopes", s), ("metrics", m), ("data points", k + h)):
         _bound(what, amount, MAX_ITEMS)
@@ -275,7 +277,7 @@ def _buckets(buf: NDArray[np.uint8], many: Points, stats: NDArray[np.float64], w
     _bound("buckets", amount, MAX_BUCKETS)
     buckets = Buckets(starts, np.empty(amount), np.empty(amount))
     if len(many):
-        status = histograms.read_buckets(
+        status = bucket_kernels.read_buckets(
             buf, many.rows, stats, starts, buckets.bounds, buckets.counts, many.flags, many.faults, where
         )
         checked(status, where)
