@@ -134,14 +134,36 @@ class Relabeler:
     def apply(self, labels: Iterable[tuple[str, str]] | Mapping[str, str]) -> Pairs | None:
         """Return the labels after all rules, or None where a rule drops the set."""
         found = dict(labels)
-        for rule in self._rules:
-            if not rule(found):
-                return None
-        return tuple(sorted((name, value) for name, value in found.items() if value))
+        return None if self._run(found) == _DROP else _canonical(found)
 
+    def rewrite(self, labels: Pairs) -> Pairs | None:
+        """Do as `apply`, and return `labels` itself where no rule changes anything."""
+        found = dict(labels)
+        verdict = self._run(found)
+        if verdict == _SAME:
+            return labels
+        return None if verdict == _DROP else _canonical(found)
+
+    def _run(self, labels: dict[str, str]) -> int:
+        verdict = _SAME
+        for rule in self._rules:
+            did = rule(labels)
+            if did != _SAME:
+                if did == _DROP:
+                    return _DROP
+                verdict = _CHANGED
+        return verdict
+
+
+def _canonical(labels: Mapping[str, str]) -> Pairs:
+    return tuple(sorted((name, value) for name, value in labels.items() if value))
+
+
+_DROP, _SAME, _CHANGED = 0, 1, 2
+"""What a rule answers; a bool will do for those that change nothing."""
 
 if TYPE_CHECKING:
-    _Rule = Callable[[dict[str, str]], bool]
+    _Rule = Callable[[dict[str, str]], int]
 
 
 def _joined(rule: RelabelConfig) -> Callable[[dict[str, str]], str]:
@@ -153,8 +175,12 @@ def _joined(rule: RelabelConfig) -> Callable[[dict[str, str]], str]:
     return lambda labels: separator.join([labels.get(name, "") for name in names])
 
 
-class _Memo(dict[str, Any]):
-    """Results by value; forgets everything when it is full."""
+class Memo(dict[str, Any]):
+    """Results by value; forgets everything when it is full.
+
+    Args:
+        compute: Makes the result of a value that is new.
+    """
 
     def __init__(self, compute: Callable[[str], Any]) -> None:
         super().__init__()
@@ -185,13 +211,14 @@ def _replace(rule: RelabelConfig) -> _Rule:
         name = target if "$" not in target else pattern.expand(target, value)
         return (name, written) if name else None
 
-    memo = _Memo(compute)
+    memo = Memo(compute)
 
-    def apply(labels: dict[str, str]) -> bool:
+    def apply(labels: dict[str, str]) -> int:
         result = memo[source(labels)]
-        if result is not None:
-            _set(labels, *result)
-        return True
+        if result is None:
+            return _SAME
+        _set(labels, *result)
+        return _CHANGED
 
     return apply
 
@@ -199,7 +226,7 @@ def _replace(rule: RelabelConfig) -> _Rule:
 def _filter(rule: RelabelConfig) -> _Rule:
     source = _joined(rule)
     wanted = rule.action is Action.KEEP
-    memo = _Memo(regex(rule.regex).fullmatch)
+    memo = Memo(regex(rule.regex).fullmatch)
     return lambda labels: memo[source(labels)] is wanted
 
 
@@ -216,37 +243,38 @@ def _hashmod(rule: RelabelConfig) -> _Rule:
         digest = hashlib.md5(value.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
         return str(int.from_bytes(digest[8:], "big") % modulus)
 
-    memo = _Memo(compute)
+    memo = Memo(compute)
 
-    def apply(labels: dict[str, str]) -> bool:
+    def apply(labels: dict[str, str]) -> int:
         labels[target] = memo[source(labels)]
-        return True
+        return _CHANGED
 
     return apply
 
 
 def _labelmap(rule: RelabelConfig) -> _Rule:
     pattern, replacement = regex(rule.regex), rule.replacement
-    memo = _Memo(lambda name: pattern.expand(replacement, name))
+    memo = Memo(lambda name: pattern.expand(replacement, name))
 
-    def apply(labels: dict[str, str]) -> bool:
+    def apply(labels: dict[str, str]) -> int:
         for name, value in list(labels.items()):
             renamed = memo[name]
             if renamed:
                 labels[renamed] = value
-        return True
+        return _CHANGED
 
     return apply
 
 
 def _by_name(rule: RelabelConfig) -> _Rule:
     unwanted = rule.action is Action.LABELDROP
-    memo = _Memo(_matcher(regex(rule.regex)))
+    memo = Memo(_matcher(regex(rule.regex)))
 
-    def apply(labels: dict[str, str]) -> bool:
-        for name in [name for name in labels if memo[name] is unwanted]:
+    def apply(labels: dict[str, str]) -> int:
+        gone = [name for name in labels if memo[name] is unwanted]
+        for name in gone:
             del labels[name]
-        return True
+        return _CHANGED if gone else _SAME
 
     return apply
 
@@ -259,9 +287,9 @@ def _case(rule: RelabelConfig) -> _Rule:
     source, target = _joined(rule), rule.target_label
     change = str.lower if rule.action is Action.LOWERCASE else str.upper
 
-    def apply(labels: dict[str, str]) -> bool:
+    def apply(labels: dict[str, str]) -> int:
         _set(labels, target, change(source(labels)))
-        return True
+        return _CHANGED
 
     return apply
 

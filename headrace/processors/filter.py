@@ -16,6 +16,7 @@ from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import MetricType
 from headrace.pipeline.regex import regex
+from headrace.pipeline.relabel import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def _any_of(texts: tuple[str, ...], match_type: MatchType) -> Callable[[str], bo
     if match_type is MatchType.STRICT:
         return frozenset(texts).__contains__
     tests = [regex(text).fullmatch for text in texts]
-    return tests[0] if len(tests) == 1 else lambda text: any(test(text) for test in tests)
+    return Memo(lambda text: any(test(text) for test in tests)).__getitem__
 
 
 FACTORY = ProcessorFactory(name="filter", config=FilterConfig, create=FilterProcessor)

@@ -34,11 +34,11 @@ class RelabelProcessor:
 
     def admit(self, series: Series) -> Series | None:
         """Return the series with its labels rewritten; None where a rule drops it or takes its name away."""
-        labels = self._relabeler.apply(series.labels)
+        labels = self._relabeler.rewrite(series.labels)
+        if labels is series.labels:
+            return series
         if not labels:
             return None
-        if labels == series.labels:
-            return series
         changed = series.with_labels(labels)
         return changed if changed.name else None
 
