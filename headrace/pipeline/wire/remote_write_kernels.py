@@ -73,6 +73,8 @@ def count(buf: NDArray[np.uint8], n: int, v2: bool, out: NDArray[np.int64]) -> i
     sample_tag = np.uint64(18)
     histogram_tag = np.uint64(26) if v2 else np.uint64(34)
     exemplar_tag = np.uint64(34) if v2 else np.uint64(26)
+    series = 0
+    samples = 0
     p = 0
     while p < n:
         tag, p = varint(buf, p, n)
@@ -82,17 +84,25 @@ def count(buf: NDArray[np.uint8], n: int, v2: bool, out: NDArray[np.int64]) -> i
             p, end = span(buf, p, n)
             if p < 0:
                 return p
-            out[SERIES] += 1
+            series += 1
             while p < end:
-                tag, p = varint(buf, p, end)
-                if p < 0:
-                    return p
-                first = p
-                p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
-                if p < 0:
-                    return p
+                # Nearly every field is a short message: one byte of tag, one of length.
+                if buf[p] & 135 == 2 and buf[p + 1] < 128 and p + 2 + buf[p + 1] <= end:
+                    tag = np.uint64(buf[p])
+                    first = p + 1
+                    p += 2 + np.int64(buf[p + 1])
+                    if not v2 and tag == np.uint64(10):
+                        continue
+                else:
+                    tag, p = varint(buf, p, end)
+                    if p < 0:
+                        return p
+                    first = p
+                    p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
+                    if p < 0:
+                        return p
                 if tag == sample_tag:
-                    out[SAMPLES] += 1
+                    samples += 1
                 elif tag == exemplar_tag:
                     out[EXEMPLARS] += 1
                     out[EXEMPLAR_BYTES] += p - first
@@ -108,6 +118,8 @@ def count(buf: NDArray[np.uint8], n: int, v2: bool, out: NDArray[np.int64]) -> i
         p = skip(buf, p, n, np.int64(tag & np.uint64(7)))
         if p < 0:
             return p
+    out[SERIES] = series
+    out[SAMPLES] = samples
     return 0
 
 
@@ -119,6 +131,9 @@ def _point(
     value = 0.0
     time = np.int64(0)
     start = np.int64(0)
+    if end - p >= 10 and np.uint64(buf[p]) == value_tag:
+        value = load_f64(buf, p + 1)
+        p += 9
     while p < end:
         tag, p = varint(buf, p, end)
         if p < 0:
@@ -225,6 +240,14 @@ def read_v1(
         scattered = False
         while p < end:
             field = p
+            if buf[p] == 10 and buf[p + 1] < 128 and p + 2 + buf[p + 1] <= end:
+                p += 2 + np.int64(buf[p + 1])
+                if begin < 0:
+                    begin = field
+                elif field != until:
+                    scattered = True
+                until = p
+                continue
             tag, p = varint(buf, p, end)
             if p < 0:
                 return p
@@ -409,9 +432,16 @@ def read_v2(
                 series[s, SIZE] = last - p
                 references = 0
                 while p < last:
-                    number, p = varint(buf, p, last)
-                    if p < 0:
-                        return p
+                    if buf[p] < 128:
+                        number = np.uint64(buf[p])
+                        p += 1
+                    elif buf[p + 1] < 128 and p + 1 < last:
+                        number = np.uint64(buf[p] & 127) | np.uint64(buf[p + 1]) << np.uint64(7)
+                        p += 2
+                    else:
+                        number, p = varint(buf, p, last)
+                        if p < 0:
+                            return p
                     if number >= np.uint64(size):
                         return BAD_REFERENCE
                     store_u64(scratch, used, hashes[np.int64(number), 0])
