@@ -141,9 +141,9 @@ class OtlpDecoder:
 
     def _new_families(self, found: Walk) -> NDArray[np.intp]:
         """Return the rows of metrics that say something new about their family."""
-        if not len(found.told):
-            return np.empty(0, np.intp)
         new = np.flatnonzero(self._told.lookup(found.told) < 0)
+        if not len(new):
+            return new
         _, which = np.unique(found.told[new].view("u8,u8").ravel(), return_index=True)
         rows: NDArray[np.intp] = np.sort(new[which])
         return rows
@@ -151,10 +151,9 @@ class OtlpDecoder:
 
 def _check_temporality(found: Walk) -> None:
     """Mark the points of sums and histograms that do not say what they cover."""
-    metrics = found.metrics
-    needs = np.isin(metrics[:, kernels.FIELD], (kernels.SUM, kernels.EXPLICIT, kernels.EXPONENTIAL))
-    known = np.isin(metrics[:, kernels.TEMPORALITY], (Temporality.DELTA, Temporality.CUMULATIVE))
-    bad = needs & ~known
+    field, temporality = found.metrics[:, kernels.FIELD], found.metrics[:, kernels.TEMPORALITY]
+    bad = (temporality != Temporality.CUMULATIVE) & (temporality != Temporality.DELTA)
+    bad &= (field != kernels.GAUGE) & (field != kernels.SUMMARY)
     if bad.any():
         for of in (found.numbers, found.histograms):
             of.faults[bad[of.metric] & (of.faults == 0)] = points.NO_TEMPORALITY

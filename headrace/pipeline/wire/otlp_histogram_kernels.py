@@ -127,17 +127,25 @@ def _explicit_point(
     stats[i, MAXIMUM] = np.nan
     stats[i, ZERO_COUNT] = 0.0
     stats[i, ZERO_THRESHOLD] = 0.0
-    rows[i, KIND:] = 0
+    for column in range(KIND, H_ROW):
+        rows[i, column] = 0
     while p < end:
         at = p
-        tag, p = varint(buf, p, end)
+        tag = np.uint64(buf[p])
+        p += 1
+        if tag >= np.uint64(128):
+            tag, p = varint(buf, at, end)
         if p >= 0:
             if tag == np.uint64(74):
                 if to < 0:
                     from_ = at
                 elif to != at:
                     scattered = True
-                p = span(buf, p, end)[1]
+                size = np.int64(buf[p])
+                if size < 128 and p + 1 + size <= end:
+                    p += 1 + size
+                else:
+                    p = span(buf, p, end)[1]
                 to = p
             elif tag == np.uint64(50) or tag == np.uint64(58):
                 column = COUNTS_AT if tag == np.uint64(50) else BOUNDS_AT
@@ -269,18 +277,26 @@ def _exponential_point(
     stats[i, MAXIMUM] = np.nan
     stats[i, ZERO_COUNT] = 0.0
     stats[i, ZERO_THRESHOLD] = 0.0
-    rows[i, KIND:] = 0
+    for column in range(KIND, H_ROW):
+        rows[i, column] = 0
     sizes = 0
     while p < end:
         at = p
-        tag, p = varint(buf, p, end)
+        tag = np.uint64(buf[p])
+        p += 1
+        if tag >= np.uint64(128):
+            tag, p = varint(buf, at, end)
         if p >= 0:
             if tag == np.uint64(10):
                 if to < 0:
                     from_ = at
                 elif to != at:
                     scattered = True
-                p = span(buf, p, end)[1]
+                size = np.int64(buf[p])
+                if size < 128 and p + 1 + size <= end:
+                    p += 1 + size
+                else:
+                    p = span(buf, p, end)[1]
                 to = p
             elif tag == np.uint64(66) or tag == np.uint64(74):
                 sign = 0 if tag == np.uint64(66) else 1
@@ -362,20 +378,29 @@ def _summary_point(
     start = np.uint64(0)
     bits = np.uint64(0)
     quantiles = 0
-    stats[i, :] = 0.0
+    for column in range(STATS):
+        stats[i, column] = 0.0
     stats[i, MINIMUM] = np.nan
     stats[i, MAXIMUM] = np.nan
-    rows[i, KIND:] = 0
+    for column in range(KIND, H_ROW):
+        rows[i, column] = 0
     while p < end:
         at = p
-        tag, p = varint(buf, p, end)
+        tag = np.uint64(buf[p])
+        p += 1
+        if tag >= np.uint64(128):
+            tag, p = varint(buf, at, end)
         if p >= 0:
             if tag == np.uint64(58):
                 if to < 0:
                     from_ = at
                 elif to != at:
                     scattered = True
-                p = span(buf, p, end)[1]
+                size = np.int64(buf[p])
+                if size < 128 and p + 1 + size <= end:
+                    p += 1 + size
+                else:
+                    p = span(buf, p, end)[1]
                 to = p
             elif tag & np.uint64(7) == np.uint64(1):
                 if p + 8 > end:
