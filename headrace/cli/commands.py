@@ -51,16 +51,7 @@ def run_daemon(files: Sequence[str], settings: Sequence[str], plugins: Sequence[
 
 def run_serve(options: Mapping[str, Any], started_s: float) -> int:
     """Run the daemon without a configuration file; return the exit code."""
-    registry = ComponentRegistry()
-
-    def make() -> LoadedConfig:
-        document = serve_config(options)
-        if "otlp" not in registry.types("receivers"):
-            del document["receivers"]["otlp"]
-            document["service"]["pipelines"]["metrics"]["receivers"] = ["prometheus_remote_write"]
-        return load_files([f"yaml:{json.dumps(document)}"], registry)
-
-    loaded = _told(make)
+    loaded = _told(lambda: load_files([f"yaml:{json.dumps(serve_config(options))}"], ComponentRegistry()))
     return _BAD_CONFIG if loaded is None else _run(loaded, started_s)
 
 

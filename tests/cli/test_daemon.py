@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from remote_write_messages import packed, request_v1, request_v2
 from running import HEADRACE, free_port, wait_until
@@ -141,3 +142,26 @@ def test_a_foreign_host_header_is_refused(programs: Programs, tmp_path: Path) ->
         urllib.request.urlopen(request, timeout=10)
     with caught.value as error:
         assert error.code in {403, 421}
+
+
+@pytest.mark.parametrize("name", ["scrape", "gateway", "agent"])
+def test_shipped_configurations_start(programs: Programs, tmp_path: Path, name: str) -> None:
+    """On ports of the test's own; they say that they are ready, and stop when asked."""
+    ports = {
+        "exporters.store.endpoint": f"127.0.0.1:{free_port()}",
+        "receivers.prometheus_remote_write.endpoint": f"127.0.0.1:{free_port()}",
+        "receivers.otlp.protocols.grpc.endpoint": f"127.0.0.1:{free_port()}",
+        "receivers.otlp.protocols.http.endpoint": f"127.0.0.1:{free_port()}",
+    }
+    config = ROOT / "configs" / f"{name}.yaml"
+    document = yaml.safe_load(config.read_text())
+    command: list[str | Path] = [HEADRACE, "run", "--config", config]
+    for key, value in ports.items():
+        section, component = key.split(".")[:2]
+        if component in document[section]:
+            command += ["--set", f"{key}={value}"]
+    reader = f"[{{pull: {{exporter: {{prometheus: {{port: {free_port()}}}}}}}}}]"
+    command += ["--set", f"service.telemetry.metrics.readers={reader}"]
+    daemon = programs.start(name, command, env={**os.environ, "HEADRACE_DATA_DIR": str(tmp_path / "data")})
+    daemon.wait_log("headrace: ready in", 120)
+    assert daemon.stop() == 0
