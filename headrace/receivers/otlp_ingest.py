@@ -14,7 +14,7 @@ from headrace.pipeline.wire.otlp_json import to_protobuf
 from headrace.receivers.otlp_compression import decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 64 * 1024
 """Bodies up to this size are read in well under a millisecond: not worth a thread."""
+
+_INLINE_COMPRESSED_BYTES = 2 * 1024
+"""The same for those that may decompress to a thousand times their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Ingest:
         decoder = self._decoder(workspace)
         context = BatchContext(workspace, self._settings.id, principal, self._settings.clock_ns())
         try:
-            walk = await _aside(len(body.data) > _INLINE_BYTES, lambda: _read(decoder, body))
+            walk = await asyncio.to_thread(_read, decoder, body) if _is_long(body) else _read(decoder, body)
             decoded = decoder.take(walk, context)
         except InvalidInput as error:
             self._settings.drops.add(_reason(error), 1)
@@ -112,9 +115,9 @@ def _read(decoder: OtlpDecoder, body: Body) -> Walk:
     return decoder.walk(to_protobuf(data) if body.is_json else data)
 
 
-async def _aside(large: bool, work: Callable[[], Walk]) -> Walk:  # noqa: FBT001 -- one caller, two arguments
-    """Do `work`, on another thread where it is long."""
-    return await asyncio.to_thread(work) if large else work()
+def _is_long(body: Body) -> bool:
+    """Return whether reading a body would hold up the event loop."""
+    return len(body.data) > (_INLINE_COMPRESSED_BYTES if body.encoding or body.is_json else _INLINE_BYTES)
 
 
 def _reason(error: InvalidInput) -> str:

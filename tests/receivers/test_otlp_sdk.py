@@ -11,14 +11,19 @@ import pytest
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.pipeline.batch import HistogramKind
 from headrace.pipeline.host import Host
 from headrace.pipeline.identity import MetricType, Temporality
+from headrace.pipeline.otlp_names import canonical_float
+from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.receivers.otlp import FACTORY, OtlpConfig
 from headrace.testing.batches import make_settings, rows
 from headrace.testing.sinks import MemorySink
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     from headrace.receivers.otlp import OtlpReceiver
+
+SCOPE = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
 
 EXPORTERS: dict[str, Callable[..., MetricExporter]] = {
     "grpc": lambda ports, **more: GrpcExporter(f"127.0.0.1:{ports[0]}", insecure=True, **more),
@@ -43,12 +50,12 @@ EXPORTERS: dict[str, Callable[..., MetricExporter]] = {
 }
 
 
-def measure(exporter: MetricExporter) -> None:
+def measure(exporter: MetricExporter, also: PrometheusMetricReader | None = None) -> None:
     """Make some measurements and export them twice, as an application does."""
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     exponential = View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())
     resource = Resource({"service.name": "shop", "service.instance.id": "1", "port": 80})
-    provider = MeterProvider([reader], resource, views=[exponential], shutdown_on_exit=False)
+    provider = MeterProvider([reader, *([also] if also else [])], resource, views=[exponential], shutdown_on_exit=False)
     meter = provider.get_meter("lib", "1.2")
     requests = meter.create_counter("http.requests", unit="{request}", description="Requests.")
     running = meter.create_up_down_counter("jobs")
@@ -59,10 +66,13 @@ def measure(exporter: MetricExporter) -> None:
         requests.add(2, {"method": "GET", "status": 200})
         running.add(-1)
         latency.record(0.05 * 10**i)
-        size.record(2.0**i)
+        if also is None:
+            # The SDK's page cannot show this one.
+            size.record(2.0**i)
     provider.force_flush()
     requests.add(1, {"method": "GET", "status": 200})
-    provider.shutdown()
+    # The page is read after the last export.
+    (provider if also is None else reader).shutdown()
 
 
 def _observed(value: float) -> Any:
@@ -71,7 +81,7 @@ def _observed(value: float) -> Any:
     return Observation(value, {"zone": "a"})
 
 
-async def export(protocol: str, sink: MemorySink, **more: Any) -> None:
+async def export(protocol: str, sink: MemorySink, *, also: PrometheusMetricReader | None = None, **more: Any) -> None:
     lab, host = Lab(), Host()
     host.services["listeners"] = lab.listeners
     protocols = {"grpc": {"endpoint": "127.0.0.1:0"}, "http": {"endpoint": "127.0.0.1:0"}}
@@ -82,7 +92,7 @@ async def export(protocol: str, sink: MemorySink, **more: Any) -> None:
     assert receiver.grpc is not None
     try:
         ports = (receiver.grpc.port, lab.listeners.open[0].port)
-        await asyncio.to_thread(lambda: measure(EXPORTERS[protocol](ports, **more)))
+        await asyncio.to_thread(lambda: measure(EXPORTERS[protocol](ports, **more), also))
     finally:
         await lab.listeners.shutdown(1)
         await receiver.shutdown()
@@ -130,3 +140,36 @@ async def test_delta_temporality() -> None:
     assert (rows(first)[0][2], rows(second)[0][2]) == (10.0, 1.0)
     kinds = [first.table.series(i).kind.temporality for i in first.series.tolist()]
     assert kinds == [Temporality.DELTA, Temporality.CUMULATIVE, Temporality.UNSPECIFIED]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+async def test_the_names_are_those_of_the_prometheus_exporter(protocol: str) -> None:
+    """What one application says by OTLP and by the SDK's own Prometheus page: the same series and values."""
+    registry = CollectorRegistry()
+    pages = PrometheusMetricReader(registry=registry)
+    sink = MemorySink()
+    await export(protocol, sink, also=pages)
+    edge = PrometheusEdge(make_settings("test").drops)
+    flat = edge.flatten(sink.batches[-1]).batch
+    names = (flat.table.series(i).labels for i in flat.series.tolist())
+    found = {_without(dict(labels), "job", "instance"): value for labels, value in zip(names, flat.value, strict=True)}
+    page = generate_latest(registry).decode()
+    expected = {
+        _without({**one.labels, "__name__": one.name}, *SCOPE): one.value
+        for family in text_string_to_metric_families(page)
+        for one in family.samples
+        if one.name != "target_info"
+    }
+    target = _without({"__name__": "target_info", "port": "80"})
+    info = {labels for labels in found if dict(labels)["__name__"] == "target_info"}
+    assert any(set(target) <= set(labels) for labels in info)
+    assert {labels: value for labels, value in found.items() if labels not in info} == expected
+
+
+def _without(labels: dict[str, str], *names: str) -> tuple[tuple[str, str], ...]:
+    kept = ((name, value) for name, value in labels.items() if name not in names)
+    return tuple(sorted((name, _bound(value) if name == "le" else value) for name, value in kept))
+
+
+def _bound(text: str) -> str:
+    return canonical_float(float(text))

@@ -117,7 +117,9 @@ def read(
     Returns:
         0, or a negative status.
     """
-    r = s = m = 0
+    r = np.int64(0)
+    s = np.int64(0)
+    m = np.int64(0)
     i = np.int64(0)
     j = np.int64(0)
     p = 0
@@ -176,9 +178,9 @@ def read(
                 m0, m1 = _metric_key(buf, metrics[m], scratch, s0, s1)
                 t0, t1 = _metric_key(buf, metrics[m], scratch, k0, k1)
                 told[m, 0], told[m, 1] = _link(buf, metrics[m], DESCRIPTION, t0, t1)
-                first = metrics[m, DATA]
+                first = np.int64(metrics[m, DATA])
                 data_end = first + metrics[m, DATA + 1]
-                field = metrics[m, FIELD]
+                field = np.int64(metrics[m, FIELD])
                 if field <= SUM:
                     if field:
                         i = number_points(

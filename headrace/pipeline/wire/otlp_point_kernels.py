@@ -82,6 +82,7 @@ def attributes_key(
         if p < 0:
             break
         if tag == attribute:
-            scratch[size : size + p - at] = buf[at:p]
-            size += p - at
+            for j in range(at, p):
+                scratch[size] = buf[j]
+                size += 1
     return siphash128(scratch, 0, size, k0, k1)

@@ -33,6 +33,9 @@ MAX_ITEMS = 1 << 20
 MAX_BUCKETS = 1 << 22
 """Buckets and quantiles in one request."""
 
+MAX_BYTES = (1 << 31) - 64
+"""Offsets have 32 bits."""
+
 _REWRITTEN_BYTES = 4 << 20
 """Requests of an unusual shape are rewritten by protobuf's library, which takes much memory for each byte."""
 
@@ -242,6 +245,8 @@ def walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
 
 def _walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
     size = len(data)
+    if size > MAX_BYTES:
+        raise TooLarge("OTLP request", size, MAX_BYTES)
     buf = np.zeros(size + 2 * PAD + len(_NAME), np.uint8)
     buf[:size] = np.frombuffer(data, np.uint8)
     buf[size + PAD : size + PAD + len(_NAME)] = _NAME

@@ -307,7 +307,7 @@ def test_faults_have_a_place(data: bytes, where: str) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("what", ["MAX_ITEMS", "MAX_BUCKETS"])
+@pytest.mark.parametrize("what", ["MAX_BYTES", "MAX_ITEMS", "MAX_BUCKETS"])
 def test_size_bombs(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More parts than allowed are refused before there is room for them."""
     monkeypatch.setattr(otlp_walk, what, 3)
