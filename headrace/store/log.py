@@ -104,6 +104,7 @@ class WriteAheadLog:
         self._segment: _Segment | None = None
         self._waiting: list[_Waiting] = []
         self._unwritten: list[bytes] = []
+        self._failing = False
         self._busy = False
         self._lock = threading.Lock()
         self._dirty = False
@@ -159,10 +160,12 @@ class WriteAheadLog:
                     self._dirty = True
             except OSError:
                 self.statistics.failures += 1
+                self._failing = True
                 # Part of a record may have been written: what comes goes into a new segment.
                 self._close_segment()
                 raise
             self._unwritten.clear()
+            self._failing = False
             segment.size += len(whole)
             self.statistics.bytes += len(whole)
             self.statistics.commits += 1
@@ -203,7 +206,7 @@ class WriteAheadLog:
     @property
     def failed(self) -> bool:
         """Whether records wait in memory because the disk refused them."""
-        return bool(self._unwritten)
+        return self._failing
 
     async def retry(self) -> None:
         """Try again to write what the disk refused.

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,30 @@ async def test_the_fake_does_the_same() -> None:
     await log.append([record(2)])
     log.trim(offset, [record(7)])
     assert [bytes(found.payload)[:1] for _, found in log.read()] == [b"\x07", b"\x02"]
+
+
+class SlowDisk(Files):
+    """Syncs only when it may."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+
+    def sync(self, fd: int) -> None:
+        self.may.wait(30)
+        super().sync(fd)
+
+
+async def test_a_write_under_way_is_no_failure(tmp_path: Path) -> None:
+    """Others may go on sending meanwhile."""
+    disk = SlowDisk()
+    log = WriteAheadLog(tmp_path, files=disk)
+    first = asyncio.create_task(log.append([record(0)]))
+    while not (tmp_path / "00000001.wal").exists():  # noqa: ASYNC110 -- it appears from another thread
+        await asyncio.sleep(0.001)
+    assert not log.failed
+    disk.may.set()
+    await first
+    await log.close()
 
 
 @pytest.mark.parametrize("sync", list(Sync))
