@@ -90,6 +90,8 @@ class Ingest:
         context = BatchContext(workspace, self._settings.id, principal, self._settings.clock_ns())
         try:
             walk = await asyncio.to_thread(_read, decoder, body) if _is_long(body) else _read(decoder, body)
+            for _ in decoder.identify(walk):
+                await asyncio.sleep(0)
             decoded = decoder.take(walk, context)
         except InvalidInput as error:
             self._settings.drops.add(_reason(error), 1)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.wire.otlp_walk import Exemplars, Points, Walk
 
 _MAX_TOLD = 100_000
+_STEP = 500
+"""Streams that are learnt in one step: some milliseconds."""
+
 _EXACT = 2**53
 
 _REASONS = {
@@ -90,32 +93,50 @@ class OtlpDecoder:
         """
         return walk(data, *self._key)
 
-    def take(self, found: Walk, context: BatchContext) -> Decoded:
-        """Return the batch of a request, on the thread that owns the table; once for each walk.
+    def identify(self, found: Walk) -> Iterator[None]:
+        """Find the ids of the points, on the thread that owns the table.
+
+        What is new takes time, so it is done in steps between which the caller may let others go on.
 
         Raises:
-            InvalidInput: An attribute does not decode; no batch is made of the others.
+            InvalidInput: A resource, a scope or an attribute does not decode.
+        """
+        _check_temporality(found)
+        for of in (found.numbers, found.histograms):
+            of.ids[:] = self._table.lookup(of.keys)
+            of.ids[of.faults != 0] = UNKNOWN
+            new = np.flatnonzero((of.ids == UNKNOWN) & (of.faults == 0))
+            if len(new):
+                yield from self._learn(found, of, new)
+
+    def take(self, found: Walk, context: BatchContext) -> Decoded:
+        """Return the batch of a request whose points were identified; once for each walk.
+
+        Raises:
+            InvalidInput: An exemplar does not decode.
             TooLarge: The request has too many exemplars.
         """
-        exemplars = [(of, found.exemplars(of)) for of in (found.numbers, found.histograms)]
-        _check_temporality(found)
-        ids = {id(of): self._identify(found, of) for of in (found.numbers, found.histograms)}
+        both = (found.numbers, found.histograms)
+        exemplars = [(one, of.ids) for of in both if (one := found.exemplars(of)) is not None]
         rejected: Tally[str] = Tally()
         message = ""
-        for of in (found.numbers, found.histograms):
-            message = _rejections(found, of, ids[id(of)], rejected, message)
+        for of in both:
+            message = _rejections(found, of, rejected, message)
         told = self._new_families(found)
-        batch = _numbers(self._table, found, ids[id(found.numbers)], context).with_columns(
-            histograms=_histograms(found, ids[id(found.histograms)]),
-            exemplars=_exemplars([(one, ids[id(of)]) for of, one in exemplars if one is not None]),
+        batch = _numbers(self._table, found, context).with_columns(
+            histograms=_histograms(found),
+            exemplars=_exemplars(exemplars),
             metadata=tuple(_metadata(found, told)),
         )
-        total = len(found.numbers) + len(found.histograms)
+        total = sum(map(len, both))
         return Decoded(batch, total, dict(rejected), message, np.ascontiguousarray(found.told[told]))
 
     def decode(self, data: bytes | memoryview, context: BatchContext) -> Decoded:
-        """Do `walk` and `take`."""
-        return self.take(self.walk(data), context)
+        """Do `walk`, `identify` and `take`."""
+        found = self.walk(data)
+        for _ in self.identify(found):
+            pass
+        return self.take(found, context)
 
     def confirm(self, decoded: Decoded) -> None:
         """Note that what a request said about metric families has arrived, so that it need not be said again."""
@@ -124,20 +145,19 @@ class OtlpDecoder:
                 self._told = KeyTable()
             self._told.insert(decoded.told, np.zeros(len(decoded.told), np.int32))
 
-    def _identify(self, found: Walk, of: Points) -> NDArray[np.int32]:
-        """Return the id of each point; a refusal below UNKNOWN, or UNKNOWN itself where the point has a fault."""
-        ids = self._table.lookup(of.keys)
-        new = np.flatnonzero((ids == UNKNOWN) & (of.faults == 0))
-        if len(new):
-            # A request may name a stream twice.
-            pairs = of.keys[new].view("u8,u8").ravel()
-            _, which, inverse = np.unique(pairs, return_index=True, return_inverse=True)
-            first = new[which]
-            learnt = Learner(self._table, found, of).learn(first)
-            self._table.remember(np.ascontiguousarray(of.keys[first]), learnt)
-            ids[new] = learnt[inverse.ravel()]
-        ids[of.faults != 0] = UNKNOWN
-        return ids
+    def _learn(self, found: Walk, of: Points, new: NDArray[np.intp]) -> Iterator[None]:
+        # A request may name a stream twice.
+        pairs = of.keys[new].view("u8,u8").ravel()
+        _, which, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+        first = new[which]
+        learner = Learner(self._table, found, of)
+        learnt = np.empty(len(first), np.int32)
+        for begin in range(0, len(first), _STEP):
+            step = slice(begin, begin + _STEP)
+            learnt[step] = learner.learn(first[step])
+            self._table.remember(np.ascontiguousarray(of.keys[first[step]]), learnt[step])
+            yield
+        of.ids[new] = learnt[inverse.ravel()]
 
     def _new_families(self, found: Walk) -> NDArray[np.intp]:
         """Return the rows of metrics that say something new about their family."""
@@ -159,8 +179,9 @@ def _check_temporality(found: Walk) -> None:
             of.faults[bad[of.metric] & (of.faults == 0)] = points.NO_TEMPORALITY
 
 
-def _rejections(found: Walk, of: Points, ids: NDArray[np.int32], rejected: Tally[str], message: str) -> str:
+def _rejections(found: Walk, of: Points, rejected: Tally[str], message: str) -> str:
     """Count the points that cannot be taken; return `message`, or else the first of them in words."""
+    ids = of.ids
     bad = np.flatnonzero(ids < 0)
     if not len(bad):
         return message
@@ -178,8 +199,8 @@ def _rejections(found: Walk, of: Points, ids: NDArray[np.int32], rejected: Tally
     return f"{why}: metric {name!r}, data point {row} of the request"
 
 
-def _numbers(table: SeriesTable, found: Walk, ids: NDArray[np.int32], context: BatchContext) -> MetricBatch:
-    of = found.numbers
+def _numbers(table: SeriesTable, found: Walk, context: BatchContext) -> MetricBatch:
+    of, ids = found.numbers, found.numbers.ids
     values, flags = found.values, of.flags
     bits = values.view(np.uint64)
     bits[flags & np.uint8(Flag.STALE) != 0] = STALE_BITS
@@ -203,8 +224,8 @@ def _numbers(table: SeriesTable, found: Walk, ids: NDArray[np.int32], context: B
     )
 
 
-def _histograms(found: Walk, ids: NDArray[np.int32]) -> HistogramColumns | None:
-    of, stats = found.histograms, found.stats
+def _histograms(found: Walk) -> HistogramColumns | None:
+    of, ids, stats = found.histograms, found.histograms.ids, found.stats
     if not len(of):
         return None
 

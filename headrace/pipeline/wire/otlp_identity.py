@@ -17,7 +17,7 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 
 from headrace.kernels.buffers import padded
-from headrace.pipeline.errors import InvalidInput
+from headrace.pipeline.errors import InvalidInput, TooLarge
 from headrace.pipeline.identity import METRIC_NAME, Kind, MetricType, Resource, Scope, Temporality
 from headrace.pipeline.otlp_names import attribute_text
 from headrace.pipeline.wire import otlp_kernels as kernels
@@ -35,6 +35,9 @@ _POINTS: dict[int, Any] = {
     kernels.EXPONENTIAL: metrics_pb2.ExponentialHistogramDataPoint,
     kernels.SUMMARY: metrics_pb2.SummaryDataPoint,
 }
+
+MAX_BYTES = 256 * 1024
+"""Bytes of a resource or a scope."""
 
 Attributes = tuple[tuple[str, str], ...]
 
@@ -57,9 +60,11 @@ def read_resource(data: bytes, schema_url: bytes) -> Resource | None:
 
     Raises:
         InvalidInput: It does not decode.
+        TooLarge: It has more than MAX_BYTES.
     """
     if not data and not schema_url:
         return None
+    _bound(len(data) + len(schema_url))
     message = _parsed(resource_pb2.Resource, data, "resource")
     return Resource(_attributes(message.attributes), _text(schema_url, "schema_url"))
 
@@ -69,9 +74,11 @@ def read_scope(data: bytes, schema_url: bytes) -> Scope | None:
 
     Raises:
         InvalidInput: It does not decode.
+        TooLarge: It has more than MAX_BYTES.
     """
     if not data and not schema_url:
         return None
+    _bound(len(data) + len(schema_url))
     message = _parsed(common_pb2.InstrumentationScope, data, "scope")
     return Scope(message.name, message.version, _attributes(message.attributes), _text(schema_url, "schema_url"))
 
@@ -142,6 +149,11 @@ def _parsed(kind: Any, data: bytes, what: str) -> Any:
         return kind.FromString(data)
     except DecodeError as error:
         raise InvalidInput(f"OTLP: a {what} does not decode: {error}") from None
+
+
+def _bound(size: int) -> None:
+    if size > MAX_BYTES:
+        raise TooLarge("OTLP resource or scope", size, MAX_BYTES)
 
 
 def _text(data: bytes, what: str) -> str:

@@ -26,6 +26,16 @@ OTHER = 1
 INTEGER = 2
 BOOLEAN = 3
 
+# Sorts of points.
+PLAIN = 0
+"""All attributes are strings."""
+MIXED = 1
+"""Some are not."""
+TOO_LONG = 2
+"""One that is not a string is longer than any label."""
+TOO_MANY = 3
+"""There are more than a series may have."""
+
 # Columns of an attribute.
 KEY = 0
 KEY_SIZE = 1
@@ -106,10 +116,14 @@ def point_labels(
     name_key: int,
     spans: NDArray[np.int32],
     starts: NDArray[np.int32],
-    plain: NDArray[np.bool_],
+    sorts: NDArray[np.int8],
+    max_labels: int,
+    max_bytes: int,
     where: NDArray[np.int64],
 ) -> int:
     """Find the labels of points whose attributes are all strings.
+
+    The first call, with empty `spans`, counts and sorts; the second fills.
 
     Args:
         buf: The request, with ``__name__`` behind it.
@@ -117,7 +131,10 @@ def point_labels(
         name_key: Offset of ``__name__``.
         spans: (labels, 4) out; an empty array where they are only to be counted.
         starts: (n + 1,) out.
-        plain: (n,) out, false where some attribute is not a string: such a point has no labels here.
+        sorts: (n,) of the first call: PLAIN, MIXED where some attribute is not a string, or a reason not to look at the
+            attributes. Only points that are PLAIN have labels here.
+        max_labels: Most attributes of a point.
+        max_bytes: Most bytes of an attribute that is not a string, as encoded.
         where: (2,) place of a fault.
 
     Returns:
@@ -128,15 +145,18 @@ def point_labels(
     total = 0
     for i in range(len(points)):
         starts[i] = total
-        plain[i] = True
-        p = np.int64(points[i, 0])
-        end = p + points[i, 1]
-        if fill:
+        if not fill:
+            sorts[i] = PLAIN
+        elif sorts[i] != PLAIN:
+            continue
+        else:
             spans[total, 0] = name_key
             spans[total, 1] = 8
             spans[total, 2] = points[i, 2]
             spans[total, 3] = points[i, 3]
         total += 1
+        p = np.int64(points[i, 0])
+        end = p + points[i, 1]
         while p < end:
             at = p
             tag, p = varint(buf, p, end)
@@ -148,17 +168,22 @@ def point_labels(
                 status = _attribute(buf, begin, p, found)
                 if status < 0:
                     p = status
-                elif found[SORT] != STRING:
-                    plain[i] = False
-                elif not _is_name(buf, found[KEY], found[KEY_SIZE]):
-                    if fill:
-                        for k in range(4):
-                            spans[total, k] = found[k]
+                elif _is_name(buf, found[KEY], found[KEY_SIZE]):
+                    pass
+                elif fill:
+                    for k in range(4):
+                        spans[total, k] = found[k]
                     total += 1
+                else:
+                    total += 1
+                    if total - starts[i] > max_labels:
+                        sorts[i] = TOO_MANY
+                    elif found[SORT] != STRING:
+                        sorts[i] = max(sorts[i], TOO_LONG if p - begin > max_bytes else MIXED)
             if p < 0:
                 where[OFFSET] = at
                 return p
-        if not plain[i]:
+        if sorts[i] != PLAIN:
             total = starts[i]
     starts[len(points)] = total
     return total

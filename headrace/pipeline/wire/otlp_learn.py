@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.pipeline.series import UNKNOWN, Refusal
 from headrace.pipeline.wire import otlp_identity as identity
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_label_kernels as label_kernels
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.identity import Resource, Scope
     from headrace.pipeline.series import SeriesTable
     from headrace.pipeline.wire.otlp_walk import Points, Walk
+
+_REFUSED = np.array([UNKNOWN, UNKNOWN, Refusal.LABEL_TOO_LONG.id, Refusal.TOO_MANY_LABELS.id], np.int32)
+"""Ids by the sort of a point."""
 
 
 class Learner:
@@ -53,33 +57,41 @@ class Learner:
             InvalidInput: A resource, a scope or an attribute does not decode.
         """
         metrics = self._of.metric[chosen]
-        distinct, place = np.unique(metrics, return_inverse=True)
-        heads = np.array([self._head(metric, ()) for metric in distinct.tolist()], np.int32).reshape(-1, 6)
-        spans, plain = self._plain(chosen, metrics)
-        ids = np.empty(len(chosen), np.int32)
-        ids[plain] = self._table.intern_spans(spans, np.ascontiguousarray(heads[place[plain]]))
-        if not plain.all():
-            ids[~plain] = self._mixed(chosen[~plain])
+        spans, sorts = self._plain(chosen, metrics)
+        ids = _REFUSED[sorts]
+        plain = np.flatnonzero(sorts == label_kernels.PLAIN)
+        if len(plain):
+            distinct, place = np.unique(metrics[plain], return_inverse=True)
+            heads = np.array([self._head(metric, ()) for metric in distinct.tolist()], np.int32)
+            ids[plain] = self._table.intern_spans(spans, np.ascontiguousarray(heads[place]))
+        mixed = np.flatnonzero(sorts == label_kernels.MIXED)
+        if len(mixed):
+            ids[mixed] = self._mixed(chosen[mixed])
         return ids
 
-    def _plain(self, chosen: NDArray[np.intp], metrics: NDArray[np.int32]) -> tuple[LabelSpans, NDArray[np.bool_]]:
-        """Return the labels of the points whose attributes are all strings, and which points those are."""
-        found = self._found
+    def _plain(self, chosen: NDArray[np.intp], metrics: NDArray[np.int32]) -> tuple[LabelSpans, NDArray[np.int8]]:
+        """Return the labels of the points whose attributes are all strings, and the sort of each point."""
+        found, limits = self._found, self._table.limits
         place = np.empty((len(chosen), 5), np.int32)
         place[:, 0:2] = self._of.rows[chosen][:, [points.FIRST, points.SIZE]]
         place[:, 2:4] = found.metrics[metrics, kernels.NAME : kernels.NAME + 2]
         place[:, 4] = ATTRIBUTE_TAG[found.metrics[metrics, kernels.FIELD]]
         starts = np.zeros(len(chosen) + 1, np.int32)
-        plain = np.zeros(len(chosen), np.bool_)
+        sorts = np.zeros(len(chosen), np.int8)
         where = np.array([0, points.IN_POINT])
+        # No value is shorter as text than a quarter of its encoding, but for a few.
+        most_bytes = 4 * (limits.max_name_bytes + limits.max_value_bytes)
         spans = np.empty((0, 4), np.int32)
-        arguments = (starts, plain, where)
-        most = checked(label_kernels.point_labels(found.buf, place, found.name_at, spans, *arguments), where)
-        # The labels of a point are written before it is known to be plain, and taken back.
-        spans = np.empty((most + int(place[:, 1].max(initial=0)) // 2 + 1, 4), np.int32)
-        checked(label_kernels.point_labels(found.buf, place, found.name_at, spans, *arguments), where)
-        kept = np.concatenate([starts[:-1][plain], starts[-1:]])
-        return LabelSpans(found.buf, spans[:most], kept), plain
+        for _ in range(2):
+            labels = label_kernels.point_labels(
+                found.buf, place, found.name_at, spans, starts, sorts, limits.max_labels, most_bytes, where
+            )
+            checked(labels, where)
+            if not labels or len(spans):
+                break
+            spans = np.empty((labels, 4), np.int32)
+        kept = np.concatenate([starts[:-1][sorts == label_kernels.PLAIN], starts[-1:]])
+        return LabelSpans(found.buf, spans, kept), sorts
 
     def _mixed(self, chosen: NDArray[np.intp]) -> NDArray[np.int32]:
         found = self._found

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from headrace.kernels.bits import PAD
 from headrace.pipeline.errors import InvalidInput, TooLarge
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.pipeline.series import UNKNOWN
 from headrace.pipeline.wire import otlp_bucket_kernels as bucket_kernels
 from headrace.pipeline.wire import otlp_count_kernels as count_kernels
 from headrace.pipeline.wire import otlp_histogram_kernels as histograms
@@ -69,6 +70,7 @@ class Points:
         starts: (k,) int64 nanoseconds, 0 for unknown.
         flags: (k,) uint8 of `headrace.pipeline.batch.Flag`.
         faults: (k,) uint8 why a point cannot be taken, 0 where it can.
+        ids: (k,) int32 ids, or refusals; UNKNOWN for points with a fault. `headrace.pipeline.wire.otlp` fills it.
     """
 
     rows: NDArray[np.int32]
@@ -77,6 +79,7 @@ class Points:
     starts: NDArray[np.int64]
     flags: NDArray[np.uint8]
     faults: NDArray[np.uint8]
+    ids: NDArray[np.int32]
 
     @classmethod
     def room(cls, size: int, columns: int) -> Points:
@@ -88,6 +91,7 @@ class Points:
             np.empty(size, np.int64),
             np.empty(size, np.uint8),
             np.empty(size, np.uint8),
+            np.full(size, UNKNOWN, np.int32),
         )
 
     def __len__(self) -> int:

@@ -192,6 +192,45 @@ def test_bad_attributes(key: str, value: str, reason: str) -> None:
         assert decode(message, decoder).rejected == {reason: 1}
 
 
+def test_attributes_that_are_not_worth_reading() -> None:
+    """Too many, or one that is far too long as a label, are refused before there are objects of them."""
+    message, metric = one_metric()
+    point = metric.gauge.data_points.add(time_unix_nano=NOW, as_int=1)
+    for i in range(600):
+        point.attributes.add(key=str(i)).value.int_value = i
+    point = metric.gauge.data_points.add(time_unix_nano=NOW, as_int=1)
+    values = point.attributes.add(key="k").value.array_value.values
+    for _ in range(150_000):
+        values.add()
+    metric.gauge.data_points.add(time_unix_nano=NOW, as_int=2)
+    decoded = decode(message)
+    assert decoded.rejected == {"too_many_labels": 1, "label_too_long": 1}
+    assert rows(decoded.batch) == [("m", NOW, 2.0)]
+
+
+def test_a_huge_resource() -> None:
+    """It is refused while it is bytes."""
+    message, metric = one_metric()
+    metric.gauge.data_points.add(time_unix_nano=NOW, as_int=1)
+    message.resource_metrics[0].resource.attributes.add(key="k").value.string_value = "x" * 300_000
+    with pytest.raises(TooLarge, match="resource"):
+        decode(message)
+
+
+def test_much_that_is_new_is_learnt_in_steps() -> None:
+    """So that the event loop can do other things; a request may name a stream in several of them."""
+    message, metric = one_metric()
+    for i in range(2500):
+        metric.gauge.data_points.add(time_unix_nano=NOW, as_int=i).attributes.add(key="i").value.string_value = str(
+            i % 1200
+        )
+    decoder = OtlpDecoder(SeriesTable())
+    found = decoder.walk(message.SerializeToString())
+    assert len(list(decoder.identify(found))) == 3
+    assert rows(decoder.take(found, BatchContext()).batch) == rows(decode(message).batch)
+    assert list(decoder.identify(decoder.walk(message.SerializeToString()))) == []
+
+
 def test_invalid_utf8_in_an_attribute() -> None:
     """The stream is left out."""
     message, metric = one_metric()
