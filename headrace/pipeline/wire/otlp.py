@@ -146,18 +146,19 @@ class OtlpDecoder:
             self._told.insert(decoded.told, np.zeros(len(decoded.told), np.int32))
 
     def _learn(self, found: Walk, of: Points, new: NDArray[np.intp]) -> Iterator[None]:
-        # A request may name a stream twice.
-        pairs = of.keys[new].view("u8,u8").ravel()
-        _, which, inverse = np.unique(pairs, return_index=True, return_inverse=True)
-        first = new[which]
         learner = Learner(self._table, found, of)
-        learnt = np.empty(len(first), np.int32)
-        for begin in range(0, len(first), _STEP):
-            step = slice(begin, begin + _STEP)
-            learnt[step] = learner.learn(first[step])
-            self._table.remember(np.ascontiguousarray(of.keys[first[step]]), learnt[step])
+        for begin in range(0, len(new), _STEP):
+            part = new[begin : begin + _STEP]
+            # A request may name a stream twice: in another step it is known by now, in this one it is learnt once.
+            of.ids[part] = self._table.lookup(of.keys[part])
+            part = part[of.ids[part] == UNKNOWN]
+            if len(part):
+                pairs = of.keys[part].view("u8,u8").ravel()
+                _, which, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+                learnt = learner.learn(part[which])
+                self._table.remember(of.keys[part[which]], learnt)
+                of.ids[part] = learnt[inverse.ravel()]
             yield
-        of.ids[new] = learnt[inverse.ravel()]
 
     def _new_families(self, found: Walk) -> NDArray[np.intp]:
         """Return the rows of metrics that say something new about their family."""

@@ -226,7 +226,7 @@ def test_much_that_is_new_is_learnt_in_steps() -> None:
         )
     decoder = OtlpDecoder(SeriesTable())
     found = decoder.walk(message.SerializeToString())
-    assert len(list(decoder.identify(found))) == 3
+    assert len(list(decoder.identify(found))) == 5
     assert rows(decoder.take(found, BatchContext()).batch) == rows(decode(message).batch)
     assert list(decoder.identify(decoder.walk(message.SerializeToString()))) == []
 
