@@ -179,7 +179,7 @@ def point_labels(
                     if total - starts[i] > max_labels:
                         sorts[i] = TOO_MANY
                         break
-                    elif found[SORT] != STRING:
+                    if found[SORT] != STRING:
                         sorts[i] = max(sorts[i], TOO_LONG if p - begin > max_bytes else MIXED)
             if p < 0:
                 where[OFFSET] = at
