@@ -36,7 +36,7 @@ _SHOWN_BYTES = 80
 
 _FAULTS = {
     kernels.NO_NAME: "there is no metric name",
-    kernels.UNCLOSED: "a brace or a quote is not closed on its line",
+    kernels.UNCLOSED: "a brace or a quote is not closed",
     kernels.BAD_VALUE: "the value is not a number",
     kernels.BAD_TIMESTAMP: "the timestamp is not a number in range",
     kernels.TRAILING: "something follows the sample",

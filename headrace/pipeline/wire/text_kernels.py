@@ -341,7 +341,7 @@ def _parse_exemplar(
     if exemplar == len(exemplar_values):
         return FULL
     start = pos + 3
-    pos = _scan_braces(buf, start, size)
+    pos = _scan_braces(buf, start, size, True)
     if pos < 0:
         return pos
     exemplars[exemplar, 0] = row
@@ -376,12 +376,12 @@ def _scan_key(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) ->
     if not openmetrics:
         pos = _skip_blanks(buf, pos, size)
     if pos < size and buf[pos] == 123:
-        return _scan_braces(buf, pos, size)
+        return _scan_braces(buf, pos, size, openmetrics)
     return end if end > start else NO_NAME
 
 
 @kernel
-def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int) -> int:
+def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) -> int:
     """Return the offset after the brace that closes the one at `pos`, or a fault."""
     pos += 1
     while True:
@@ -390,23 +390,27 @@ def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int) -> int:
             return UNCLOSED
         if buf[pos] == 125:
             return pos + 1
-        pos = _scan_quoted(buf, pos + 1, size)
+        pos = _scan_quoted(buf, pos + 1, size, openmetrics)
         if pos < 0:
             return pos
 
 
 @kernel
-def _scan_quoted(buf: NDArray[np.uint8], pos: int, size: int) -> int:
-    """Return the offset after the quote that closes the one before `pos`, or a fault."""
+def _scan_quoted(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) -> int:
+    """Return the offset after the quote that closes the one before `pos`, or a fault.
+
+    In text a value may hold a line feed: exporters that forget to escape it work with Prometheus.
+    """
     while True:
-        pos = _find(buf, pos, size, _QUOTES, _BACKSLASHES, _NEWLINES)
+        pos = _find(buf, pos, size, _QUOTES, _BACKSLASHES, _NEWLINES if openmetrics else _QUOTES)
         if pos >= size or buf[pos] == 10:
             return UNCLOSED
         if buf[pos] == 34:
             return pos + 1
         pos += 1
-        if pos < size and buf[pos] != 10:
-            pos += 1
+        if pos >= size or buf[pos] == 10:
+            return UNCLOSED
+        pos += 1
 
 
 @kernel
@@ -440,7 +444,7 @@ def _parse_meta(
         return FULL
     start = pos
     if pos < end and buf[pos] == 34:
-        pos = _scan_quoted(buf, pos + 1, end)
+        pos = _scan_quoted(buf, pos + 1, end, openmetrics)
         if pos < 0:
             return BAD_META
     else:
@@ -515,9 +519,10 @@ def _parse_milliseconds(buf: NDArray[np.uint8], pos: int, size: int) -> tuple[in
     start = pos
     value = np.int64(0)
     while pos < size and 48 <= buf[pos] <= 57:
-        if pos - start == 18:
+        digit = np.int64(buf[pos] - 48)
+        if value > (FAR - digit) // np.int64(10):
             return 0, -1
-        value = value * np.int64(10) + np.int64(buf[pos] - 48)
+        value = value * np.int64(10) + digit
         pos += 1
     if pos == start or not _number_ends(buf, pos, size):
         return 0, -1

@@ -118,7 +118,8 @@ def split(
             more = True
             while pos < end and buf[pos] != 125:
                 fault[1] = pos
-                if not more:
+                # Prometheus does not miss a comma in text.
+                if not more and openmetrics:
                     return NO_COMMA
                 start = pos
                 quoted = buf[pos] == 34

@@ -189,7 +189,8 @@ class TargetScraper:
             raise ScrapeFailed("target_limit", fault)
         body = await shared.fetcher.fetch(self.target)
         result.size_bytes = len(body.data)
-        page = await self._read(body.data, openmetrics=body.openmetrics)
+        # An empty body is a page without samples in any format.
+        page = await self._read(body.data, openmetrics=body.openmetrics and bool(body.data))
         result.scraped = len(page)
         try:
             return await self._columns(page, time_ns, result)
