@@ -21,7 +21,6 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import Temporality
 from headrace.pipeline.otlp_names import metric_name
 from headrace.pipeline.series import UNKNOWN, Refusal
-from headrace.pipeline.wire import otlp_histogram_kernels as histograms
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_point_kernels as points
 from headrace.pipeline.wire.otlp_identity import kind_of
@@ -236,24 +235,24 @@ def _histograms(found: Walk) -> HistogramColumns | None:
     def row(column: int) -> NDArray[np.int32]:
         return np.ascontiguousarray(of.rows[:, column])
 
-    total = stat(histograms.SUM)
+    total = stat(points.SUM)
     total.view(np.uint64)[of.flags & np.uint8(Flag.STALE) != 0] = STALE_BITS
     columns = HistogramColumns(
         series=ids,
         time_ns=of.times,
         start_ns=of.starts,
         flags=of.flags,
-        kind=row(histograms.KIND).astype(np.uint8),
-        count=stat(histograms.COUNT),
+        kind=row(points.KIND).astype(np.uint8),
+        count=stat(points.COUNT),
         sum=total,
-        minimum=stat(histograms.MINIMUM),
-        maximum=stat(histograms.MAXIMUM),
-        scale=row(histograms.SCALE),
-        zero_count=stat(histograms.ZERO_COUNT),
-        zero_threshold=stat(histograms.ZERO_THRESHOLD),
-        positive_offset=row(histograms.POSITIVE_OFFSET),
-        negative_offset=row(histograms.NEGATIVE_OFFSET),
-        positive_size=row(histograms.POSITIVE_SIZE),
+        minimum=stat(points.MINIMUM),
+        maximum=stat(points.MAXIMUM),
+        scale=row(points.SCALE),
+        zero_count=stat(points.ZERO_COUNT),
+        zero_threshold=stat(points.ZERO_THRESHOLD),
+        positive_offset=row(points.POSITIVE_OFFSET),
+        negative_offset=row(points.NEGATIVE_OFFSET),
+        positive_size=row(points.POSITIVE_SIZE),
         starts=found.buckets.starts,
         bounds=found.buckets.bounds,
         counts=found.buckets.counts,

@@ -15,15 +15,18 @@ import numpy as np
 
 from headrace.kernels.bits import load_f64, load_u64
 from headrace.kernels.jit import kernel
-from headrace.pipeline.wire.otlp_histogram_kernels import (
+from headrace.pipeline.wire.otlp_point_kernels import (
+    BAD_BOUNDS,
     BOUNDS_AT,
     COUNT,
     COUNTS_AT,
     EXPLICIT,
     EXPONENTIAL,
+    FIRST,
     KIND,
+    OFFSET,
+    SIZE,
 )
-from headrace.pipeline.wire.otlp_point_kernels import BAD_BOUNDS, FIRST, OFFSET, SIZE
 from headrace.pipeline.wire.protobuf_kernels import skip, span, varint
 
 if TYPE_CHECKING:

@@ -34,6 +34,33 @@ ATTRIBUTES_SCATTERED = 4
 """Whether other fields lie between its attributes."""
 ROW = 5
 
+# More columns of the row of a histogram point.
+KIND = ROW
+"""A `headrace.pipeline.batch.HistogramKind`."""
+BUCKETS = ROW + 1
+"""How many buckets or quantiles."""
+COUNTS_AT = ROW + 2
+"""Offset and size of the counts; of the positive ones, for an exponential histogram."""
+BOUNDS_AT = ROW + 4
+"""Offset and size of the bounds; of the negative counts, for an exponential histogram."""
+SCALE = ROW + 6
+POSITIVE_OFFSET = ROW + 7
+NEGATIVE_OFFSET = ROW + 8
+POSITIVE_SIZE = ROW + 9
+H_ROW = ROW + 10
+
+# Columns of the numbers of a histogram point.
+COUNT = 0
+SUM = 1
+MINIMUM = 2
+MAXIMUM = 3
+ZERO_COUNT = 4
+ZERO_THRESHOLD = 5
+STATS = 6
+
+EXPLICIT, EXPONENTIAL, SUMMARY = 0, 1, 2
+"""Kinds, as in `headrace.pipeline.batch.HistogramKind`."""
+
 # Why a point cannot be taken.
 NO_TIME = 1
 OUT_OF_BOUNDS = 2
@@ -41,6 +68,9 @@ NO_VALUE = 3
 BAD_BUCKETS = 4
 BAD_BOUNDS = 5
 NO_TEMPORALITY = 6
+
+_STALE = 2
+_MAX_TIME = np.uint64(2**63 - 1)
 
 
 @kernel
@@ -86,3 +116,30 @@ def attributes_key(
                 scratch[size] = buf[j]
                 size += 1
     return siphash128(scratch, 0, size, k0, k1)
+
+
+@kernel
+def finish(
+    i: int,
+    first: int,
+    end: int,
+    exemplars: int,
+    scattered: bool,
+    time: np.uint64,
+    start: np.uint64,
+    bits: np.uint64,
+    rows: NDArray[np.int32],
+    times: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    faults: NDArray[np.uint8],
+) -> None:
+    """Write what all kinds of histogram points have in common into row `i`."""
+    rows[i, FIRST] = first
+    rows[i, SIZE] = end - first
+    rows[i, EXEMPLARS] = exemplars
+    rows[i, ATTRIBUTES_SCATTERED] = scattered
+    times[i] = np.int64(time)
+    starts[i] = np.int64(start) if start <= _MAX_TIME else 0
+    flags[i] = _STALE if bits & np.uint64(1) != np.uint64(0) else 0
+    faults[i] = NO_TIME if time == np.uint64(0) else OUT_OF_BOUNDS if time > _MAX_TIME else 0

@@ -19,7 +19,6 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.series import UNKNOWN
 from headrace.pipeline.wire import otlp_bucket_kernels as bucket_kernels
 from headrace.pipeline.wire import otlp_count_kernels as count_kernels
-from headrace.pipeline.wire import otlp_histogram_kernels as histograms
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_label_kernels as label_kernels
 from headrace.pipeline.wire import otlp_point_kernels as points
@@ -264,8 +263,8 @@ def _walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
     scopes = np.zeros((s, kernels.SCOPE_COLUMNS), np.int32)
     metrics = np.zeros((m, kernels.METRIC_COLUMNS), np.int32)
     told = np.empty((m, 2), np.uint64)
-    numbers, many = Points.room(k, points.ROW), Points.room(h, histograms.H_ROW)
-    values, integers, stats = np.empty(k), np.empty(k, np.int64), np.empty((h, histograms.STATS))
+    numbers, many = Points.room(k, points.ROW), Points.room(h, points.H_ROW)
+    values, integers, stats = np.empty(k), np.empty(k, np.int64), np.empty((h, points.STATS))
     scratch = np.empty(size + 2 * PAD, np.uint8)
     status = kernels.read(
         buf, size, k0, k1, resources, scopes, metrics, told, scratch,
@@ -281,7 +280,7 @@ def _walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
 
 def _buckets(buf: NDArray[np.uint8], many: Points, stats: NDArray[np.float64], where: NDArray[np.int64]) -> Buckets:
     starts = np.zeros(len(many) + 1, np.int64)
-    np.cumsum(many.rows[:, histograms.BUCKETS], out=starts[1:])
+    np.cumsum(many.rows[:, points.BUCKETS], out=starts[1:])
     amount = int(starts[-1])
     _bound("buckets", amount, MAX_BUCKETS)
     buckets = Buckets(starts, np.empty(amount), np.empty(amount))
