@@ -16,8 +16,6 @@ from headrace.pipeline.component import Settings
 from headrace.pipeline.graph import Graph
 from headrace.pipeline.host import Host
 from headrace.pipeline.http.auth import Authenticator
-from headrace.pipeline.http.config import ServerConfig
-from headrace.pipeline.http.endpoint import Endpoint
 from headrace.pipeline.http.listeners import Listeners
 from headrace.pipeline.state import StateDirectory
 from headrace.pipeline.targets import TargetsRegistry
@@ -132,8 +130,7 @@ class Daemon:
         if metrics.level == "none":
             return
         for reader in metrics.readers:
-            pull = reader.pull.exporter.prometheus
-            serve(self.telemetry, self.host, ServerConfig(endpoint=str(Endpoint(pull.host, pull.port))))
+            serve(self.telemetry, self.host, reader.pull.exporter.prometheus.server)
 
     async def _announce(self, on_ready: Callable[[str], None]) -> None:
         while not self.host.readiness.ready:  # noqa: ASYNC110 -- a readiness of many owners has no event

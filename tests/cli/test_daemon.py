@@ -165,3 +165,49 @@ def test_shipped_configurations_start(programs: Programs, tmp_path: Path, name: 
     daemon = programs.start(name, command, env={**os.environ, "HEADRACE_DATA_DIR": str(tmp_path / "data")})
     daemon.wait_log("headrace: ready in", 120)
     assert daemon.stop() == 0
+
+
+def test_credentials_on_every_listener(programs: Programs, tmp_path: Path) -> None:
+    """The API, remote write, OTLP and the daemon's own metrics ask for them; health and readiness do not."""
+    port, own = free_port(), free_port()
+    (tmp_path / "token").write_text("s3cret\n")
+    reader = {"pull": {"exporter": {"prometheus": {"port": own, "auth": {"authenticator": "bearer_token_auth"}}}}}
+    auth = {"auth": {"authenticator": "bearer_token_auth"}}
+    server = {"endpoint": f"127.0.0.1:{port}", **auth}
+    document = {
+        "extensions": {"bearer_token_auth": {"filename": str(tmp_path / "token")}},
+        "receivers": {"prometheus_remote_write": server, "otlp": {"protocols": {"http": server}}},
+        "exporters": {"store": {**server, "directory": str(tmp_path / "data")}},
+        "service": {
+            "extensions": ["bearer_token_auth"],
+            "pipelines": {"metrics": {"receivers": ["prometheus_remote_write", "otlp"], "exporters": ["store"]}},
+            "telemetry": {"metrics": {"readers": [reader]}},
+        },
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(document))
+    daemon = programs.start("headrace", [HEADRACE, "run", "--config", config])
+    base = f"http://127.0.0.1:{port}"
+    daemon.wait_http(f"{base}/-/ready", timeout_s=120)
+    paths = {
+        f"{base}/api/v1/query?query=1": None,
+        f"{base}/": None,
+        f"{base}/api/v1/write": b"",
+        f"{base}/v1/metrics": b"",
+        f"http://127.0.0.1:{own}/metrics": None,
+    }
+    for url, body in paths.items():
+        assert status_of(url, body, {}) == 401
+        assert status_of(url, body, {"Authorization": "Bearer wrong"}) == 401
+        assert status_of(url, body, {"Authorization": "Bearer s3cret"}) != 401
+    assert "s3cret" not in daemon.log_text()
+
+
+def status_of(url: str, body: bytes | None, headers: dict[str, str]) -> int:
+    """Return the status of a GET, or with a body of a POST."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
 from headrace.pipeline.config.model import ComponentConfig
+from headrace.pipeline.http.config import AuthConfig, ServerConfig, TlsServerConfig
+from headrace.pipeline.http.endpoint import Endpoint
 
 
 class PipelineConfig(ComponentConfig):
@@ -26,10 +28,30 @@ class PrometheusPullConfig(ComponentConfig):
     """Where the daemon's own metrics are scraped."""
 
     host: str = "localhost"
-    """Address to listen on; one that other machines can reach is refused."""
+    """Address to listen on; one that other machines can reach needs `auth` or `tls.client_ca_file`."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8888
     """Port."""
+
+    tls: TlsServerConfig | None = None
+    """Serve HTTPS."""
+
+    auth: AuthConfig | None = None
+    """Ask for credentials."""
+
+    @property
+    def server(self) -> ServerConfig:
+        """The settings of the listener."""
+        return ServerConfig(endpoint=str(Endpoint(self.host, self.port)), tls=self.tls, auth=self.auth)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            server = self.server
+        except ValidationError as error:
+            raise ValueError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+        del server
+        return self
 
 
 class PullExporterConfig(ComponentConfig):
