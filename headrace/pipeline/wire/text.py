@@ -54,7 +54,7 @@ _KEY_FAULTS = {
     label_kernels.TWO_NAMES: "there are two metric names",
     label_kernels.BAD_LABEL_NAME: "a label name is not valid",
     label_kernels.NO_EQUALS: "a label name is not followed by =",
-    label_kernels.NO_QUOTE: "a label value is not quoted",
+    label_kernels.NO_QUOTE: "a quoted text is missing or does not end",
     label_kernels.NO_COMMA: "labels are not separated by a comma",
     label_kernels.INVALID_UTF8: "a label value is not valid UTF-8",
     label_kernels.NO_METRIC_NAME: "there is no metric name",
@@ -221,7 +221,7 @@ class PageReader:
         buf = padded(data)
         status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
         if status == kernels.FULL:
-            samples, comments = kernels.count_lines(buf, len(data))
+            samples, comments = kernels.count_lines(buf, len(data), openmetrics)
             self._room = (int(samples), int(comments), int(samples) if openmetrics else 0)
             status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
         if status != kernels.OK:

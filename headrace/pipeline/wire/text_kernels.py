@@ -133,12 +133,16 @@ def find_newline(buf: NDArray[np.uint8], pos: int, end: int) -> int:
 
 
 @kernel
-def count_lines(buf: NDArray[np.uint8], size: int) -> tuple[int, int]:
+def count_lines(buf: NDArray[np.uint8], size: int, openmetrics: bool) -> tuple[int, int]:
     """Return how many lines may be samples, and how many may be metadata."""
     samples = 0
     comments = 0
     pos = 0
     while pos < size:
+        if not openmetrics:
+            pos = _skip_blanks(buf, pos, size)
+            if pos == size:
+                break
         if buf[pos] == 35:
             comments += 1
         elif buf[pos] != 10:
@@ -341,7 +345,7 @@ def _parse_exemplar(
     if exemplar == len(exemplar_values):
         return FULL
     start = pos + 3
-    pos = _scan_braces(buf, start, size, True)
+    pos = _scan_braces(buf, start, size)
     if pos < 0:
         return pos
     exemplars[exemplar, 0] = row
@@ -376,12 +380,12 @@ def _scan_key(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) ->
     if not openmetrics:
         pos = _skip_blanks(buf, pos, size)
     if pos < size and buf[pos] == 123:
-        return _scan_braces(buf, pos, size, openmetrics)
+        return _scan_braces(buf, pos, size)
     return end if end > start else NO_NAME
 
 
 @kernel
-def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) -> int:
+def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int) -> int:
     """Return the offset after the brace that closes the one at `pos`, or a fault."""
     pos += 1
     while True:
@@ -390,20 +394,21 @@ def _scan_braces(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool)
             return UNCLOSED
         if buf[pos] == 125:
             return pos + 1
-        pos = _scan_quoted(buf, pos + 1, size, openmetrics)
+        pos = _scan_quoted(buf, pos + 1, size)
         if pos < 0:
             return pos
 
 
 @kernel
-def _scan_quoted(buf: NDArray[np.uint8], pos: int, size: int, openmetrics: bool) -> int:
+def _scan_quoted(buf: NDArray[np.uint8], pos: int, size: int) -> int:
     """Return the offset after the quote that closes the one before `pos`, or a fault.
 
-    In text a value may hold a line feed: exporters that forget to escape it work with Prometheus.
+    A line feed does not end it. In text it is part of the value: exporters that forget to escape it work with
+    Prometheus. In OpenMetrics it is a fault that is found when the key is split.
     """
     while True:
-        pos = _find(buf, pos, size, _QUOTES, _BACKSLASHES, _NEWLINES if openmetrics else _QUOTES)
-        if pos >= size or buf[pos] == 10:
+        pos = _find(buf, pos, size, _QUOTES, _BACKSLASHES, _BACKSLASHES)
+        if pos >= size:
             return UNCLOSED
         if buf[pos] == 34:
             return pos + 1
@@ -444,7 +449,7 @@ def _parse_meta(
         return FULL
     start = pos
     if pos < end and buf[pos] == 34:
-        pos = _scan_quoted(buf, pos + 1, end, openmetrics)
+        pos = _scan_quoted(buf, pos + 1, end)
         if pos < 0:
             return BAD_META
     else:

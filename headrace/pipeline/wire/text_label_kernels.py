@@ -125,7 +125,7 @@ def split(
                 quoted = buf[pos] == 34
                 name_at = used
                 if quoted:
-                    pos, used = _unquote(buf, pos, end, arena, used)
+                    pos, used = _unquote(buf, pos, end, openmetrics, arena, used)
                     if pos < 0:
                         return NO_QUOTE
                     if used == name_at or not is_utf8(arena, name_at, used - name_at):
@@ -153,7 +153,7 @@ def split(
                     if pos >= end or buf[pos] != 34:
                         return NO_QUOTE
                     value_at = used
-                    pos, used = _unquote(buf, pos, end, arena, used)
+                    pos, used = _unquote(buf, pos, end, openmetrics, arena, used)
                     if pos < 0:
                         return NO_QUOTE
                     if not is_utf8(arena, value_at, used - value_at):
@@ -199,7 +199,9 @@ def _skip(buf: NDArray[np.uint8], pos: int, end: int, openmetrics: bool) -> int:
 
 
 @kernel
-def _unquote(buf: NDArray[np.uint8], pos: int, end: int, arena: NDArray[np.uint8], used: int) -> tuple[int, int]:
+def _unquote(
+    buf: NDArray[np.uint8], pos: int, end: int, openmetrics: bool, arena: NDArray[np.uint8], used: int
+) -> tuple[int, int]:
     r"""Copy a quoted text without its quotes, undoing ``\\``, ``\"`` and ``\n``; the offset is -1 without an end."""
     pos += 1
     while pos < end:
@@ -207,6 +209,8 @@ def _unquote(buf: NDArray[np.uint8], pos: int, end: int, arena: NDArray[np.uint8
         pos += 1
         if byte == 34:
             return pos, used
+        if byte == 10 and openmetrics:
+            return -1, used
         if byte == 92 and pos < end:
             if buf[pos] == 110:
                 byte = np.uint8(10)

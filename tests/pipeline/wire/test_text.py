@@ -52,6 +52,7 @@ def unpacked(spans: LabelSpans) -> list[dict[str, str]]:
 
 def rows_of(data: bytes | str, *, openmetrics: bool = False) -> list[Row]:
     page = read_page(data.encode() if isinstance(data, str) else data, openmetrics=openmetrics)
+    page.exemplar_labels()
     times = [time if timed else None for time, timed in zip(page.times.tolist(), page.timed.tolist(), strict=True)]
     return list(zip(labels_of(page), page.values.tolist(), times, strict=True))
 
@@ -112,7 +113,7 @@ def test_lines_of_text(line: str, labels: dict[str, str] | None, value: float, t
         ("a{,} 1", "label name is not valid"),
         ('a{b="1",,c="2"} 1', "label name is not valid"),
         ("a{b} 1", "not followed by ="),
-        ("a{b=1} 1", "not quoted"),
+        ("a{b=1} 1", "quoted text is missing"),
         ('a{b="1} 1', "not closed"),
         ('a{b="1" 1', "not closed"),
         ('a{b="1\\', "not closed"),
@@ -151,7 +152,8 @@ def test_invalid_utf8_is_refused(data: bytes) -> None:
         ("a 1 +Inf\n# EOF\n", "line 1: the timestamp"),
         ('a{x="1", y="2"} 1\n# EOF\n', "line 1: a label name"),
         ('a{x="1"y="2"} 1\n# EOF\n', "line 1: labels are not separated"),
-        ('a{x="1\n2"} 1\n# EOF\n', "line 1: a brace or a quote"),
+        ('a{x="1\n2"} 1\n# EOF\n', "line 1: a quoted text is missing or does not end"),
+        ('a 1 # {x="1\n2"} 1\n# EOF\n', "line 1: a quoted text is missing or does not end"),
         ("a 1 # {}1\n# EOF\n", "line 1: the exemplar"),
         ("a 1 # {} \n# EOF\n", "line 1: the exemplar"),
         ("a 1 # 5\n# EOF\n", "line 1: the exemplar"),
@@ -273,6 +275,13 @@ def test_exemplars() -> None:
     assert page.exemplar_values.tolist() == [0.5, 7.0]
     assert page.exemplar_times.tolist() == [1500, 0]
     assert unpacked(page.exemplar_labels()) == [{"trace_id": 'x"y', "b": "c"}, {}]
+
+
+def test_comments_after_blanks_are_comments() -> None:
+    """And do not upset the count of lines."""
+    page = read_page(b"  # TYPE a gauge\n\t# HELP a x\n  # more\na 1\n", openmetrics=False)
+    assert [(one.family, one.type, one.help) for one in page.metadata()] == [("a", MetricType.GAUGE, "x")]
+    assert len(page) == 1
 
 
 def test_a_page_past_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
