@@ -107,5 +107,5 @@ def test_mutated_pages() -> None:
             continue
         verdicts[True] += 1
         read_page(bytes(data), openmetrics=True)
-    assert verdicts[True]
+    assert verdicts[True] or RUNS < 100, "none of so many is valid"
     assert verdicts[False]
