@@ -65,14 +65,18 @@ def test_entry_points_name_our_groups() -> None:
 
 
 def test_a_processor_from_a_file(programs: Programs, folder: Path) -> None:
-    """`--plugin` brings it into the daemon that the page describes."""
-    command: list[str | Path] = [HEADRACE, "validate", "--config", "add_team.yaml", "--plugin", "add_team.py"]
-    assert programs.start("validate", command, cwd=folder).wait_exit(60) == 0
+    """`--plugin` brings it into the daemon that the page describes, and it changes what passes."""
+    reader = f"[{{pull: {{exporter: {{prometheus: {{port: {free_port()}}}}}}}}}]"
+    command: list[str | Path] = [HEADRACE, "run", "--config", "add_team.yaml", "--plugin", "add_team.py"]
+    command += ["--set", f"service.telemetry.metrics.readers={reader}"]
+    daemon = programs.start("headrace", command, cwd=folder)
+    daemon.wait_log('system.cpu.load_average.15m{team="lake"}', 60)
+    assert daemon.stop() == 0
 
 
 def test_receiver_processors_and_exporter_together(programs: Programs, folder: Path) -> None:
     """Points go from the dice through both processors into the file, changed on their way."""
-    text = BLOCKS["add_team.py"].replace('"gauges"', '"table"')
+    text = BLOCKS["add_team.py"].replace('"load" in', '"dice" in')
     (folder / "add_team.py").write_text(text)
     port = free_port()
     (folder / "all.yaml").write_text(
