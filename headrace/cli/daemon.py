@@ -136,7 +136,8 @@ class Daemon:
         while not self.host.readiness.ready:  # noqa: ASYNC110 -- a readiness of many owners has no event
             await asyncio.sleep(_POLL_S)
         urls = ", ".join(dict.fromkeys(listener.url for listener in self.listeners.open))
-        on_ready(f"ready in {time.monotonic() - self._started_s:.1f} s: {urls}")
+        where = f": {urls}" if urls else ""
+        on_ready(f"ready in {time.monotonic() - self._started_s:.1f} s{where}")
 
     async def _sweep(self) -> None:
         while True:
