@@ -12,7 +12,7 @@ from headrace.store.api import results
 from headrace.store.api.backend import Answer
 from headrace.store.api.errors import ApiError
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
+from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
 from headrace.store.promql.values import Ranges, Scalar, Text, Vector
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _answer(options: QueryOptions, evaluate: Callable[[Callable[[], None]], Resu
         result = evaluate(lambda: options.ticket.check(_WHERE))
         options.ticket.check(_WHERE)
         body, truncated = _written(result, options.limit)
-    except ParseError as error:
+    except (ParseError, InvalidType) as error:
         raise ApiError("bad_data", f'invalid parameter "query": {error}') from None
     except QueryError as error:
         raise ApiError("execution", str(error)) from None

@@ -154,6 +154,39 @@ def quantiles(
 
 
 @kernel
+def below(a: float, b: float) -> bool:
+    """Order values for heaps: NaN is below everything."""
+    return np.isnan(a) or a < b
+
+
+@kernel
+def sift_up(heap: NDArray[np.int64], key: NDArray[np.float64], j: int) -> None:
+    """Let entry `j` of a heap rise to its place; the lowest key is on top."""
+    while j > 0:
+        i = (j - 1) // 2
+        if not below(key[j], key[i]):
+            return
+        heap[i], heap[j] = heap[j], heap[i]
+        key[i], key[j] = key[j], key[i]
+        j = i
+
+
+@kernel
+def sift_down(heap: NDArray[np.int64], key: NDArray[np.float64], n: int) -> None:
+    """Let the top of a heap of `n` entries sink to its place."""
+    i = 0
+    while 2 * i + 1 < n:
+        j = 2 * i + 1
+        if j + 1 < n and below(key[j + 1], key[j]):
+            j += 1
+        if not below(key[j], key[i]):
+            return
+        heap[i], heap[j] = heap[j], heap[i]
+        key[i], key[j] = key[j], key[i]
+        i = j
+
+
+@kernel
 def largest(
     k: NDArray[np.int64],
     sign: float,
@@ -163,8 +196,12 @@ def largest(
     starts: NDArray[np.int64],
     keep: NDArray[np.bool_],
 ) -> None:
-    """Mark the k largest (sign 1) or smallest (sign -1) of each group; `k` is (steps,), NaN is the last choice."""
-    best = np.empty(len(rows), np.int64)
+    """Mark the k largest (sign 1) or smallest (sign -1) of each group; `k` is (steps,), NaN is the last choice.
+
+    Which of several equal ones stay is decided by the order of a binary heap, as in Prometheus.
+    """
+    heap = np.empty(len(rows), np.int64)
+    key = np.empty(len(rows), np.float64)
     for g in range(len(starts) - 1):
         for t in range(values.shape[1]):
             n = 0
@@ -174,21 +211,17 @@ def largest(
                 if not present[row, t] or wanted < 1:
                     continue
                 x = values[row, t] * sign
-                place = n
-                while place > 0:
-                    other = values[best[place - 1], t] * sign
-                    if not (x > other or (np.isnan(other) and not np.isnan(x))):
-                        break
-                    place -= 1
-                if place >= wanted:
-                    continue
-                last = min(n, wanted - 1)
-                for m in range(last, place, -1):
-                    best[m] = best[m - 1]
-                best[place] = row
-                n = min(n + 1, wanted)
+                if n < wanted:
+                    heap[n] = row
+                    key[n] = x
+                    sift_up(heap, key, n)
+                    n += 1
+                elif key[0] < x or (np.isnan(key[0]) and not np.isnan(x)):
+                    heap[0] = row
+                    key[0] = x
+                    sift_down(heap, key, n)
             for m in range(n):
-                keep[best[m], t] = True
+                keep[heap[m], t] = True
 
 
 @kernel
@@ -205,6 +238,26 @@ def first_ones(
             if present[i, t] and n[group[i], t] < k[t]:
                 n[group[i], t] += 1
                 keep[i, t] = True
+
+
+@kernel
+def merge(
+    values: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    out: NDArray[np.float64],
+    there: NDArray[np.bool_],
+) -> bool:
+    """Put the rows of each group into one; False where two of them are present at the same step."""
+    for i in range(len(group)):
+        g = group[i]
+        for t in range(values.shape[1]):
+            if present[i, t]:
+                if there[g, t]:
+                    return False
+                out[g, t] = values[i, t]
+                there[g, t] = True
+    return True
 
 
 @kernel
@@ -241,7 +294,7 @@ def bucket_quantile(
         q: Quantile.
         bound: (b,) upper bounds, ascending and distinct; the last has to be +Inf.
         count: (b,) cumulative counts; made monotonic in place.
-        fixed: (2,) set to 1 and the largest difference, where counts had to be raised.
+        fixed: (3,) set to the lowest and the highest bound of counts that had to be raised, and by how much at most.
 
     Source:
         Prometheus 3.5, ``histogram_quantile``.
@@ -263,17 +316,18 @@ def bucket_quantile(
         if abs(x - before) <= 1e-12 * (abs(x) + abs(before)):
             count[i] = before
         elif x < before:
-            fixed[0] = 1.0
-            fixed[1] = max(fixed[1], before - x)
+            fixed[0] = min(fixed[0], bound[i]) if fixed[2] > 0 else bound[i]
+            fixed[1] = bound[i]
+            fixed[2] = max(fixed[2], before - x)
             count[i] = before
     if n < 2:
         return np.nan
     total = count[n - 1]
-    if total == 0 or np.isnan(total):
+    if total == 0:
         return np.nan
     rank = q * total
     b = 0
-    while b < n - 1 and count[b] < rank:
+    while b < n - 1 and not count[b] >= rank:
         b += 1
     if b == n - 1:
         return bound[n - 2]
@@ -286,6 +340,33 @@ def bucket_quantile(
         inside -= count[b - 1]
         rank -= count[b - 1]
     return lower + (bound[b] - lower) * (rank / inside)
+
+
+@kernel
+def gather(
+    h: int,
+    t: int,
+    values: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    bounds: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    bound: NDArray[np.float64],
+    count: NDArray[np.float64],
+) -> int:
+    """Copy the buckets that histogram `h` has at step `t`; equal bounds are added up. Return how many there are."""
+    n = 0
+    for k in range(starts[h], starts[h + 1]):
+        row = rows[k]
+        if not present[row, t]:
+            continue
+        if n and bound[n - 1] == bounds[row]:
+            count[n - 1] += values[row, t]
+            continue
+        bound[n] = bounds[row]
+        count[n] = values[row, t]
+        n += 1
+    return n
 
 
 @kernel
@@ -311,23 +392,70 @@ def bucket_quantiles(
         starts: (h + 1,) first row of each histogram.
         out: (h, steps).
         there: (h, steps).
-        fixed: (h, 2), see `bucket_quantile`.
+        fixed: (h, steps, 3), see `bucket_quantile`.
     """
     bound = np.empty(len(rows), np.float64)
     count = np.empty(len(rows), np.float64)
     for h in range(len(starts) - 1):
         for t in range(values.shape[1]):
-            n = 0
-            for k in range(starts[h], starts[h + 1]):
-                row = rows[k]
-                if not present[row, t]:
-                    continue
-                if n and bound[n - 1] == bounds[row]:
-                    count[n - 1] += values[row, t]
-                    continue
-                bound[n] = bounds[row]
-                count[n] = values[row, t]
-                n += 1
+            n = gather(h, t, values, present, bounds, rows, starts, bound, count)
             if n:
-                out[h, t] = bucket_quantile(q[t], bound[:n], count[:n], fixed[h])
+                out[h, t] = bucket_quantile(q[t], bound[:n], count[:n], fixed[h, t])
+                there[h, t] = True
+
+
+@kernel
+def bucket_fraction(lower: float, upper: float, bound: NDArray[np.float64], count: NDArray[np.float64]) -> float:
+    """Return the share of observations between `lower` and `upper`; see `bucket_quantile` for the buckets."""
+    n = len(bound)
+    total = count[n - 1]
+    if not np.isposinf(bound[n - 1]) or total == 0 or np.isnan(lower) or np.isnan(upper):
+        return np.nan
+    if lower >= upper:
+        return 0.0
+    return (rank_of(upper, bound, count) - rank_of(lower, bound, count)) / total
+
+
+@kernel
+def rank_of(x: float, bound: NDArray[np.float64], count: NDArray[np.float64]) -> float:
+    """Return how many observations are below `x`, by linear interpolation within its bucket."""
+    n = len(bound)
+    start = -np.inf if bound[0] <= 0 else 0.0
+    rank = 0.0
+    for i in range(n):
+        if i > 0:
+            start = bound[i - 1]
+        if start >= x:
+            return min(rank, count[n - 1])
+        if bound[i] > x:
+            # A bucket without end has no middle: nothing of the last one counts, all of the first one does.
+            if np.isneginf(start):
+                rank = count[i]
+            else:
+                rank += (count[i] - rank) * (x - start) / (bound[i] - start)
+            return min(rank, count[n - 1])
+        rank = count[i]
+    return count[n - 1]
+
+
+@kernel
+def bucket_fractions(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    values: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    bounds: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    out: NDArray[np.float64],
+    there: NDArray[np.bool_],
+) -> None:
+    """Compute fractions of classic histograms; `lower` and `upper` are (steps,), the rest as `bucket_quantiles`."""
+    bound = np.empty(len(rows), np.float64)
+    count = np.empty(len(rows), np.float64)
+    for h in range(len(starts) - 1):
+        for t in range(values.shape[1]):
+            n = gather(h, t, values, present, bounds, rows, starts, bound, count)
+            if n:
+                out[h, t] = bucket_fraction(lower[t], upper[t], bound[:n], count[:n])
                 there[h, t] = True

@@ -11,6 +11,7 @@ import xxhash
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.notes import brief
 from headrace.store.promql.values import Vector, empty
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from headrace.store.promql.notes import Notes
 
 _INT64_MAX = float(1 << 63)
+_LONG = 255
+"""In place of a length of one byte: three bytes follow."""
 
 
 class Groups:
@@ -30,11 +33,13 @@ class Groups:
         vector: What is aggregated; without rows that are present nowhere.
         grouping: Labels of ``by`` or ``without``.
         without: Which of the two.
+        names: Whether ``without`` keeps the metric name.
     """
 
-    def __init__(self, vector: Vector, grouping: tuple[str, ...], *, without: bool) -> None:
+    def __init__(self, vector: Vector, grouping: tuple[str, ...], *, without: bool, names: bool = False) -> None:
         table = vector.labels
-        self.kept = table.drop([METRIC_NAME, *grouping]) if without else table.keep(grouping)
+        unwanted = grouping if names else (METRIC_NAME, *grouping)
+        self.kept = table.drop(unwanted) if without else table.keep(grouping)
         numbers, first = self.kept.groups()
         self.of = numbers.astype(np.int64)
         self.labels = self.kept.take(first)
@@ -60,6 +65,7 @@ def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str 
         notes: Takes annotations.
     """
     vector = vector.compact()
+    _check_param(node, param, notes)
     if not len(vector):
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
@@ -70,14 +76,12 @@ def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str 
     if param is None:
         raise AssertionError(f"bug: {node.op} without a parameter")
     if node.op == "quantile":
-        for q in np.unique(param):
-            notes.check_quantile(float(q), node.param or node)
         out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
         kernels.quantiles(param, vector.values, vector.present, *groups.rows(), out, there)
         return Vector(groups.labels, out, there)
     if node.op == "limit_ratio":
         return _limit_ratio(vector, param)
-    return _choose(node.op, vector, groups, _counts(param))
+    return _choose(node.op, vector, groups, np.maximum(param, 0.0).astype(np.int64))
 
 
 _FOLDS = frozenset({"sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"})
@@ -105,12 +109,26 @@ def _fold(op: str, vector: Vector, groups: Groups) -> Vector:
     return Vector(groups.labels, out, n > 0)
 
 
-def _counts(param: NDArray[np.float64]) -> NDArray[np.int64]:
-    for k in param.tolist():
-        if not -_INT64_MAX <= k < _INT64_MAX:
-            shown = "NaN" if k != k else f"{k:g}".replace("inf", "+Inf").replace("-+", "-")  # noqa: PLR0124 -- NaN
-            raise ExecutionError(f"Scalar value {shown} overflows int64")
-    return param.astype(np.int64)
+def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes: Notes) -> None:
+    if param is None or isinstance(param, str) or not len(param):
+        return
+    if node.op == "quantile":
+        notes.check_quantiles(param, node.param or node)
+    elif node.op == "limit_ratio":
+        if np.isnan(param).any():
+            raise ExecutionError("Ratio value is NaN")
+        notes.check_ratios(param, node.param or node)
+    elif not param.max() < 1:
+        _check_counts(param)
+
+
+def _check_counts(k: NDArray[np.float64]) -> None:
+    if np.isnan(k).any():
+        raise ExecutionError("Parameter value is NaN")
+    if k.min() <= -_INT64_MAX:
+        raise ExecutionError(f"Scalar value {brief(float(k.min()))} underflows int64")
+    if k.max() >= _INT64_MAX:
+        raise ExecutionError(f"Scalar value {brief(float(k.max()))} overflows int64")
 
 
 def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Vector:
@@ -132,8 +150,6 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
 
 def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
     """Keep a share of the rows, chosen by a hash of their labels, so that r and r - 1 are complements."""
-    if np.isnan(ratio).any():
-        raise ExecutionError("Ratio value is NaN")
     place = np.array([_place(vector.labels, row) for row in range(len(vector))]).reshape(-1, 1)
     share = np.clip(ratio, -1.0, 1.0)
     keep = np.where(share >= 0, place < share, place >= 1.0 + share)
@@ -141,8 +157,14 @@ def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
 
 
 def _place(table: LabelTable, row: int) -> float:
-    text = b"".join(name.encode() + b"\xff" + value.encode() + b"\xff" for name, value in table.labels(row).items())
-    return xxhash.xxh64_intdigest(text) / 2.0**64
+    """Return a number from 0 to 1 that the labels alone decide, the same as in Prometheus."""
+    parts = (part.encode() for pair in table.labels(row).items() for part in pair)
+    return xxhash.xxh64_intdigest(b"".join(_sized(part) for part in parts)) / 2.0**64
+
+
+def _sized(part: bytes) -> bytes:
+    size = len(part)
+    return (bytes([size]) if size < _LONG else bytes([_LONG]) + size.to_bytes(3, "little")) + part
 
 
 def _count_values(vector: Vector, groups: Groups, label: str) -> Vector:

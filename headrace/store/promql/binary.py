@@ -46,14 +46,14 @@ _TOO_MANY = "multiple matches for labels: grouping labels must ensure unique mat
 _IMPLICIT = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
 
 
-def binary(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector | Scalar:
-    """Apply the operator of `node`."""
+def binary(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar, limit: Callable[[int], None]) -> Vector | Scalar:
+    """Apply the operator of `node`; `limit` refuses too many points."""
     with np.errstate(all="ignore"):
         if isinstance(lhs, Vector) and isinstance(rhs, Vector):
             matching = node.matching or Matching()
             if node.op in {"and", "or", "unless"}:
                 return _set_operator(node.op, matching, lhs, rhs)
-            return _Match(node, matching, lhs, rhs).result()
+            return _Match(node, matching, lhs, rhs).result(limit)
         if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
             return Scalar(_compute(node.op, lhs.values, rhs.values))
         return _with_scalar(node, lhs, rhs)
@@ -129,8 +129,8 @@ class _Match:
         self._swapped = matching.card is Card.ONE_TO_MANY
         self._many, self._one = (right, left) if self._swapped else (left, right)
 
-    def result(self) -> Vector:
-        """Compute.
+    def result(self, limit: Callable[[int], None]) -> Vector:
+        """Compute; `limit` refuses too many points.
 
         Raises:
             ExecutionError: The label sets do not match as they have to.
@@ -138,7 +138,7 @@ class _Match:
         if not len(self._lhs) or not len(self._rhs):
             return empty(self._lhs.labels, self._lhs.steps)
         self._check_one_side()
-        many, one = self._pairs()
+        many, one = self._pairs(limit)
         left, right = (one, many) if self._swapped else (many, one)
         values, present = self._values(self._lhs.take(left), self._rhs.take(right))
         both = self._many.vector.present[many] & self._one.vector.present[one]
@@ -150,12 +150,13 @@ class _Match:
             .compact()
         )
 
-    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _pairs(self, limit: Callable[[int], None]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows of both sides of all pairs."""
         order = np.argsort(self._one.signature, kind="stable")
         ordered = self._one.signature[order]
         begin = np.searchsorted(ordered, self._many.signature, "left")
         sizes = np.searchsorted(ordered, self._many.signature, "right") - begin
+        limit(int(sizes.sum()) * self._lhs.steps)
         many = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(many)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return many, order[np.repeat(begin, sizes) + within]
@@ -180,16 +181,19 @@ class _Match:
 
     def _check_one_side(self) -> None:
         side = self._one
-        rows = kernels.collision(side.vector.present, side.signature, np.empty(self._count, np.int64))
+        # At a step where the other side is empty, nothing is matched and nothing can be wrong.
+        present = side.vector.present & self._many.vector.present.any(axis=0)
+        rows = kernels.collision(present, side.signature, np.empty(self._count, np.int64))
         if rows[0] < 0:
             return
         table = side.vector.labels
         names = self._matching.labels
         group = table.keep(names) if self._matching.on else table.drop([METRIC_NAME, *names])
         where = "left" if self._swapped else "right"
+        found = ", ".join(sorted(shown(table, row) for row in rows))
         raise ExecutionError(
             f"found duplicate series for the match group {shown(group, rows[0])} on the {where} hand-side of the "
-            f"operation: [{shown(table, rows[1])}, {shown(table, rows[0])}];many-to-many matching not allowed: "
+            f"operation: [{found}];many-to-many matching not allowed: "
             "matching labels must be unique on one side"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,6 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.regex import regex
 from headrace.store.labels import ABSENT, LabelTable
-from headrace.store.promql import aggregate_kernels as kernels
-from headrace.store.promql.aggregation import Groups
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.values import Vector
 
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Call
-    from headrace.store.promql.notes import Notes
 
 
 def _sign(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,13 +54,25 @@ ELEMENTWISE: dict[str, Callable[..., NDArray[np.float64]]] = {
 """Functions of a value alone."""
 
 
+def least(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the lesser value as Go does: -Inf before NaN before numbers, -0 before 0."""
+    zeros = (one == 0) & (other == 0) & (np.signbit(one) | np.signbit(other))
+    out = np.where(zeros, -0.0, np.minimum(one, other))
+    return np.where(np.isneginf(one) | np.isneginf(other), -np.inf, out)
+
+
+def greatest(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the greater value as Go does; see `least`."""
+    return -least(-one, -other)
+
+
 def clamped(vector: Vector, low: NDArray[np.float64] | None, high: NDArray[np.float64] | None) -> Vector:
     """Bound the values; where the bounds contradict each other, nothing is left."""
     values, present = vector.values, vector.present
     if high is not None:
-        values = np.minimum(values, high)
+        values = least(values, high)
     if low is not None:
-        values = np.maximum(values, low)
+        values = greatest(values, low)
     if low is not None and high is not None:
         present = present & ~(high < low)
     return vector.with_values(values, present)
@@ -233,58 +240,6 @@ _DIGITS = re.compile(r"(\d+)")
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]
-
-
-# -- histograms ------------------------------------------------------------------------------------------------
-
-
-def histogram_quantile(node: Call, q: NDArray[np.float64], vector: Vector, notes: Notes) -> Vector:
-    """Compute quantiles of classic histograms out of their buckets."""
-    for one in np.unique(q):
-        notes.check_quantile(float(one), node.args[0])
-    vector = vector.compact()
-    bounds = _bounds(node, vector, notes)
-    if not len(vector) or np.isnan(bounds).all():
-        kept = vector.take(np.zeros(0, np.intp))
-        return kept.with_labels(kept.labels.drop([METRIC_NAME, "le"]))
-    usable = ~np.isnan(bounds)
-    vector, bounds = vector.take(usable), bounds[usable]
-    groups = Groups(vector, ("le",), without=True)
-    rows = np.lexsort((bounds, groups.of)).astype(np.int64)
-    starts = np.searchsorted(groups.of[rows], np.arange(len(groups) + 1)).astype(np.int64)
-    out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
-    fixed = np.zeros((len(groups), 2))
-    kernels.bucket_quantiles(q, vector.values, vector.present, bounds, rows, starts, out, there, fixed)
-    if fixed[:, 0].any():
-        notes.info(
-            "input to histogram_quantile needed to be fixed for monotonicity "
-            "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
-            node.args[1],
-        )
-    return Vector(groups.labels, out, there)
-
-
-def _bounds(node: Call, vector: Vector, notes: Notes) -> NDArray[np.float64]:
-    """Read the label ``le`` of each row; NaN where it is missing or no number."""
-    column = vector.labels.column("le")
-    out = np.full(len(column), np.nan)
-    for symbol in np.unique(column).tolist():
-        text = vector.labels.text(symbol)
-        bound = parse_bound(text)
-        out[column == symbol] = bound
-        if math.isnan(bound):
-            notes.warn(f'bucket label "le" is missing or has a malformed value of "{text}"', node.args[1])
-    return out
-
-
-def parse_bound(text: str) -> float:
-    """Read a bucket's upper bound; NaN where it is none."""
-    if text.strip() != text or "_" in text:
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def no_histograms(vector: Vector) -> Vector:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from headrace.store.promql.errors import place
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from headrace.store.promql.ast import Expr
+
+_SMALLEST_PLAIN, _SMALLEST_LARGE = -4, 6
+"""Powers of ten between which numbers are printed without an exponent."""
 
 _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
@@ -33,11 +42,28 @@ class Notes:
         """Note a remark, once."""
         self._note(self.infos, f"PromQL info: {text}", node)
 
-    def check_quantile(self, q: float, node: Expr) -> None:
-        """Warn about a quantile that is none."""
-        if math.isnan(q) or not 0 <= q <= 1:
-            shown = "NaN" if math.isnan(q) else f"{q:g}".replace("inf", "+Inf").replace("-+", "-")
-            self.warn(f"quantile value should be between 0 and 1, got {shown}", node)
+    def check_quantiles(self, q: NDArray[np.float64], node: Expr) -> None:
+        """Warn about quantiles, (steps,), that are none."""
+        for bad in np.unique(q[~((q >= 0) & (q <= 1))]).tolist():
+            self.warn(f"quantile value should be between 0 and 1, got {brief(bad)}", node)
+
+    def check_ratios(self, ratios: NDArray[np.float64], node: Expr) -> None:
+        """Warn about shares, (steps,), beyond all."""
+        for found, most in ((ratios.max(), 1), (ratios.min(), -1)):
+            if found * most > 1:
+                self.warn(f"ratio value should be between -1 and 1, got {brief(found)}, capping to {most}", node)
+
+    def repaired(
+        self, text: str, buckets: tuple[float, float, float], count: int, times_ms: tuple[int, int], node: Expr
+    ) -> None:
+        """Remark that buckets were made monotonic: the lowest and the highest, by how much, how often and when."""
+        low, high, most = buckets
+        first, last = (datetime.fromtimestamp(t // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in times_ms)
+        self.info(
+            f"{text}, from buckets {brief(low)} to {brief(high)}, with a max diff of {most:.2g}, "
+            f"over {count} samples from {first} to {last}",
+            node,
+        )
 
     def check_counter(self, name: str, node: Expr) -> None:
         """Remark on a name that no counter has."""
@@ -49,3 +75,20 @@ class Notes:
         full = f"{text} ({place(self._query, node.start)})"
         if full not in notes:
             notes.append(full)
+
+
+def brief(value: float) -> str:
+    """Print a number as Go's %g does: the shortest digits that read back, exponents from 1e+06 on.
+
+    >>> brief(1e6), brief(0.5), brief(2.0), brief(1.5e-7), brief(float("inf"))
+    ('1e+06', '0.5', '2', '1.5e-07', '+Inf')
+    """
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    shortest = Decimal(repr(float(value))).normalize()
+    if value != 0 and not _SMALLEST_PLAIN <= shortest.adjusted() < _SMALLEST_LARGE:
+        digits, power = f"{shortest:e}".split("e")
+        return f"{digits}e{int(power):+03d}"
+    return repr(float(value)).removesuffix(".0") if value == 0 else f"{shortest:f}"

@@ -70,7 +70,7 @@ def over_windows(node: Call, ranges: Ranges, params: list[NDArray[np.float64]], 
     windows = Windows(ranges, grid)
     _FUNCTIONS[node.function](windows, params, node, notes)
     vector = Vector(ranges.labels, *windows.result)
-    if node.function in {"rate", "increase", "irate"}:
+    if node.function in {"rate", "increase"}:
         _remark_on_names(node, vector, notes)
     return vector if node.function in KEEPS_NAME else vector.without_name()
 
@@ -137,9 +137,9 @@ def _present(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, 
 
 
 def _quantile(windows: Windows, params: list[NDArray[np.float64]], node: Call, notes: Notes) -> None:
-    for q in np.unique(params[0]):
-        notes.check_quantile(float(q), node.args[0])
     kernels.quantiles(params[0], windows.ranges.values, *windows.edges, *windows.result)
+    if windows.there.any():
+        notes.check_quantiles(params[0], node.args[0])
 
 
 def _regression(*, predict: bool) -> _Function:

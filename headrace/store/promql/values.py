@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
-from headrace.store.labels import LabelTable
+from headrace.store.labels import LabelTable, QuerySymbols
+from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 
 if TYPE_CHECKING:
@@ -99,20 +100,15 @@ class Vector:
         groups, first = labels.groups()
         if len(first) == len(labels):
             return Vector(labels, self.values, self.present, self.ordered)
-        counts = np.zeros((len(first), self.steps), np.int64)
-        np.add.at(counts, groups, self.present)
-        if (counts > 1).any():
+        shape = (len(first), self.steps)
+        values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+        if not kernels.merge(self.values, self.present, groups.astype(np.int64), values, present):
             raise ExecutionError(why)
-        values = np.zeros(counts.shape, np.float64)
-        for row, group in enumerate(groups.tolist()):
-            there = self.present[row]
-            values[group, there] = self.values[row, there]
-        return Vector(labels.take(first), values, counts > 0, self.ordered)
+        return Vector(labels.take(first), values, present, self.ordered)
 
-    def broadcast(self, steps: int) -> Vector:
+    def repeat(self, steps: int) -> Vector:
         """Repeat a vector of one step."""
-        shape = (len(self), steps)
-        return Vector(self.labels, np.broadcast_to(self.values, shape), np.broadcast_to(self.present, shape))
+        return Vector(self.labels, np.repeat(self.values, steps, axis=1), np.repeat(self.present, steps, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +151,11 @@ class Ranges:
 Value = Vector | Scalar | Text | Ranges
 
 
+def alone(values: NDArray[np.float64], symbols: QuerySymbols) -> Vector:
+    """Return a vector of one series without labels, from (steps,) values."""
+    return Vector(LabelTable.of([{}], symbols), values[None, :], np.ones((1, len(values)), np.bool_))
+
+
 def empty(like: LabelTable, steps: int) -> Vector:
     """Return a vector without rows."""
     labels = LabelTable((), np.empty((0, 0), np.int32), like.symbols)
@@ -179,10 +180,7 @@ def joined(one: Vector, other: Vector, why: str = SAME_LABELS) -> Vector:
 
 def shown(table: LabelTable, row: int) -> str:
     """Write a label set as Prometheus does in errors."""
-    labels = table.labels(row)
-    name = labels.pop(METRIC_NAME, "")
-    body = ", ".join(f'{key}="{_escape(value)}"' for key, value in labels.items())
-    return f"{name}{{{body}}}" if body or not name else name
+    return "{" + ", ".join(f'{name}="{_escape(value)}"' for name, value in table.labels(row).items()) + "}"
 
 
 def _escape(value: str) -> str:

@@ -1,0 +1,268 @@
+"""Calls of functions: which arguments they take and who computes them.
+
+Each function gets the evaluation of a query, the node and the times; what it does with numbers and labels is in the
+modules beside this one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.store.promql import functions, histograms, window_kernels
+from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
+from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.store.matchers import Matcher
+    from headrace.store.promql.ast import Call, Expr
+    from headrace.store.promql.evaluation import Evaluation, Span
+    from headrace.store.promql.values import Value
+
+    _Handler = Callable[[Evaluation, Call, Grid], Value]
+
+
+def call(run: Evaluation, node: Call, grid: Grid) -> Value:
+    """Evaluate a function call.
+
+    Raises:
+        ExecutionError: The function is not there yet, or its arguments cannot be used.
+    """
+    name = node.function
+    if name in RANGE_FUNCTIONS:
+        return _over_time(run, node, grid)
+    if name in functions.ELEMENTWISE:
+        vector = run.vector(node.args[0], grid)
+        return vector.with_values(functions.ELEMENTWISE[name](vector.values)).without_name()
+    if name in functions.DATES:
+        return functions.date_part(name, _times_argument(run, node, grid)).without_name()
+    if name not in _CALLS:
+        raise ExecutionError(f"function {name}() is not there yet")
+    return _CALLS[name](run, node, grid)
+
+
+# -- ranges ----------------------------------------------------------------------------------------------------
+
+
+def _ranges(run: Evaluation, node: Call, grid: Grid) -> Ranges:
+    for arg in node.args:
+        if arg.type.value == "range vector":
+            value = run.value(arg, grid)
+            if isinstance(value, Ranges):
+                return value
+    raise AssertionError(f"bug: {node.function} without a range")
+
+
+def _over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    ranges = _ranges(run, node, grid)
+    params = [run.scalar(arg, grid) for arg in node.args if arg.type.value == "scalar"]
+    run.limit(len(ranges.labels) * grid.size)
+    if not ranges.fixed:
+        return over_windows(node, ranges, params, grid, run.notes)
+    steps = [
+        over_windows(node, ranges, [param[t : t + 1] for param in params], Grid.at(time), run.notes)
+        for t, time in enumerate(grid.times_ms().tolist())
+    ]
+    values = np.concatenate([step.values for step in steps], axis=1)
+    return Vector(steps[0].labels, values, np.concatenate([step.present for step in steps], axis=1))
+
+
+def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    ranges = _ranges(run, node, grid)
+    lo = np.zeros((len(ranges.labels), ranges.ends.size), np.int64)
+    hi = np.zeros_like(lo)
+    window_kernels.bounds(
+        ranges.offsets, ranges.times_ms, ranges.ends.start_ms, ranges.ends.step_ms, ranges.range_ms, lo, hi
+    )
+    return functions.absent(hi > lo, _matchers_of(node.args[0]), ranges.labels)
+
+
+# -- vectors and scalars ---------------------------------------------------------------------------------------
+
+
+def _absent(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    vector = run.vector(node.args[0], grid)
+    return functions.absent(vector.present, _matchers_of(node.args[0]), vector.labels)
+
+
+def _matchers_of(expr: Expr) -> Sequence[Matcher]:
+    """Return the matchers of a plain selector; none for other expressions."""
+    while isinstance(expr, Paren):
+        expr = expr.expr
+    if isinstance(expr, MatrixSelector):
+        expr = expr.selector
+    return expr.matchers if isinstance(expr, VectorSelector) else ()
+
+
+def _vector(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    return alone(run.scalar(node.args[0], grid), run.symbols)
+
+
+def _scalar(run: Evaluation, node: Call, grid: Grid) -> Scalar:
+    vector = run.vector(node.args[0], grid)
+    if not len(vector):
+        return Scalar(np.full(grid.size, np.nan))
+    only = vector.values[vector.present.argmax(axis=0), np.arange(grid.size)]
+    return Scalar(np.where(vector.present.sum(axis=0) == 1, only, np.nan))
+
+
+def _round(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    to = run.scalar(node.args[1], grid) if len(node.args) > 1 else np.ones(grid.size)
+    return functions.rounded(run.vector(node.args[0], grid), to).without_name()
+
+
+def _clamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    low, high = run.scalar(node.args[1], grid), run.scalar(node.args[2], grid)
+    return functions.clamped(run.vector(node.args[0], grid), low, high).without_name()
+
+
+def _clamp_min(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    low = run.scalar(node.args[1], grid)
+    return functions.clamped(run.vector(node.args[0], grid), low, None).without_name()
+
+
+def _clamp_max(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    high = run.scalar(node.args[1], grid)
+    return functions.clamped(run.vector(node.args[0], grid), None, high).without_name()
+
+
+def _constant(value: Callable[[Span], float]) -> _Handler:
+    """Return a function without arguments, of the times of the whole query."""
+    return lambda run, _node, grid: Scalar(np.full(grid.size, value(run.query)))
+
+
+def _of_two(choose: Callable[..., NDArray[np.float64]]) -> _Handler:
+    def compute(run: Evaluation, node: Call, grid: Grid) -> Scalar:
+        return Scalar(choose(run.scalar(node.args[0], grid), run.scalar(node.args[1], grid)))
+
+    return compute
+
+
+# -- time ------------------------------------------------------------------------------------------------------
+
+
+def _time(_run: Evaluation, _node: Call, grid: Grid) -> Scalar:
+    return Scalar(grid.times_ms() / 1000.0)
+
+
+def _times_argument(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    if node.args:
+        return run.vector(node.args[0], grid)
+    return alone(grid.times_ms() / 1000.0, run.symbols)
+
+
+def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    arg = node.args[0]
+    while isinstance(arg, Paren):
+        arg = arg.expr
+    if isinstance(arg, VectorSelector):
+        vector, at = run.newest(arg, grid)
+        return vector.with_values(at / 1000.0).without_name()
+    vector = run.vector(arg, grid)
+    times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
+    return vector.with_values(times).without_name()
+
+
+# -- labels and order ------------------------------------------------------------------------------------------
+
+
+def _label_replace(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    texts = [run.text(arg, grid) for arg in node.args[1:]]
+    return functions.label_replace(run.vector(node.args[0], grid).compact(), *texts)
+
+
+def _label_join(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    texts = [run.text(arg, grid) for arg in node.args[1:]]
+    return functions.label_join(run.vector(node.args[0], grid).compact(), texts[0], texts[1], texts[2:])
+
+
+def _sort(*, descending: bool) -> _Handler:
+    def compute(run: Evaluation, node: Call, grid: Grid) -> Vector:
+        _warn_of_ranges(run, node)
+        return functions.ordered(run.vector(node.args[0], grid), descending=descending)
+
+    return compute
+
+
+def _sort_by_label(*, descending: bool) -> _Handler:
+    def compute(run: Evaluation, node: Call, grid: Grid) -> Vector:
+        _warn_of_ranges(run, node)
+        names = [run.text(arg, grid) for arg in node.args[1:]]
+        return functions.ordered_by_label(run.vector(node.args[0], grid), names, descending=descending)
+
+    return compute
+
+
+def _warn_of_ranges(run: Evaluation, node: Call) -> None:
+    if run.query.start_ms != run.query.end_ms:
+        run.notes.warn("sort is ineffective for range queries since results are always ordered by labels", node)
+
+
+# -- histograms ------------------------------------------------------------------------------------------------
+
+
+def _histogram_quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    q = run.scalar(node.args[0], grid)
+    run.notes.check_quantiles(q, node.args[0])
+    buckets = histograms.Buckets(run.vector(node.args[1], grid), node.args[1], run.notes)
+    return buckets.quantile(q, grid.times_ms())
+
+
+def _histogram_quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    label = run.text(node.args[1], grid)
+    wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
+    for arg, q in zip(node.args[2:], wanted, strict=True):
+        run.notes.check_quantiles(q, arg)
+    buckets = histograms.Buckets(run.vector(node.args[0], grid), node.args[0], run.notes)
+    return buckets.quantiles(label, wanted, grid.times_ms())
+
+
+def _histogram_fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    lower, upper = run.scalar(node.args[0], grid), run.scalar(node.args[1], grid)
+    return histograms.Buckets(run.vector(node.args[2], grid), node.args[2], run.notes).fraction(lower, upper)
+
+
+def _native_only(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    return functions.no_histograms(run.vector(node.args[0], grid))
+
+
+_CALLS: dict[str, _Handler] = {
+    "absent": _absent,
+    "absent_over_time": _absent_over_time,
+    "clamp": _clamp,
+    "clamp_max": _clamp_max,
+    "clamp_min": _clamp_min,
+    "end": _constant(lambda query: query.end_ms / 1000.0),
+    "histogram_avg": _native_only,
+    "histogram_count": _native_only,
+    "histogram_fraction": _histogram_fraction,
+    "histogram_quantile": _histogram_quantile,
+    "histogram_quantiles": _histogram_quantiles,
+    "histogram_stddev": _native_only,
+    "histogram_stdvar": _native_only,
+    "histogram_sum": _native_only,
+    "label_join": _label_join,
+    "label_replace": _label_replace,
+    "max_of": _of_two(functions.greatest),
+    "min_of": _of_two(functions.least),
+    "pi": _constant(lambda _query: np.pi),
+    "range": _constant(lambda query: (query.end_ms - query.start_ms) / 1000.0),
+    "round": _round,
+    "scalar": _scalar,
+    "sort": _sort(descending=False),
+    "sort_by_label": _sort_by_label(descending=False),
+    "sort_by_label_desc": _sort_by_label(descending=True),
+    "sort_desc": _sort(descending=True),
+    "start": _constant(lambda query: query.start_ms / 1000.0),
+    "step": _constant(lambda query: query.step_ms / 1000.0),
+    "time": _time,
+    "timestamp": _timestamp,
+    "vector": _vector,
+}
