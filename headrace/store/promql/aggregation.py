@@ -15,6 +15,8 @@ from headrace.store.promql.notes import brief
 from headrace.store.promql.values import Vector, empty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from headrace.store.labels import LabelTable
@@ -55,7 +57,13 @@ class Groups:
         return rows, starts
 
 
-def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str | None, notes: Notes) -> Vector:
+def aggregate(
+    node: Aggregate,
+    vector: Vector,
+    param: NDArray[np.float64] | str | None,
+    notes: Notes,
+    limit: Callable[[int], None],
+) -> Vector:
     """Apply the operator of `node`.
 
     Args:
@@ -63,6 +71,7 @@ def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str 
         vector: Its operand.
         param: (steps,) float64, or the label of ``count_values``.
         notes: Takes annotations.
+        limit: Refuses too many points.
     """
     vector = vector.compact()
     _check_param(node, param, notes)
@@ -72,7 +81,7 @@ def aggregate(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str 
     if node.op in _FOLDS:
         return _fold(node.op, vector, groups)
     if isinstance(param, str):
-        return _count_values(vector, groups, param)
+        return _count_values(vector, groups, param, limit)
     if param is None:
         raise AssertionError(f"bug: {node.op} without a parameter")
     if node.op == "quantile":
@@ -167,7 +176,7 @@ def _sized(part: bytes) -> bytes:
     return (bytes([size]) if size < _LONG else bytes([_LONG]) + size.to_bytes(3, "little")) + part
 
 
-def _count_values(vector: Vector, groups: Groups, label: str) -> Vector:
+def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[int], None]) -> Vector:
     """Count equal values; each becomes a label value."""
     if not label:
         raise ExecutionError('invalid label name ""')
@@ -176,8 +185,10 @@ def _count_values(vector: Vector, groups: Groups, label: str) -> Vector:
     found = bits.view(np.float64)
     bits[np.isnan(found)] = np.float64(np.nan).view(np.uint64)
     distinct, which = np.unique(bits, return_inverse=True)
+    limit(len(distinct) * vector.steps)
     texts = np.array([vector.labels.symbols.intern(plain(float(x))) for x in distinct.view(np.float64)], np.int32)
     pairs, place = np.unique(np.stack([groups.of[rows], which]), axis=1, return_inverse=True)
+    limit(pairs.shape[1] * vector.steps)
     out = np.zeros((pairs.shape[1], vector.steps))
     np.add.at(out, (place, steps), 1.0)
     labels = groups.labels.take(pairs[0].astype(np.intp)).with_column(label, texts[pairs[1]])

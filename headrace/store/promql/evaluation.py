@@ -241,7 +241,7 @@ class Evaluation:
         if node.param is not None:
             given = self.value(node.param, grid)
             param = given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None
-        return aggregate(node, self.vector(node.expr, grid), param, self.notes)
+        return aggregate(node, self.vector(node.expr, grid), param, self.notes, self.limit)
 
 
 def _is_invariant(expr: Expr) -> bool:
