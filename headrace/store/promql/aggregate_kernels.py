@@ -241,6 +241,34 @@ def first_ones(
 
 
 @kernel
+def newest_rows(
+    times: NDArray[np.int64], present: NDArray[np.bool_], group: NDArray[np.int64], out: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Find at each step the row of each group with the largest of `times`, (n, steps).
+
+    Args:
+        times: (n, steps).
+        present: (n, steps).
+        group: (n,).
+        out: (groups, steps), -1 at first.
+
+    Returns:
+        Two rows of a group that are equally new; (-1, -1) without any.
+    """
+    for t in range(times.shape[1]):
+        for i in range(len(group)):
+            if present[i, t]:
+                old = out[group[i], t]
+                if old < 0 or times[old, t] < times[i, t]:
+                    out[group[i], t] = i
+        for i in range(len(group)):
+            newest = out[group[i], t]
+            if present[i, t] and newest != i and times[newest, t] == times[i, t]:
+                return newest, i
+    return -1, -1
+
+
+@kernel
 def merge(
     values: NDArray[np.float64],
     present: NDArray[np.bool_],

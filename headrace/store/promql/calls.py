@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, histograms, window_kernels
+from headrace.store.promql import functions, histograms, info, window_kernels
 from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
@@ -205,6 +205,13 @@ def _warn_of_ranges(run: Evaluation, node: Call) -> None:
         run.notes.warn("sort is ineffective for range queries since results are always ordered by labels", node)
 
 
+def _info(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    given = _matchers_of(node.args[1]) if len(node.args) > 1 else ()
+    base = run.vector(node.args[0], grid)
+    found, times_ms = run.newest(info.selector(node.args[0], given), grid)
+    return info.enriched(base, found, times_ms, given, run.limit)
+
+
 # -- histograms ------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +255,7 @@ _CALLS: dict[str, _Handler] = {
     "histogram_stddev": _native_only,
     "histogram_stdvar": _native_only,
     "histogram_sum": _native_only,
+    "info": _info,
     "label_join": _label_join,
     "label_replace": _label_replace,
     "max_of": _of_two(functions.greatest),

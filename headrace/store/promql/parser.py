@@ -98,6 +98,7 @@ class _Parser:
         self._tokens = tokens(query)
         self._at = 0
         self._depth = 0
+        self._bare = False  # whether the next selector only chooses labels, so that it may match anything
 
     # -- tokens --------------------------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class _Parser:
     # -- selectors -----------------------------------------------------------------------------------------
 
     def _selector(self, token: Token, name: str) -> VectorSelector:
+        bare, self._bare = self._bare, False
         matchers: list[Matcher] = []
         quoted = ""
         if self._accept("{"):
@@ -254,7 +256,7 @@ class _Parser:
                     token.start, f'metric name must not be set twice: "{name or quoted}" or "{matchers[0].value}"'
                 )
             matchers.append(Matcher("__name__", MatchType.EQUAL, name or quoted))
-        if all(matcher.matches_empty for matcher in matchers):
+        if not bare and all(matcher.matches_empty for matcher in matchers):
             raise self._error(token.start, "vector selector must contain at least one non-empty matcher")
         return VectorSelector(matchers=tuple(matchers), name=name, start=token.start, end=self._end())
 
@@ -524,10 +526,11 @@ class _Parser:
 
     # -- calls ---------------------------------------------------------------------------------------------
 
-    def _arguments(self) -> list[Expr]:
+    def _arguments(self, function: str = "") -> list[Expr]:
         self._expect("(", "function call")
         args: list[Expr] = []
         while not self._is(")"):
+            self._bare = function == "info" and len(args) == 1 and self._is("{")
             args.append(self._expression(1))
             if not self._accept(","):
                 break
@@ -582,7 +585,7 @@ class _Parser:
                 token.start,
                 f'function "{name}" is not enabled; it needs --enable-feature=promql-experimental-functions',
             )
-        args = self._arguments()
+        args = self._arguments(name)
         least = len(signature.args) - abs(signature.variadic)
         if signature.variadic == 0 and len(args) != len(signature.args):
             raise self._error(

@@ -16,7 +16,6 @@ SCRIPTS = sorted(DIRECTORY.glob("**/*.test")) if DIRECTORY.is_dir() else []
 LATER_FILES = {
     "duration_expression.test": "arithmetic in durations",
     "fill-modifier.test": "fill modifiers",
-    "info.test": "info()",
     "limit.test": "native histograms",
     "native_histograms_part1.test": "native histograms",
     "start_timestamps.test": "start timestamps",
