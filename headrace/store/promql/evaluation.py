@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.store.labels import ColumnarSeries, QuerySymbols
+from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.promql import window_kernels
 from headrace.store.promql.aggregation import aggregate
 from headrace.store.promql.ast import (
@@ -215,8 +215,13 @@ class Evaluation:
         where, fixed = self._where(node.at, node.offset_ms, grid)
         step = node.step_ms or self._options.subquery_step_ms
         first = ((where.start_ms - node.range_ms) // step + 1) * step
-        # With no time in the window, one after it is evaluated: it yields the labels, and no sample is in the window.
-        inner = Grid(first, step, max(1, (where.end_ms - first) // step + 1))
+        inner = Grid(first, step, max(0, (where.end_ms - first) // step + 1))
+        if not inner.size:
+            nothing = LabelTable.of([], self.symbols)
+            no_times = np.zeros(0, np.int64)
+            return Ranges(
+                nothing, np.zeros(1, np.int64), no_times, np.zeros(0), where, node.range_ms, fixed and grid.size > 1
+            )
         self.limit(inner.size)
         value = self._operand(node.expr, inner)
         if isinstance(value, Scalar):
@@ -224,7 +229,7 @@ class Evaluation:
         rows, steps = np.nonzero(value.present)
         offsets = np.concatenate([[0], np.cumsum(value.present.sum(axis=1))]).astype(np.int64)
         times, values = inner.times_ms()[steps], value.values[rows, steps]
-        return Ranges(value.labels, offsets, times, values, where, node.range_ms, fixed and grid.size > 1)
+        return Ranges(value.labels, offsets, times, values, where, node.range_ms, fixed)
 
     # -- operators -----------------------------------------------------------------------------------------
 

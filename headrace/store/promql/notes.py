@@ -31,16 +31,26 @@ class Notes:
 
     def __init__(self, query: str) -> None:
         self._query = query
-        self.warnings: list[str] = []
-        self.infos: list[str] = []
+        self._warnings: dict[str, int] = {}
+        self._infos: dict[str, int] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings, each with its place; of equal ones the last stands."""
+        return self._placed(self._warnings)
+
+    @property
+    def infos(self) -> list[str]:
+        """Lesser remarks, likewise."""
+        return self._placed(self._infos)
 
     def warn(self, text: str, node: Expr) -> None:
-        """Note a warning, once."""
-        self._note(self.warnings, f"PromQL warning: {text}", node)
+        """Note a warning."""
+        self._warnings[f"PromQL warning: {text}"] = node.start
 
     def info(self, text: str, node: Expr) -> None:
-        """Note a remark, once."""
-        self._note(self.infos, f"PromQL info: {text}", node)
+        """Note a remark."""
+        self._infos[f"PromQL info: {text}"] = node.start
 
     def check_quantiles(self, q: NDArray[np.float64], node: Expr) -> None:
         """Warn about quantiles, (steps,), that are none."""
@@ -65,16 +75,14 @@ class Notes:
             node,
         )
 
-    def check_counter(self, name: str, node: Expr) -> None:
-        """Remark on a name that no counter has."""
+    def check_counter(self, name: str, start: int) -> None:
+        """Remark on a name that no counter has; `start` is the position in the query."""
         if name and not name.endswith(_COUNTER_ENDINGS):
             text = f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"'
-            self.info(text, node)
+            self._infos[f"PromQL info: {text}"] = start
 
-    def _note(self, notes: list[str], text: str, node: Expr) -> None:
-        full = f"{text} ({place(self._query, node.start)})"
-        if full not in notes:
-            notes.append(full)
+    def _placed(self, notes: dict[str, int]) -> list[str]:
+        return [f"{text} ({place(self._query, start)})" for text, start in notes.items()]
 
 
 def brief(value: float) -> str:

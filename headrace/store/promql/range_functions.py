@@ -10,7 +10,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.values import Vector
+from headrace.store.promql.values import SAME_LABELS, Vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,15 +72,24 @@ def over_windows(node: Call, ranges: Ranges, params: list[NDArray[np.float64]], 
     vector = Vector(ranges.labels, *windows.result)
     if node.function in {"rate", "increase"}:
         _remark_on_names(node, vector, notes)
-    return vector if node.function in KEEPS_NAME else vector.without_name()
+    return vector if node.function in KEEPS_NAME else _without_name(vector)
+
+
+def _without_name(vector: Vector) -> Vector:
+    """Drop the metric name; rows that become equal are an error here even where they are never there together."""
+    vector = vector.compact()
+    bare = vector.without_name()
+    if len(bare) < len(vector):
+        raise ExecutionError(SAME_LABELS)
+    return bare
 
 
 def _remark_on_names(node: Call, vector: Vector, notes: Notes) -> None:
-    if isinstance(node.args[0], Subquery):
-        return
     some = vector.present.any(axis=1)
+    # What a subquery yields has no place in the text any more.
+    start = 0 if isinstance(node.args[0], Subquery) else node.args[0].start
     for symbol in np.unique(vector.labels.column(METRIC_NAME)[some]).tolist():
-        notes.check_counter(vector.labels.text(symbol), node.args[0])
+        notes.check_counter(vector.labels.text(symbol), start)
 
 
 def _extrapolated(*, counter: bool, rate: bool) -> _Function:

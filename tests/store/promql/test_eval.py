@@ -113,6 +113,15 @@ def test_a_subquery_has_its_steps_at_multiples(store: Counting) -> None:
     assert found.times_ms.tolist() == [-20_000, -10_000]
 
 
+def test_a_subquery_without_steps_evaluates_nothing(store: Counting) -> None:
+    """A window between two multiples is empty, and what would fail in it does not."""
+    add(store, "m", {0: 1.0})
+    query = "count_over_time((m * on() group_left(x) label_replace(m, 'x', 'y', 'z', '('))[5s:1m])"
+    assert rows(Evaluator(store).range(query, 30_000, 50_000, 5_000)) == {}
+    assert rows(Evaluator(store).range("sum_over_time(m[5s:1m] @ 30)", 0, 10_000, 5_000)) == {}
+    assert rows(Evaluator(store).instant("absent_over_time(m[5s:1m] @ 30)", 0)) == {"": [1.0]}
+
+
 def test_series_that_follow_each_other_become_one_without_their_names(store: Counting) -> None:
     """Dropped names join series that are never there together; together they are an error."""
     add(store, "a", {0: 1.0})
@@ -122,6 +131,17 @@ def test_series_that_follow_each_other_become_one_without_their_names(store: Cou
     add(store, "b", {0: 2.0})
     with pytest.raises(ExecutionError, match=r"^vector cannot contain metrics with the same labelset$"):
         Evaluator(store).range(query, 0, 600_000, 300_000)
+
+
+def test_functions_of_ranges_do_not_join_series(store: Counting) -> None:
+    """Two names of the same labels are an error even where they are never there together."""
+    add(store, "a", {0: 1.0})
+    add(store, "b", {600: 2.0})
+    with pytest.raises(ExecutionError, match=r"^vector cannot contain metrics with the same labelset$"):
+        Evaluator(store).range("max_over_time({__name__=~'a|b'}[1m])", 0, 600_000, 300_000)
+    assert rows(Evaluator(store).range("max_over_time({__name__=~'a|b'}[1m])", 0, 60_000, 30_000)) == {
+        "": [1.0, 1.0, None]
+    }
 
 
 def test_duplicates_are_no_error_while_the_other_side_is_empty(store: Counting) -> None:
@@ -230,6 +250,16 @@ def test_check_ends_a_query(store: Counting) -> None:
                 )
             ],
         ),
+        (
+            "rate((gauge)[5m:10s])",
+            [
+                (
+                    "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
+                    '"gauge" (1:1)'
+                )
+            ],
+        ),
+        ("rate((gauge * 1)[5m:10s])", []),
         ("irate(gauge[5m])", []),
         ("rate(nosuch[5m])", []),
         (
@@ -264,6 +294,12 @@ def test_annotations_are_worded_as_prometheus_does(store: Counting, query: str, 
         add(store, "h", {0: count}, le=le)
     result = Evaluator(store, EvaluatorOptions(parser=EXPERIMENTAL)).instant(query, 30_000)
     assert [*result.warnings, *result.infos] == notes
+
+
+def test_an_annotation_is_told_once(store: Counting) -> None:
+    """Of equal ones the place of the last is given."""
+    result = Evaluator(store).instant("quantile(2, m) + quantile(2, m)", 0)
+    assert result.warnings == ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:27)"]
 
 
 def test_sort_warns_in_a_range_query(store: Counting) -> None:

@@ -292,6 +292,8 @@ QUERIES = [
     "rate({__name__=~'limit|events',job='db'}[5m])",
     "-{__name__=~'limit|temperature'}",
     "last_over_time({__name__=~'limit|temperature'}[1m])",
+    "idelta({__name__=~'limit|temperature'}[15s])",
+    "rate((temperature @ end())[1m:17s])",
     "requests_total[5m]",
     "temperature[1m] offset 1m",
     "events[7m] @ start()",
