@@ -101,8 +101,8 @@ class RemoteWriteReceiver:
         """Open the routes."""
         self._host = host
         routes = [
-            Route(self._config.path, ("POST",), self._write),
-            Route("/workspaces/{id}/api/v1/remote_write", ("POST",), self._write),
+            Route(self._config.path, ("POST",), self._write, action="aps:RemoteWrite"),
+            Route("/workspaces/{id}/api/v1/remote_write", ("POST",), self._write, action="aps:RemoteWrite"),
         ]
         owner = f"{self._settings.kind}.{self._settings.id}"
         host.service("listeners", Listeners).add(self._config, routes, owner)

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.auth import Authenticator
     from headrace.pipeline.http.listener import Listener
 
+CLOSE = b"Host: localhost\r\nConnection: close\r\n"
+"""Headers of a request that is alone on its connection."""
+
+
+def status(reply: bytes) -> int:
+    return int(reply.split(b" ", 2)[1])
+
+
+def body(reply: bytes) -> bytes:
+    return reply.partition(b"\r\n\r\n")[2]
+
 
 def no_extensions(extension_id: str, asked_by: str) -> Authenticator:
     raise ConfigError(asked_by, f"extension {extension_id!r} is not in service.extensions (there: none)")

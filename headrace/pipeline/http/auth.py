@@ -15,6 +15,8 @@ from headrace.pipeline.errors import HeadraceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.pipeline.http.request import Request
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -61,6 +63,46 @@ class Unauthenticated(HeadraceError):  # noqa: N818 -- named for the condition
         super().__init__(why)
         self.why = why
         self.challenge = challenge
+
+
+class Denied(HeadraceError):  # noqa: N818 -- named for the condition
+    """A gate turns a request away.
+
+    Args:
+        status: HTTP status.
+        why: Text for the log and for counters.
+        body: The answer, JSON.
+        headers: Headers to add to it.
+        reason: Why, in a word, for counters.
+    """
+
+    def __init__(self, status: int, why: str, body: bytes, headers: Mapping[str, str], reason: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.body = body
+        self.headers = headers
+        self.reason = reason
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """An authenticator that needs the whole request, and also decides what its sender may do.
+
+    A listener whose authenticator is a gate as well asks only the gate.
+    """
+
+    async def admit(self, request: Request, action: str) -> Principal:
+        """Return the sender of a request who may do what the request asks for.
+
+        Args:
+            request: The request; its body may be read, the handler then gets the same bytes.
+            action: `Route.action` of its route; empty where no route was found.
+
+        Raises:
+            Denied: The sender is not known, or may not.
+            HeadraceError: The body cannot be read, see `Request.body`.
+        """
+        ...
 
 
 @runtime_checkable

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, TooLarge, Unsupported
 from headrace.pipeline.http import guard
-from headrace.pipeline.http.auth import Authenticator, Principal, Unauthenticated
+from headrace.pipeline.http.auth import Authenticator, Denied, Gate, Principal, Unauthenticated
 from headrace.pipeline.http.connection import Bounds, Connection, Server
 from headrace.pipeline.http.counts import HttpCounts
-from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, text
+from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, json_bytes, text
 from headrace.pipeline.http.routes import Mounted, RouteTable
 from headrace.pipeline.http.tls import ServerTls
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.config import ServerConfig
 
 _log = logging.getLogger(__name__)
+
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 CLIENT_CLOSED_REQUEST = 499
 """Counted when the client went away; nobody reads the answer."""
@@ -63,6 +66,7 @@ class Listener:
         """Take other settings; only before `start`."""
         self.config = config
         self._authenticator = authenticator
+        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
         self._bounds = Bounds.of(config)
         # Checked for every request, so decided once.
         self._checks_host = config.address.is_loopback and not config.authenticates
@@ -122,20 +126,18 @@ class Listener:
         path = raw.raw_path.partition("?")[0]
         if not path.startswith("/"):  # the form that proxies are sent: GET http://host/path
             path = raw.rel_url.raw_path
-        found = self.table.find(path)
-        owner = found[0].owner if found else ""
-        request = None
+        mounted, params = self.table.find(path) or (None, _NO_PARAMS)
+        owner = mounted.owner if mounted else ""
+        limit = mounted.max_body_bytes if mounted else self.config.max_request_body_size
+        request = Request(raw, path, params, connection.principal, self._budget, limit, self._bounds.read_s)
         status = CLIENT_CLOSED_REQUEST
         try:
-            principal = await self._admit(raw, connection, found[0] if found else None)
-            if found is None:
+            request.principal = await self._admit(request, connection, mounted)
+            if mounted is None:
                 response: web.StreamResponse = text("404 page not found", 404)
-            elif raw.method not in found[0].route.methods:
-                response = _other_method(raw.method, found[0])
+            elif raw.method not in mounted.route.methods:
+                response = _other_method(raw.method, mounted)
             else:
-                mounted, params = found
-                limit = mounted.max_body_bytes
-                request = Request(raw, path, params, principal, self._budget, limit, self._bounds.read_s)
                 response = await mounted.route.handler(request)
             status = response.status
         except (asyncio.CancelledError, ConnectionError):
@@ -146,39 +148,46 @@ class Listener:
         finally:
             connection.end()
             self._counts.answered(owner, status)
-            if request is not None:
-                request.finish()
+            request.finish(status)
         return response
 
-    async def _admit(self, raw: web.BaseRequest, connection: Connection, mounted: Mounted | None) -> Principal:
-        """Return who sends the request, or raise `Unauthenticated` or `_Turned`."""
+    async def _admit(self, request: Request, connection: Connection, mounted: Mounted | None) -> Principal:
+        """Return who sends the request, or raise `Unauthenticated`, `Denied` or `_Turned`."""
+        headers = request.headers
         if self._checks_host:
-            why = guard.foreign_host(raw.headers)
+            why = guard.foreign_host(headers)
             if why:
                 raise _Turned("foreign_host", why)
-        why = guard.foreign_origin(raw.headers)
+        why = guard.foreign_origin(headers)
         if why:
             raise _Turned("foreign_origin", why)
         if self._authenticator is None or (mounted is not None and mounted.route.open_to_all):
             return connection.principal
-        return await self._authenticator.authenticate(raw.headers, connection.peer)
+        if self._gate is not None:
+            return await self._gate.admit(request, mounted.route.action if mounted is not None else "")
+        return await self._authenticator.authenticate(headers, connection.peer)
 
     def _explain(self, error: Exception, path: str) -> web.Response:
         if isinstance(error, _Turned):
             self._counts.refused(error.reason)
             return text(str(error), 403)
+        if isinstance(error, Denied):
+            self._counts.refused(error.reason)
+            response = json_bytes(error.body, error.status)
+            response.headers.update(error.headers)
+            return response
         if isinstance(error, Unauthenticated):
             self._counts.refused("unauthenticated")
             headers = {"WWW-Authenticate": error.challenge} if error.challenge else {}
             return text(error.why, 401, headers)
-        response = answer_error(error)
-        if response is None:
+        answer = answer_error(error)
+        if answer is None:
             _log.error("bug: %s failed", path, exc_info=error)
             return text("internal error", 500)
         if isinstance(error, TooLarge | BodyTimeout):
             self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
-            response.force_close()  # what is left of the body is not worth reading
-        return response
+            answer.force_close()  # what is left of the body is not worth reading
+        return answer
 
 
 def answer_error(error: Exception) -> web.Response | None:

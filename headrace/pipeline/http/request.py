@@ -67,7 +67,19 @@ class Request:
         max_body_bytes: What `body` takes.
     """
 
-    __slots__ = ("_budget", "_held", "_raw", "_read_s", "max_body_bytes", "method", "params", "path", "principal")
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_budget",
+        "_held",
+        "_raw",
+        "_read_s",
+        "max_body_bytes",
+        "method",
+        "params",
+        "path",
+        "principal",
+    )
 
     def __init__(
         self,
@@ -82,6 +94,8 @@ class Request:
         self._raw = raw
         self._budget = budget
         self._held = 0
+        self._body: bytes | None = None
+        self._answered: list[Callable[[int], None]] = []
         self._read_s = read_s
         self.method = raw.method
         self.path = path
@@ -117,8 +131,12 @@ class Request:
         """Have `callback` called if the client goes away before it is answered."""
         self._connection.on_disconnect(callback)
 
+    def on_answer(self, callback: Callable[[int], None]) -> None:
+        """Have `callback` called with the HTTP status once the answer is made, 499 where the client went away."""
+        self._answered.append(callback)
+
     async def body(self) -> bytes:
-        """Read the body, still compressed as its Content-Encoding says.
+        """Read the body, still compressed as its Content-Encoding says. A second call returns the same bytes.
 
         Raises:
             TooLarge: It is longer than `max_body_bytes`; found from Content-Length before anything is read.
@@ -126,6 +144,11 @@ class Request:
             Refused: Too many bodies are in memory.
             ConnectionError: The client went away.
         """
+        if self._body is None:
+            self._body = await self._read()
+        return self._body
+
+    async def _read(self) -> bytes:
         raw = self._raw
         length = raw.content_length
         if length is not None and length > self.max_body_bytes:
@@ -174,10 +197,13 @@ class Request:
         posted = parse_form((await self.body()).decode("utf-8", "surrogateescape"))
         return Form(posted.pairs + fields.pairs, posted.error or fields.error)
 
-    def finish(self) -> None:
-        """Give the memory of the body back; the listener calls it once the answer is made."""
+    def finish(self, status: int) -> None:
+        """Give the memory of the body back, and tell who waits; the listener calls it once the answer is made."""
         self._budget.give_back(self._held)
         self._held = 0
+        self._body = None
+        for callback in self._answered:
+            callback(status)
 
 
 def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -33,12 +33,15 @@ class Route:
         methods: Methods the handler takes; others are answered 405. OPTIONS is answered by the listener.
         handler: Answers; errors of `headrace.pipeline.errors` that it raises become 4xx and 5xx with their text.
         open_to_all: Answered without authentication. For liveness and readiness, nothing else.
+        action: What the sender has to be allowed to do where a `Gate` decides about that, in its terms:
+            ``aps:RemoteWrite``. A gate lets nobody but administrators pass to a route without one.
     """
 
     path: str
     methods: tuple[str, ...]
     handler: Handler
     open_to_all: bool = False
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,12 +105,12 @@ class PrometheusApi:
         found = []
         for prefix in ("/api/v1", "/workspaces/{id}/api/v1"):
             found += [
-                self._route(f"{prefix}/query", _READ, self._query),
-                self._route(f"{prefix}/query_range", _READ, self._query_range),
-                self._route(f"{prefix}/series", _READ, self._series),
-                self._route(f"{prefix}/labels", _READ, self._labels),
-                self._route(f"{prefix}/label/{{name}}/values", ("GET",), self._label_values),
-                self._route(f"{prefix}/metadata", ("GET",), self._metadata),
+                self._route(f"{prefix}/query", _READ, self._query, action="aps:QueryMetrics"),
+                self._route(f"{prefix}/query_range", _READ, self._query_range, action="aps:QueryMetrics"),
+                self._route(f"{prefix}/series", _READ, self._series, action="aps:GetSeries"),
+                self._route(f"{prefix}/labels", _READ, self._labels, action="aps:GetLabels"),
+                self._route(f"{prefix}/label/{{name}}/values", ("GET",), self._label_values, action="aps:GetLabels"),
+                self._route(f"{prefix}/metadata", ("GET",), self._metadata, action="aps:GetMetricMetadata"),
             ]
         found += [
             self._route("/api/v1/targets", ("GET",), self._targets),
@@ -131,6 +131,7 @@ class PrometheusApi:
         handler: Callable[[Request], Awaitable[Reply]],
         *,
         before_ready: bool = False,
+        action: str = "",
     ) -> Route:
         """Wrap `handler` into what all of the API has: readiness, errors as JSON, compression."""
 
@@ -148,7 +149,7 @@ class PrometheusApi:
                 body, status_code = failure(broken), broken.status
             return await self._respond(request, body, status_code)
 
-        return Route(path, methods, answer)
+        return Route(path, methods, answer, action=action)
 
     async def _respond(self, request: Request, body: bytes, status_code: int) -> web.Response:
         response = web.Response(status=status_code, content_type="application/json")

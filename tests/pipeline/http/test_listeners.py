@@ -14,14 +14,13 @@ from headrace.pipeline.http.auth import Peer, Principal, Unauthenticated
 from headrace.pipeline.http.config import AuthConfig, ServerConfig
 from headrace.pipeline.http.request import Request, text
 from headrace.pipeline.http.routes import Route
+from http_lab import CLOSE, body, status
 from running import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from http_lab import Lab
-
-CLOSE = b"Host: localhost\r\nConnection: close\r\n"
 
 
 class OneToken:
@@ -39,14 +38,6 @@ async def answer(_request: Request) -> web.StreamResponse:
 
 def route(path: str) -> Route:
     return Route(path, ("GET",), answer)
-
-
-def status(reply: bytes) -> int:
-    return int(reply.split(b" ", 2)[1])
-
-
-def body(reply: bytes) -> bytes:
-    return reply.partition(b"\r\n\r\n")[2]
 
 
 async def test_a_request_is_answered(lab: Lab) -> None:
