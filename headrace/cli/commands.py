@@ -17,6 +17,8 @@ from headrace.pipeline.errors import ConfigError, HeadraceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from headrace.cli.sigv4_proxy import ProxyOptions
+
 _FAILED = 1
 _BAD_CONFIG = 2
 
@@ -166,3 +168,55 @@ def compile_all(plugins: Sequence[str]) -> int:
     spent = warm_up(ComponentRegistry(plugins).all(), _tell)
     _tell(f"all kernels are compiled ({spent:.1f} s)")
     return 0
+
+
+def run_sigv4_proxy(options: Mapping[str, Any]) -> int:
+    """Run the signing proxy; return the exit code."""
+    import asyncio
+
+    from headrace.cli import logs
+    from headrace.cli.sigv4_proxy import serve
+    from headrace.pipeline.config.service import TelemetryLogsConfig
+    from headrace.pipeline.sigv4.credentials import credentials_of_environment
+
+    logs.configure(TelemetryLogsConfig())
+    try:
+        credentials = credentials_of_environment(options["profile"])
+        asyncio.run(serve(proxy_options(options), credentials, _tell))
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return _BAD_CONFIG
+    return 0
+
+
+def proxy_options(options: Mapping[str, Any]) -> ProxyOptions:
+    """Return the settings that the options of ``sigv4-proxy`` stand for.
+
+    Raises:
+        ConfigError: One of them is not supported, or malformed.
+    """
+    from headrace.cli.sigv4_proxy import ProxyOptions, parse_port
+    from headrace.pipeline.http.endpoint import Endpoint
+
+    if options["role_arn"]:
+        raise ConfigError("--role-arn", "is not supported, since there is no STS to ask: give temporary credentials")
+    if options["unsigned_payload"]:
+        raise ConfigError("--unsigned-payload", "is not supported: bodies are always signed")
+    host = options["host"]
+    try:
+        local = Endpoint.parse(host if ":" in host else f"{host}:80").is_loopback
+    except ValueError as error:
+        raise ConfigError("--host", str(error)) from None
+    if options["upstream_url_scheme"] == "http" and not local:
+        raise ConfigError("--upstream-url-scheme", f"would send requests in the clear to {host}: use https")
+    return ProxyOptions(
+        parse_port(options["port"]),
+        host,
+        options["upstream_url_scheme"] or ("http" if local else "https"),
+        options["region"],
+        options["service"],
+        options["sign_host"],
+        frozenset(name.lower() for name in options["strip"]),
+        options["log_failed_requests"] or options["verbose"],
+        options["log_signing_process"] or options["verbose"],
+    )

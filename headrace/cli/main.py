@@ -114,3 +114,26 @@ def warmup(plugins: tuple[str, ...]) -> None:
     from headrace.cli.commands import compile_all
 
     sys.exit(compile_all(plugins))
+
+
+@main.command("sigv4-proxy")
+@click.option("--port", default="8000", show_default=True, help="Where to listen: 8000, :8000 or 127.0.0.1:8000.")
+@click.option("--region", envvar="AWS_REGION", required=True, help="Region to sign for.")
+@click.option("--name", "--service", "service", default="aps", show_default=True, help="Service to sign for.")
+@click.option("--host", default="127.0.0.1:9009", show_default=True, help="Host and port to forward to.")
+@click.option("--sign-host", default="", help="Host to sign, where it is not that of --host.")
+@click.option("--upstream-url-scheme", type=click.Choice(["http", "https"]), help="Default: http on loopback.")
+@click.option("-s", "--strip", multiple=True, metavar="HEADER", help="Header not to forward; may be repeated.")
+@click.option(
+    "--profile", default="", help="Profile of the shared credentials file, instead of the environment's keys."
+)
+@click.option("--log-failed-requests", is_flag=True, help="Log answers of 400 and above.")
+@click.option("--log-signing-process", is_flag=True, help="Log what is signed.")
+@click.option("-v", "--verbose", is_flag=True, help="Both of these.")
+@click.option("--role-arn", default="", help="Not supported: there is no STS here.")
+@click.option("--unsigned-payload", is_flag=True, help="Not supported: bodies are always signed.")
+def sigv4_proxy(**options: object) -> None:
+    """Sign plain HTTP requests with Signature Version 4 and forward them."""
+    from headrace.cli.commands import run_sigv4_proxy
+
+    sys.exit(run_sigv4_proxy(options))
