@@ -20,7 +20,7 @@ BUILT_IN = {
     "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
     "processors": ("batch", "cardinality_limit", "filter", "memory_limiter", "relabel"),
     "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
-    "extensions": ("basic_auth", "bearer_token_auth", "health_check"),
+    "extensions": ("basic_auth", "bearer_token_auth", "health_check", "sigv4_auth"),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
 
@@ -31,6 +31,7 @@ ALIASES = {
     ("extensions", "basicauth"): "basic_auth",
     ("extensions", "bearertokenauth"): "bearer_token_auth",
     ("extensions", "healthcheck"): "health_check",
+    ("extensions", "sigv4auth"): "sigv4_auth",
 }
 """Other spellings of our own types."""
 

@@ -134,3 +134,19 @@ class ClientAuthenticator(Protocol):
     def client_headers(self) -> Mapping[str, str]:
         """Return the headers to add; read anew for each request, since files behind them may change."""
         ...
+
+
+@runtime_checkable
+class RequestSigner(Protocol):
+    """A client authenticator whose credentials depend on the whole request; it is asked last, about what is sent."""
+
+    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """Return the headers to add.
+
+        Args:
+            method: Upper case.
+            url: Where the request goes, as it will be on the wire.
+            headers: Those it has; a name that is to be signed must not be changed afterwards.
+            body: As it will be sent.
+        """
+        ...

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import aiohttp
 from pydantic import Field, field_validator, model_validator
+from yarl import URL
 
 from headrace.pipeline.config import ComponentConfig, PositiveDuration, Secret
 from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.http.auth import RequestSigner
 from headrace.pipeline.http.config import AuthConfig
 from headrace.pipeline.http.endpoint import is_loopback_host
 
@@ -179,6 +181,7 @@ class HttpClient:
         self._config = config
         self._key = key
         self._authenticator = authenticator
+        self._signer: RequestSigner | None = authenticator if isinstance(authenticator, RequestSigner) else None
         self._headers = {"User-Agent": user_agent}
         self._headers |= {name: value.reveal() for name, value in config.headers.items()}
         self._session: aiohttp.ClientSession | None = None
@@ -219,13 +222,17 @@ class HttpClient:
         """
         if self._session is None:
             raise AssertionError("bug: post before start")
-        credentials = self._authenticator.client_headers() if self._authenticator else {}
+        url = URL(self._config.endpoint.removesuffix("/") + path if path else self._config.endpoint)
+        sent = {**self._headers, **headers}
+        sent |= self._authenticator.client_headers() if self._authenticator else {}
+        if self._signer is not None:
+            sent |= self._signer.sign("POST", str(url), sent, body)
         override = self._config.tls.server_name_override if self._config.tls else ""
         try:
             async with self._session.post(
-                self._config.endpoint.removesuffix("/") + path if path else self._config.endpoint,
+                url,
                 data=body,
-                headers={**self._headers, **headers, **credentials},
+                headers=sent,
                 allow_redirects=False,
                 proxy=self._config.proxy_url or None,
                 server_hostname=override or None,
