@@ -24,6 +24,7 @@ STORE_MAY_IMPORT = (
     "headrace.pipeline.identity",
     "headrace.pipeline.regex",
     "headrace.pipeline.series",
+    "headrace.pipeline.sigv4",
     "headrace.pipeline.wire",
 )
 
