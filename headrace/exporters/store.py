@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Tally
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +21,11 @@ from headrace.exporters.store_warm import warm_up
 from headrace.pipeline.batch import DEFAULT_WORKSPACE
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
-from headrace.pipeline.errors import HeadraceError, Refused, StoreFailed
+from headrace.pipeline.errors import ConfigError, HeadraceError, Refused, StoreFailed
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.room import Room
+from headrace.pipeline.workspaces import directory_of, is_served
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import FIRST_REJECTION, Code, MetadataRow, SeriesBatch
 from headrace.store.log import Sync
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Reservation
     from headrace.pipeline.host import Host
     from headrace.pipeline.prometheus_edge import Flat
+    from headrace.pipeline.workspaces import ManagedWorkspace, WorkspaceDirectory
     from headrace.store.engine import Engine
     from headrace.store.interfaces import AppendResult
 
@@ -69,11 +72,12 @@ class StoreConfig(ServerConfig):
     directory: str = "./data"
     """Where the data lies. One daemon a directory."""
 
-    workspaces: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_WORKSPACE,)
-    """Ids of the workspaces; the first one answers at ``/api/v1``, each at ``/workspaces/{id}/api/v1``."""
+    workspaces: tuple[str, ...] = (DEFAULT_WORKSPACE,)
+    """Ids of the workspaces; the first one answers at ``/api/v1``, each at ``/workspaces/{id}/api/v1``. Those that the
+    ``workspaces`` extension manages come on top of them; with it, the list may be empty."""
 
     retention: PositiveDuration = timedelta(days=15)
-    """How long samples are kept."""
+    """How long samples are kept; managed workspaces have settings of their own for this and the next."""
 
     out_of_order_time_window: NonNegativeDuration = timedelta(minutes=10)
     """How far behind the newest sample of a workspace a late one may be. Zero takes none, as in Prometheus."""
@@ -114,6 +118,7 @@ class StoreExporter:
         self._refs: dict[str, StoreRefs] = {}
         self._opening: asyncio.Task[None] | None = None
         self._api: StoreApi | None = None
+        self._directory: WorkspaceDirectory | None = None
         self.store = Store(
             Path(config.directory),
             StoreOptions(
@@ -136,6 +141,12 @@ class StoreExporter:
 
     async def start(self, host: Host) -> None:
         """Serve the API at once, and open the store in the background; the daemon is not ready before."""
+        self._directory = directory_of(host)
+        if self._directory is None and not self.config.workspaces:
+            raise ConfigError(f"{self._owner}.workspaces", "names none, and there is no workspaces extension")
+        if self._directory is not None:
+            self.store.options_of = self._engine_options
+            self._directory.on_remove(self._forget_workspace)
         host.readiness.block(self._owner, "reading the write-ahead log")
         self._api = StoreApi(self, host, self._owner)
         observe(self, host)
@@ -166,7 +177,41 @@ class StoreExporter:
             self.store.engine(workspace)
         self.store.on_forget = self._forget_refs
         self.store.start()
+        if self._directory is not None:
+            await self._directory.attach(self)
         host.readiness.clear(self._owner)
+
+    # -- workspaces ----------------------------------------------------------------------------------------
+
+    def serves(self, workspace: str) -> bool:
+        """Return whether there is such a workspace."""
+        return is_served(workspace, self.config.workspaces, self._directory)
+
+    def create(self, workspace: str) -> None:
+        """Make the directory of a managed workspace; its engine is opened at first use. See `WorkspaceKeeper`."""
+        self.store.make(workspace)
+
+    def configure(self, workspace: ManagedWorkspace) -> None:
+        """Put a managed workspace's settings in force; see `WorkspaceKeeper`."""
+        engine = self.store.engines.get(workspace.id)
+        if engine is not None:
+            engine.options = self._engine_options(workspace.id)
+
+    async def remove(self, workspace: str) -> None:
+        """Remove a managed workspace's data; see `WorkspaceKeeper`."""
+        await self.store.remove(workspace)
+
+    def _engine_options(self, workspace: str) -> EngineOptions:
+        options = self.store.options.engine
+        found = self._directory.find(workspace) if self._directory is not None else None
+        if found is None or workspace in self.config.workspaces:
+            return options
+        return replace(options, retention_ms=found.retention_ms, out_of_order_ms=found.out_of_order_ms)
+
+    def _forget_workspace(self, workspace: str) -> None:
+        self._refs.pop(workspace, None)
+        if self._api is not None:
+            self._api.forget(workspace)
 
     # -- delivery ------------------------------------------------------------------------------------------
 
@@ -178,7 +223,7 @@ class StoreExporter:
     async def deliver(self, batch: MetricBatch) -> Outcome:
         """Store a batch; return when it is durable."""
         workspace = batch.context.workspace
-        if workspace not in self.config.workspaces:
+        if not self.serves(workspace):
             self._settings.drops.add("unknown_workspace", len(batch), workspace)
             return Outcome(len(batch), {"unknown_workspace": len(batch)}, f"workspace {workspace!r} does not exist")
         flat = self._edge.flatten(batch)

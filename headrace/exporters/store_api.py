@@ -70,7 +70,7 @@ class StoreApi:
         listeners = host.service("listeners", Listeners)
         settings = ApiSettings(
             parse_selector=parse_selector,
-            default_workspace=exporter.config.workspaces[0],
+            default_workspace=next(iter(exporter.config.workspaces), ""),
             targets=targets,
             ready=lambda: host.readiness.ready,
             replay=self._replay,
@@ -82,7 +82,7 @@ class StoreApi:
         listeners.add(exporter.config, [*api.routes(), page.route()], owner)
 
     def _find(self, workspace: str) -> Backend | None:
-        if workspace not in self._exporter.config.workspaces:
+        if not self._exporter.serves(workspace):
             return None
         backend = self._backends.get(workspace)
         if backend is None:
@@ -90,6 +90,10 @@ class StoreApi:
             backend = Backend(EngineIndex(engine), PromQLService(engine, self._options))
             self._backends[workspace] = backend
         return backend
+
+    def forget(self, workspace: str) -> None:
+        """Let go of a workspace that is removed."""
+        self._backends.pop(workspace, None)
 
     def _replay(self) -> tuple[int, int, int]:
         status = self._exporter.store.replay_status

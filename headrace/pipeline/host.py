@@ -42,6 +42,10 @@ class Workspaces:
             table = self._tables[workspace] = SeriesTable(self._limits, self._clock_s)
         return table
 
+    def drop(self, workspace: str) -> None:
+        """Forget the table of a workspace that is gone."""
+        self._tables.pop(workspace, None)
+
     def collect(self, idle_s: float) -> int:
         """Free the series that no table has seen for `idle_s` seconds; return how many."""
         return sum(table.collect(idle_s) for table in self._tables.values())

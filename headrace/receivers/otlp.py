@@ -9,9 +9,9 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from headrace.pipeline.batch import DEFAULT_WORKSPACE, BatchContext
 from headrace.pipeline.component import ReceiverFactory, Settings, Sink
@@ -75,8 +75,9 @@ class OtlpConfig(ComponentConfig):
     protocols: OtlpProtocolsConfig = OtlpProtocolsConfig(grpc=OtlpGrpcConfig(), http=OtlpHttpConfig())
     """What to listen with; without it both protocols, at 127.0.0.1:4317 and 127.0.0.1:4318."""
 
-    workspaces: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_WORKSPACE,)
-    """Ids of the workspaces that are written to."""
+    workspaces: tuple[str, ...] = (DEFAULT_WORKSPACE,)
+    """Ids of the workspaces that are written to, besides those that the ``workspaces`` extension manages. The first is
+    written to where a request names none."""
 
 
 class OtlpReceiver:

@@ -89,7 +89,7 @@ class OtlpGrpc:
         try:
             principal = await self._principal(context)
             body = Body(data, _encoding_of(data), is_json=False, limit=self._config.max_bytes)
-            taken = await self._ingest.export(body, self._ingest.workspaces[0], principal.name)
+            taken = await self._ingest.export(body, self._ingest.default_workspace, principal.name)
         except Unauthenticated as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.why)
         except Refused as error:

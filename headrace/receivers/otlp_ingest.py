@@ -11,6 +11,7 @@ from headrace.pipeline.component import Outcome
 from headrace.pipeline.errors import InvalidInput, TooLarge, Unsupported
 from headrace.pipeline.wire.otlp import OtlpDecoder
 from headrace.pipeline.wire.otlp_json import to_protobuf
+from headrace.pipeline.workspaces import directory_of, is_served
 from headrace.receivers.otlp_compression import decompress
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.host import Host
     from headrace.pipeline.wire.otlp import Decoded
     from headrace.pipeline.wire.otlp_walk import Walk
+    from headrace.pipeline.workspaces import WorkspaceDirectory
 
 _INLINE_BYTES = 64 * 1024
 """Bodies up to this size are read in well under a millisecond: not worth a thread."""
@@ -70,13 +72,29 @@ class Ingest:
     def __init__(self, settings: Settings, workspaces: Sequence[str], sink: Sink) -> None:
         self._settings = settings
         self._sink = sink
-        self.workspaces = tuple(workspaces)
+        self._workspaces = tuple(workspaces)
+        self._directory: WorkspaceDirectory | None = None
         self._host: Host | None = None
         self._decoders: dict[str, OtlpDecoder] = {}
 
     def start(self, host: Host) -> None:
         """Take the series tables from `host`."""
         self._host = host
+        self._directory = directory_of(host)
+        if self._directory is not None:
+            self._directory.on_remove(self._forget)
+
+    def _forget(self, workspace: str) -> None:
+        self._decoders.pop(workspace, None)
+
+    @property
+    def default_workspace(self) -> str:
+        """The workspace of requests that name none; empty where there is none."""
+        return next(iter(self._workspaces), "")
+
+    def serves(self, workspace: str) -> bool:
+        """Return whether a workspace is written to."""
+        return is_served(workspace, self._workspaces, self._directory)
 
     async def export(self, body: Body, workspace: str, principal: str) -> Taken:
         """Deliver a request.

@@ -24,10 +24,12 @@ from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from headrace.pipeline.wire import snappy
 from headrace.pipeline.wire.remote_write import Decoded, RemoteWriteDecoder
+from headrace.pipeline.workspaces import directory_of, is_served
 
 if TYPE_CHECKING:
     from headrace.pipeline.host import Host
     from headrace.pipeline.http.request import Request
+    from headrace.pipeline.workspaces import WorkspaceDirectory
 
 _V1 = "prometheus.WriteRequest"
 _V2 = "io.prometheus.write.v2.Request"
@@ -43,8 +45,8 @@ class RemoteWriteConfig(ServerConfig):
     path: str = "/api/v1/write"
     """Path of the first workspace; each is also at ``/workspaces/{id}/api/v1/remote_write``."""
 
-    workspaces: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_WORKSPACE,)
-    """Ids of the workspaces that are written to."""
+    workspaces: tuple[str, ...] = (DEFAULT_WORKSPACE,)
+    """Ids of the workspaces that are written to, besides those that the ``workspaces`` extension manages."""
 
     max_request_body_size: Annotated[ByteSize, Field(ge=1)] = 32 * MIB
     """Bytes of a request, as sent; longer ones are refused with 413."""
@@ -95,11 +97,15 @@ class RemoteWriteReceiver:
         self._config = config
         self._sink = sink
         self._host: Host | None = None
+        self._directory: WorkspaceDirectory | None = None
         self._decoders: dict[tuple[str, bool], RemoteWriteDecoder] = {}
 
     async def start(self, host: Host) -> None:
         """Open the routes."""
         self._host = host
+        self._directory = directory_of(host)
+        if self._directory is not None:
+            self._directory.on_remove(self._forget)
         routes = [
             Route(self._config.path, ("POST",), self._write, action="aps:RemoteWrite"),
             Route("/workspaces/{id}/api/v1/remote_write", ("POST",), self._write, action="aps:RemoteWrite"),
@@ -111,8 +117,8 @@ class RemoteWriteReceiver:
         """Do nothing: the listener has let the requests finish."""
 
     async def _write(self, request: Request) -> web.StreamResponse:
-        workspace = request.params.get("id", self._config.workspaces[0])
-        if workspace not in self._config.workspaces:
+        workspace = request.params.get("id") or next(iter(self._config.workspaces), "")
+        if not is_served(workspace, self._config.workspaces, self._directory):
             return text(f"workspace {workspace!r} does not exist", 404)
         try:
             v2 = negotiate(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
@@ -143,6 +149,10 @@ class RemoteWriteReceiver:
             table = self._host.workspaces.table(workspace)
             decoder = self._decoders[workspace, v2] = RemoteWriteDecoder(table, v2=v2)
         return decoder
+
+    def _forget(self, workspace: str) -> None:
+        for v2 in (False, True):
+            self._decoders.pop((workspace, v2), None)
 
 
 def _answer(decoded: Decoded, outcome: Outcome, *, v2: bool) -> web.Response:

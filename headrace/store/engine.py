@@ -350,6 +350,8 @@ class Engine:
             everything: Also what is not finished, as at shutdown.
         """
         with self._maintenance:
+            if self._closed:
+                return 0
             boundary = self.head.newest_ms + 1 if everything else self._boundary()
             if self.head.newest_ms == NEVER or (boundary <= self._flushed_to() and not everything):
                 return 0
@@ -418,6 +420,14 @@ class Engine:
         if self._families:
             kept.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._families.values())))
         return kept
+
+    def close(self) -> None:
+        """Let the blocks go, once maintenance that is under way is over; later maintenance does nothing."""
+        with self._maintenance:
+            self._closed = True
+            self.blocks = ()
+
+    _closed = False
 
     def retain(self) -> int:
         """Remove the blocks that are older than the retention, and the series that are only in them."""

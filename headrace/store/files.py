@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ class Files:
     def remove(self, path: Path) -> None:
         """Delete a file that may be gone already."""
         path.unlink(missing_ok=True)
+
+    def remove_tree(self, path: Path) -> None:
+        """Delete a directory with all that is in it; it may be gone already."""
+        if path.exists():
+            shutil.rmtree(path)
+            self.sync_directory(path.parent)
 
     def write_whole(self, path: Path, data: bytes | bytearray | memoryview) -> None:
         """Put a file in place whole and durable, or not at all."""

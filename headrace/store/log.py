@@ -107,6 +107,7 @@ class WriteAheadLog:
         self._failing = False
         self._busy = False
         self._lock = threading.Lock()
+        self._rewriting = threading.Lock()
         self._dirty = False
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class WriteAheadLog:
 
     def trim(self, below: int, keep: Sequence[Record]) -> None:
         """Remove the segments numbered below `below`; `keep` is written durably before. Any thread."""
-        with self._lock:
+        with self._rewriting, self._lock:
             old = [path for number, path in self.segments() if number < below]
             if not old:
                 return
@@ -236,6 +237,22 @@ class WriteAheadLog:
                 old = old[:-1]
             for path in old:
                 self.files.remove(path)
+
+    def erase(self, workspace: str, below: int) -> None:
+        """Rewrite the segments numbered below `below` without the records of a workspace, the oldest first.
+
+        Any thread; writes go on meanwhile. `below` is what `rotate` returned, so nobody appends to these segments.
+        """
+        name = workspace.encode()
+        with self._rewriting:
+            for number, path in self.segments():
+                data = path.read_bytes() if number < below else b""
+                if name not in data:
+                    continue
+                kept = [
+                    encode(record) for _, record in self._read_segment(number, data) if record.workspace != workspace
+                ]
+                self.files.write_whole(path, MAGIC + b"".join(kept))
 
     async def close(self) -> None:
         """Write what waits and close; safe to call twice."""

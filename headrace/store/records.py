@@ -25,6 +25,9 @@ SAMPLES = 2
 METADATA = 3
 """Types, helps and units of families."""
 
+REMOVED = 4
+"""All records of the workspace up to here are void: it was removed. Without a payload."""
+
 _COUNT = struct.Struct("<I")
 _SERIES = struct.Struct("<IH")
 _TEXT = struct.Struct("<I")

@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import logging
 import re
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import CorruptChunk, InvalidInput, Refused, StoreFailed
+from headrace.store import records
 from headrace.store.engine import Engine, EngineOptions
 from headrace.store.files import Files
+from headrace.store.interfaces import Record
 from headrace.store.lock import DirectoryLock
 from headrace.store.log import Sync, WriteAheadLog
 
@@ -86,6 +89,9 @@ class Store:
         self._maintainer: asyncio.Task[None] | None = None
         self._retained_s = 0.0
         self._open = False
+        self._maintaining = threading.Lock()
+        self.options_of: Callable[[str], EngineOptions] = lambda _workspace: self.options.engine
+        """Gives the settings of a workspace when its engine is opened."""
         self.on_forget: Callable[[str, NDArray[np.int32]], None] = lambda _workspace, _refs: None
         """Called before refs of a workspace are given up, so that whoever keeps them forgets them."""
         self.log = WriteAheadLog(directory / "wal", self.options.sync, self._files)
@@ -147,9 +153,44 @@ class Store:
             directory = self._workspaces / workspace
             directory.mkdir(mode=0o700, exist_ok=True)
             engine = self._engines[workspace] = Engine(
-                workspace, directory, self.log, self._files, self.options.engine, self._clock_ms
+                workspace, directory, self.log, self._files, self.options_of(workspace), self._clock_ms
             )
         return engine
+
+    def make(self, workspace: str) -> None:
+        """Make the directory of a workspace, without opening its engine; any thread.
+
+        Raises:
+            StoreFailed: The disk refused.
+        """
+        try:
+            (self._workspaces / workspace).mkdir(mode=0o700, exist_ok=True)
+            self._files.sync_directory(self._workspaces)
+        except OSError as error:
+            raise StoreFailed(f"workspace {workspace}: {error}") from None
+
+    async def remove(self, workspace: str) -> None:
+        """Remove all data of a workspace, in blocks and in the log; safe to call twice, and again after a crash.
+
+        Who calls has seen to it that nobody writes to it any more. Queries under way still read it.
+
+        Raises:
+            StoreFailed: The disk refused; what is left goes with the next call.
+        """
+        engine = self._engines.pop(workspace, None)
+        # From here on a crash does not bring it back: reading the log undoes what was read of it.
+        await self.log.append([Record(records.REMOVED, workspace, b"")])
+        await asyncio.get_running_loop().run_in_executor(None, self._erase, workspace, engine)
+
+    def _erase(self, workspace: str, engine: Engine | None) -> None:
+        with self._maintaining:
+            if engine is not None:
+                engine.close()
+            try:
+                self._files.remove_tree(self._workspaces / workspace)
+                self.log.erase(workspace, self.log.rotate())
+            except OSError as error:
+                raise StoreFailed(f"workspace {workspace}: {error}") from None
 
     @property
     def engines(self) -> dict[str, Engine]:
@@ -182,15 +223,16 @@ class Store:
 
     def flush(self, *, everything: bool = False) -> int:
         """Write finished windows of all heads into blocks and trim the log; return the samples written."""
-        due = [engine for engine in self.engines.values() if everything or engine.flush_due()]
-        if not due:
-            return 0
-        below = self.log.rotate()
-        written = sum(engine.flush(everything=everything) for engine in due)
-        engines = self.engines.values()
-        upto = min((engine.log_needed_from(below) for engine in engines), default=below)
-        self.log.trim(upto, [record for engine in engines for record in engine.definitions()])
-        return written
+        with self._maintaining:
+            due = [engine for engine in self.engines.values() if everything or engine.flush_due()]
+            if not due:
+                return 0
+            below = self.log.rotate()
+            written = sum(engine.flush(everything=everything) for engine in due)
+            engines = self.engines.values()
+            upto = min((engine.log_needed_from(below) for engine in engines), default=below)
+            self.log.trim(upto, [record for engine in engines for record in engine.definitions()])
+            return written
 
     async def maintain(self) -> None:
         """Do what is due: sync, retry, flush, retain."""
@@ -221,8 +263,16 @@ class Store:
         numbers = [number for number, _ in self.log.segments()]
         status = self.replay_status
         status.min, status.max = min(numbers, default=0), max(numbers, default=0)
+        removed = set()
         for offset, record in self.log.read():
             status.current = offset.segment
+            if record.workspace in removed:
+                continue
+            if record.kind == records.REMOVED:
+                removed.add(record.workspace)
+                self._engines.pop(record.workspace, None)
+                self._files.remove_tree(self._workspaces / record.workspace)
+                continue
             try:
                 self.engine(record.workspace).replay(offset, record)
             except (CorruptChunk, InvalidInput) as error:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from headrace.pipeline.errors import StoreError
@@ -79,6 +80,7 @@ class AuditLog:
         self._size = 0
         self._last = FIRST
         self._unsynced = False
+        self._lock = threading.Lock()
         self.torn_bytes = 0
         """Bytes of a line that a crash cut off, dropped when the log was opened."""
 
@@ -104,28 +106,48 @@ class AuditLog:
         """Write a record; it reaches the disk with the next `sync`."""
         if self._file is None:
             raise AssertionError("bug: audit record before open")
-        text = encode({**record, "previousHash": self._last})
-        self._last = _digest(text)
-        line = text[:-1] + b',"hash":"' + self._last.encode() + b'"}\n'
-        self._file.write(line)
-        self._size += len(line)
-        self._unsynced = True
-        if self._size >= self._max_bytes:
-            self.sync()
-            self._file.close()
-            self._begin(self._number + 1)
-            self._remove_old()
+        with self._lock:
+            text = encode({**record, "previousHash": self._last})
+            self._last = _digest(text)
+            line = text[:-1] + b',"hash":"' + self._last.encode() + b'"}\n'
+            self._file.write(line)
+            self._size += len(line)
+            self._unsynced = True
+            if self._size >= self._max_bytes:
+                self._rotate()
 
-    def sync(self) -> None:
-        """Return when all records are on disk."""
-        if self._file is None or not self._unsynced:
+    def _rotate(self) -> None:
+        if self._file is None:
             return
         self._file.flush()
         os.fdatasync(self._file.fileno())
-        self._unsynced = False
+        self._write_head(self._last)
+        self._file.close()
+        self._begin(self._number + 1)
+        self._remove_old()
+
+    def sync(self) -> None:
+        """Return when all records that were appended before are on disk; from any one thread."""
+        with self._lock:
+            if self._file is None or not self._unsynced:
+                return
+            self._file.flush()
+            self._unsynced = False
+            last, number = self._last, self._number
+            # A descriptor of its own: appending, and even the next file, need not wait for the disk.
+            handle = os.dup(self._file.fileno())
+        try:
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
+        with self._lock:
+            if number == self._number:  # else a new file was begun meanwhile, and its head is the later one
+                self._write_head(last)
+
+    def _write_head(self, last: str) -> None:
         head = self._directory / _HEAD
         scratch = head.with_suffix(".tmp")
-        scratch.write_text(f"{self._last}\n")
+        scratch.write_text(f"{last}\n")
         scratch.replace(head)
 
     def close(self) -> None:
