@@ -20,7 +20,7 @@ BUILT_IN = {
     "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
     "processors": ("batch", "cardinality_limit", "filter", "memory_limiter", "relabel"),
     "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
-    "extensions": ("basic_auth", "bearer_token_auth", "health_check", "sigv4_auth"),
+    "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
 

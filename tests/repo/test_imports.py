@@ -31,6 +31,13 @@ STORE_MAY_IMPORT = (
 # Its HTTP API also knows the shared listeners, and the contract by which scrapers tell about their targets.
 API_MAY_IMPORT = ("headrace.pipeline.http", "headrace.pipeline.targets")
 
+# The components that hand parts of the store to the framework.
+BRIDGES = {
+    "headrace.exporters.store": ("headrace.store",),
+    "headrace.extensions.access": ("headrace.store.access", "headrace.store.workspaces"),
+    "headrace.extensions.workspaces": ("headrace.store.access", "headrace.store.workspaces"),
+}
+
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "generated_jit"}
 
 
@@ -91,7 +98,7 @@ def allowed(module: str, target: str) -> bool:
     if part == "pipeline":
         return within(target, "headrace.pipeline", "headrace.kernels")
     if part in COMPONENT_KINDS:
-        if component(module) == "headrace.exporters.store" and within(target, "headrace.store"):
+        if component(module) in BRIDGES and within(target, *BRIDGES[component(module)]):
             return True
         own = len(module.split(".")) > 2 and component(target) == component(module)
         return own or within(target, "headrace.pipeline", "headrace.kernels")
@@ -128,6 +135,9 @@ def test_imports_follow_the_arrows(path: Path) -> None:
         ("headrace.receivers.prometheus", "headrace.exporters.debug", False),
         ("headrace.exporters.debug", "headrace.store.head", False),
         ("headrace.exporters.store", "headrace.store.head", True),
+        ("headrace.extensions.access_gate", "headrace.store.access.policy", True),
+        ("headrace.extensions.access_gate", "headrace.store.head", False),
+        ("headrace.extensions.basic_auth", "headrace.store.access.policy", False),
         ("headrace.store.head", "headrace.pipeline.batch", True),
         ("headrace.store.head", "headrace.pipeline.graph", False),
         ("headrace.store.head", "headrace.pipeline.http", False),

@@ -91,12 +91,12 @@ class Gate(Protocol):
     A listener whose authenticator is a gate as well asks only the gate.
     """
 
-    async def admit(self, request: Request, action: str) -> Principal:
+    async def admit(self, request: Request, action: str | None) -> Principal:
         """Return the sender of a request who may do what the request asks for.
 
         Args:
             request: The request; its body may be read, the handler then gets the same bytes.
-            action: `Route.action` of its route; empty where no route was found.
+            action: `Route.action` of its route; None where no route was found.
 
         Raises:
             Denied: The sender is not known, or may not.

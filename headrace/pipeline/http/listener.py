@@ -164,7 +164,7 @@ class Listener:
         if self._authenticator is None or (mounted is not None and mounted.route.open_to_all):
             return connection.principal
         if self._gate is not None:
-            return await self._gate.admit(request, mounted.route.action if mounted is not None else "")
+            return await self._gate.admit(request, mounted.route.action if mounted is not None else None)
         return await self._authenticator.authenticate(headers, connection.peer)
 
     def _explain(self, error: Exception, path: str) -> web.Response:

@@ -148,6 +148,11 @@ class Request:
             self._body = await self._read()
         return self._body
 
+    @property
+    def body_read(self) -> bytes | None:
+        """The body if it was read, until the request is finished; for those who wait `on_answer`."""
+        return self._body
+
     async def _read(self) -> bytes:
         raw = self._raw
         length = raw.content_length
@@ -199,11 +204,11 @@ class Request:
 
     def finish(self, status: int) -> None:
         """Give the memory of the body back, and tell who waits; the listener calls it once the answer is made."""
+        for callback in self._answered:
+            callback(status)
         self._budget.give_back(self._held)
         self._held = 0
         self._body = None
-        for callback in self._answered:
-            callback(status)
 
 
 def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
