@@ -7,6 +7,8 @@ import time
 
 import click
 
+from headrace.cli.access import access, audit
+
 _STARTED_S = time.monotonic()
 
 _config_option = click.option(
@@ -27,6 +29,10 @@ _BAD_CONFIG = 2
 @click.version_option(None, "--version", package_name="headrace")
 def main() -> None:
     """Headrace: collect metrics, keep them, answer PromQL."""
+
+
+main.add_command(access)
+main.add_command(audit)
 
 
 @main.command()

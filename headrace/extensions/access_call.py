@@ -205,8 +205,9 @@ class Call:
             "recipientAccountId": account.id,
         }
         if self.error or status >= 400:
-            line["errorCode"] = self.error or f"HTTP{status}"
-            line["errorMessage"] = self.message
+            code, message = request.failure or (f"HTTP{status}", "")
+            line["errorCode"] = self.error or code
+            line["errorMessage"] = self.message or message
         return line
 
     def _user(self, account: Account) -> dict[str, str]:

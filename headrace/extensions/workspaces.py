@@ -155,6 +155,7 @@ class WorkspacesExtension:
         try:
             status, answer = await self._call(request, *found)
         except AmpError as error:
+            request.failure = (error.name, error.message)
             response = _json(error.status, error.body(), request_id, error.name)
             if isinstance(error, ThrottlingException | InternalServerException):
                 response.headers["Retry-After"] = str(error.retry_after_s)

@@ -64,6 +64,8 @@ class Request:
         params: Values of the ``{name}`` parts of the route's pattern, decoded. Bytes that are not UTF-8 are
             surrogates, as by ``surrogateescape``.
         principal: Who sent it.
+        failure: Name and text of the error it is answered with, where the handler tells; for those who wait
+            `on_answer`.
         max_body_bytes: What `body` takes.
     """
 
@@ -74,6 +76,7 @@ class Request:
         "_held",
         "_raw",
         "_read_s",
+        "failure",
         "max_body_bytes",
         "method",
         "params",
@@ -97,6 +100,7 @@ class Request:
         self._body: bytes | None = None
         self._answered: list[Callable[[int], None]] = []
         self._read_s = read_s
+        self.failure: tuple[str, str] | None = None
         self.method = raw.method
         self.path = path
         self.params = params
