@@ -117,20 +117,25 @@ class AccessGate:
         try:
             attempt = self._signatures.begin(head)
         except SignatureRefused as error:
-            self._note_claim(call, head)
             call.detail = {"diagnosis": {"field": error.field, "why": error.message}}
+            self._note_claim(call, head, error)
             raise
         key = attempt.key
         call.claim_key(key.id)
+        call.detail = {"claimedUser": key.user}
         if key.id in self._loopback_only and not _from_this_machine(request):
-            call.detail = {"diagnosis": {"field": "access key", "why": "this key is good on loopback alone"}}
+            call.detail = {
+                **call.detail,
+                "diagnosis": {"field": "access key", "why": "this key is good on loopback alone"},
+            }
             raise sigv4_errors.unknown_key()
         body = await request.body()
         try:
             self._signatures.finish(attempt, head, body)
         except SignatureRefused as error:
-            call.detail = {"diagnosis": self._diagnosis(head, attempt, body, error)}
+            call.detail = {**call.detail, "diagnosis": self._diagnosis(head, attempt, body, error)}
             raise
+        call.detail = {}
         call.identity = self._identities.find(key.user)
         if call.identity is None:
             call.detail = {"diagnosis": {"field": "access key", "why": f"its user {key.user} does not exist"}}
@@ -143,15 +148,24 @@ class AccessGate:
             raise over
         return key
 
-    def _note_claim(self, call: Call, head: Head) -> None:
+    def _note_claim(self, call: Call, head: Head, error: SignatureRefused) -> None:
+        """Say for whoever reads the log what the sender is not told; nothing is proved by it, and nothing granted."""
         try:
             call.claim_key(read_claim(head).access_key)
         except SignatureRefused:
             return
         key = self._identities.key(call.key_id)
-        # Named for whoever reads the log; nothing is proved yet, and nothing is granted by it.
         if key is not None:
-            call.detail = {"claimedUser": key.user}
+            call.detail = {**call.detail, "claimedUser": key.user}
+        if error.code != sigv4_errors.unknown_key().code:
+            return
+        if key is None:
+            finding = {"field": "access key", "why": "nobody has this access key"}
+        elif not key.active:
+            finding = {"field": "access key", "why": "this access key is out of use"}
+        else:
+            finding = {"field": "session token", "why": "the session token is missing or not that of this access key"}
+        call.detail = {**call.detail, "diagnosis": finding}
 
     async def _unsigned(self, call: Call) -> Identity:
         request = call.request

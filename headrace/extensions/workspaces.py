@@ -12,14 +12,18 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headrace.extensions.workspaces_data import DataPlane
 from headrace.pipeline.component import ExtensionFactory, Settings
-from headrace.pipeline.config import ByteSize  # noqa: TC001 -- pydantic reads it
+from headrace.pipeline.config import (  # noqa: TC001 -- pydantic reads them
+    ByteSize,
+    NonNegativeDuration,
+    PositiveDuration,
+)
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.http.config import MIB, ServerConfig
 from headrace.pipeline.http.form import parse_form
@@ -30,6 +34,7 @@ from headrace.store.workspaces.control import ControlPlane, Limits
 from headrace.store.workspaces.errors import AmpError, InternalServerException, ThrottlingException
 from headrace.store.workspaces.operations import OPERATIONS, find
 from headrace.store.workspaces.registry import Registry
+from headrace.store.workspaces.validation import MAX_OUT_OF_ORDER_S, MAX_RETENTION_DAYS
 
 if TYPE_CHECKING:
     from headrace.pipeline.host import Host
@@ -59,14 +64,24 @@ class WorkspacesConfig(ServerConfig):
     max_workspaces: Annotated[int, Field(ge=1)] = 25
     """Workspaces that there may be; more are answered ServiceQuotaExceededException."""
 
-    retention: timedelta = timedelta(days=150)
-    """How long new workspaces keep samples, in whole days; UpdateWorkspaceConfiguration changes it for one of them."""
+    retention: PositiveDuration = timedelta(days=150)
+    """How long new workspaces keep samples, in whole days up to 1095; UpdateWorkspaceConfiguration changes it for one
+    of them."""
 
-    out_of_order_time_window: timedelta = timedelta(seconds=60)
+    out_of_order_time_window: NonNegativeDuration = timedelta(seconds=60)
     """How far behind the newest sample a late one may be in new workspaces, in whole seconds; at most 10 minutes."""
 
     max_request_body_size: Annotated[ByteSize, Field(ge=1)] = MIB
     """Bytes of a request body; longer ones are refused with 413."""
+
+    @model_validator(mode="after")
+    def _check_defaults(self) -> Self:
+        if self.retention % timedelta(days=1) or self.retention > timedelta(days=MAX_RETENTION_DAYS):
+            raise ValueError(f"retention must be whole days, at most {MAX_RETENTION_DAYS}")
+        window = self.out_of_order_time_window
+        if window % timedelta(seconds=1) or window > timedelta(seconds=MAX_OUT_OF_ORDER_S):
+            raise ValueError(f"out_of_order_time_window must be whole seconds, at most {MAX_OUT_OF_ORDER_S}")
+        return self
 
 
 class WorkspacesExtension:
@@ -106,7 +121,7 @@ class WorkspacesExtension:
             parse_policy=lambda document: parse_policy(document, resource_policy=True),
             limits=Limits(
                 max_workspaces=config.max_workspaces,
-                retention_days=max(1, config.retention.days),
+                retention_days=config.retention.days,
                 out_of_order_s=round(config.out_of_order_time_window.total_seconds()),
             ),
         )

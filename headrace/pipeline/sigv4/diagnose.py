@@ -86,6 +86,9 @@ def diagnose(
     for key_id, other in other_secrets[:_MAX_OTHERS]:
         if key_id != claim.access_key and _stands(claim, other, parts):
             return Finding("access key", f"it was signed with the secret of {key_id}, and names {claim.access_key}")
+    for name in claim.signed_headers:
+        if not head.headers.getall(name, ()):
+            return Finding(name, f"header {name} was signed and did not arrive: something removed it on the way")
     return UNKNOWN
 
 
