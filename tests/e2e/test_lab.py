@@ -138,17 +138,21 @@ class Prometheus:
         """Return the samples that wait."""
         return self.metric("prometheus_remote_storage_samples_pending")
 
-    def counts(self, start: float, end: float) -> dict[str, int]:
-        """Return how many samples it has of each of its series in a time, newest scrape excluded."""
-        return counted(self.get("query", query=_counting(start, end), time=f"{end:.3f}")["result"])
+    def samples(self, start: float, end: float) -> dict[str, Any]:
+        """Return all samples that it has of a time, by series."""
+        return listed(self.get("query", query=_samples_of(start, end), time=f"{end:.3f}")["result"])
 
 
-def _counting(start: float, end: float) -> str:
-    return f'count_over_time({{job=~"node|prometheus"}}[{round((end - start) * 1000)}ms])'
+def _samples_of(start: float, end: float) -> str:
+    return f'{{job=~"node|prometheus"}}[{round((end - start) * 1000)}ms]'
 
 
-def counted(result: list[dict[str, Any]]) -> dict[str, int]:
-    return {json.dumps(one["metric"], sort_keys=True): int(one["value"][1]) for one in result}
+def listed(result: list[dict[str, Any]]) -> dict[str, Any]:
+    return {json.dumps(one["metric"], sort_keys=True): one["values"] for one in result}
+
+
+def total(samples: dict[str, Any]) -> int:
+    return sum(map(len, samples.values()))
 
 
 @pytest.fixture(scope="module")
@@ -330,16 +334,19 @@ def outage(stage: Stage, prometheus: Prometheus, workspaces: dict[str, Credentia
     wait_until(lambda: prometheus.pending() < 1000, "what waited is sent", 120)
     time.sleep(6)
     end = math.floor(time.time()) - 4.5
-    expected = prometheus.counts(start, end)
+    expected = prometheus.samples(start, end)
     lost = 0
     for workspace, role in workspaces.items():
-        got = counted(ask(stage, workspace, role, "query", query=_counting(start, end), time=f"{end:.3f}")["result"])
-        lost += sum(max(0, count - got.get(key, 0)) for key, count in expected.items())
-        assert {key: got.get(key) for key in expected} == expected
+        form = {"query": _samples_of(start, end), "time": f"{end:.3f}"}
+        got = listed(ask(stage, workspace, role, "query", **form)["result"])
+        lost += sum(max(0, len(values) - len(got.get(key, ()))) for key, values in expected.items())
+        assert lost == 0
+        # As equal texts: the numbers are the same to the last bit, and none is there twice.
+        assert {key: got[key] for key in expected} == expected
     assert prometheus.failed() == 0
     print(  # noqa: T201
-        f"outage of {OUTAGE_S:g} s and kill -9: {sum(expected.values())} samples of {len(expected)} series a "
-        f"workspace, {pending:.0f} waited, {lost} lost, {prometheus.failed():.0f} failed"
+        f"outage of {OUTAGE_S:g} s and kill -9: {total(expected)} samples of {len(expected)} series a workspace, "
+        f"{pending:.0f} waited, {lost} lost, {prometheus.failed():.0f} failed"
     )
 
 
@@ -357,7 +364,7 @@ def test_a_window_of_403(stage: Stage, grace: bool) -> None:
         f"  - url: {lab.url}/workspaces/{workspace}/api/v1/remote_write\n    sigv4: {{region: {REGION}}}\n"
         "    queue_config: {batch_send_deadline: 1s, max_shards: 1, max_samples_per_send: 500}\n"
     )
-    prometheus = stage.prometheus(f"window-{grace}", remote_write, environment(writer))
+    prometheus = stage.prometheus(f"prometheus-{grace}", remote_write, environment(writer))
     wait_until(lambda: prometheus.metric("prometheus_remote_storage_samples_total") > 2000, "samples are sent", 60)
     start = math.floor(time.time()) - 2.5
     lab.keyring.detach("writer", "writer-policy")
@@ -366,15 +373,15 @@ def test_a_window_of_403(stage: Stage, grace: bool) -> None:
     wait_until(lambda: prometheus.pending() < 1000, "what waited is sent", 60)
     time.sleep(8)
     end = math.floor(time.time()) - 4.5
-    expected = prometheus.counts(start, end)
-    form = {"query": _counting(start, end), "time": f"{end:.3f}"}
+    expected = prometheus.samples(start, end)
+    form = {"query": _samples_of(start, end), "time": f"{end:.3f}"}
     query = urllib.parse.urlencode(form, quote_via=urllib.parse.quote)
     reply = lab.ask(Sent("GET", f"/workspaces/{workspace}/api/v1/query", query))
-    got = counted(reply.json["data"]["result"])
-    lost = sum(count - got.get(key, 0) for key, count in expected.items())
+    got = listed(reply.json["data"]["result"])
+    lost = sum(len(values) - len(got.get(key, ())) for key, values in expected.items())
     failed = prometheus.failed()
     codes = [one["additionalEventData"]["httpStatus"] for one in lab.audit() if one.get("errorCode")]
-    print(f"grace {grace}: {lost} of {sum(expected.values())} samples lost, Prometheus gave up {failed:.0f}")  # noqa: T201
+    print(f"grace {grace}: {lost} of {total(expected)} samples lost, Prometheus gave up {failed:.0f}")  # noqa: T201
     assert set(codes) == ({503} if grace else {403})
     assert lost == failed
     assert (lost == 0) is grace
