@@ -37,6 +37,7 @@ _log = logging.getLogger("headrace.access")
 
 _RETRY_S = 5
 _DIAGNOSES_PER_S = 10
+_MAX_REMEMBERED = 10_000
 _NO_TAGS: Mapping[str, str] = {}
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
@@ -75,6 +76,7 @@ class AccessGate:
         self._clock_ns = clock_ns
         self._monotonic_s = monotonic_s
         self._policies: dict[str, tuple[str, Policy]] = {}
+        self._allowed: dict[tuple[str, str], tuple[Identity, Policy | None]] = {}
         self._diagnosed = (0, 0)
         self.directory: Callable[[], WorkspaceDirectory | None] = lambda: None
         """Gives the managed workspaces."""
@@ -219,12 +221,20 @@ class AccessGate:
             raise AssertionError("bug: authorised as nobody")
         directory = self.directory()
         workspace = directory.find(target.workspace) if directory is not None and target.workspace else None
+        policy = self._resource_policy(target.workspace, workspace.policy if workspace is not None else None)
+        # Equal for all requests of a sender, where no statement looks at more than these.
+        known = self._allowed.get((target.action, target.resource))
+        if known is not None and known[0] is identity and known[1] is policy:
+            if key is not None:
+                self._grace.allowed(_asked(call, key))
+            return
         context = call.context(workspace.tags if workspace is not None else _NO_TAGS, self._account.region)
         await call.tag_context(context)
         asked = AccessRequest(identity.arn, self._account.id, target.action, target.resource, context)
-        policy = self._resource_policy(target.workspace, workspace.policy if workspace is not None else None)
         verdict = evaluate(identity.policies, policy, asked, target.account)
         if verdict.allowed:
+            if all(one.ignores_context for one in (*identity.policies, *([policy] if policy is not None else []))):
+                self._remember(target.action, target.resource, identity, policy)
             if key is not None:
                 self._grace.allowed(_asked(call, key))
             return
@@ -234,6 +244,12 @@ class AccessGate:
         if verdict.effect is Effect.IMPLICIT_DENY and covered:
             raise self._later(call, "AccessDeniedException", text)
         raise self._denied(call, 403, "AccessDeniedException", text, member="Message")
+
+    def _remember(self, action: str, resource: str, identity: Identity, policy: Policy | None) -> None:
+        if len(self._allowed) >= _MAX_REMEMBERED:
+            self._allowed.clear()
+        # The objects themselves are compared: a change of users or policies puts others in their place.
+        self._allowed[action, resource] = (identity, policy)
 
     def _resource_policy(self, workspace: str, document: str | None) -> Policy | None:
         if document is None:

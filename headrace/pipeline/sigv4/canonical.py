@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of no bytes."""
+
+_MEMO_CHARS = 512
+"""Shorter paths are encoded once and remembered."""
 
 _SAFE = "~"  # `quote` leaves letters, digits, '_', '.' and '-' alone in any case
 
@@ -46,6 +50,11 @@ class Head(NamedTuple):
 
 def path_of(path: str) -> str:
     """Return the canonical path: cleaned of dots and repeated slashes, then percent-encoded once more."""
+    return _path_of(path) if len(path) < _MEMO_CHARS else _path_of.__wrapped__(path)
+
+
+@lru_cache(1024)
+def _path_of(path: str) -> str:
     return quote(clean_path(path), safe="/~", errors="surrogateescape")
 
 

@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ _HEADER_PARTS = ("Credential", "Signature", "SignedHeaders")
 _QUERY_PARTS = ("X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date", "X-Amz-Expires")
 _LONGEST_S = 604_800
 _MAX_SIGNED_HEADERS = 64
+_MEMO = 256
+"""What clients send again and again is read once: their credentials' scopes, and the seconds that pass."""
 
 
 class Claim(NamedTuple):
@@ -138,6 +141,7 @@ def _from_query(head: Head) -> Claim:
     )
 
 
+@lru_cache(_MEMO)
 def _credential(text: str) -> tuple[str, Scope]:
     parts = text.strip().split("/")
     if len(parts) != 5 or not all(parts):
@@ -149,6 +153,7 @@ def _credential(text: str) -> tuple[str, Scope]:
     return access_key, Scope(date, region, service)
 
 
+@lru_cache(_MEMO)
 def _signed_headers(text: str) -> tuple[str, ...]:
     names = tuple(text.strip().split(";"))
     if len(names) > _MAX_SIGNED_HEADERS:
@@ -177,6 +182,7 @@ def _timestamp(text: str) -> str:
     return text
 
 
+@lru_cache(_MEMO)
 def parse_time(text: str) -> datetime:
     """Return the time that ``YYYYMMDDTHHMMSSZ`` names.
 
@@ -228,17 +234,20 @@ def check_claim(claim: Claim, region: str, service: str, now: datetime, skew: ti
 
 
 def _check_time(claim: Claim, now: datetime, skew: timedelta) -> None:
-    minutes = round(skew.total_seconds() / 60)
-    signed, present = claim.timestamp, format_time(now)
-    if claim.time > now + skew:
+    signed, time = claim.timestamp, claim.time
+    if time > now + skew:
         limit = format_time(now + skew)
-        why = f"Signature not yet current: {signed} is still later than {limit} ({present} + {minutes} min.)"
+        why = f"Signature not yet current: {signed} is still later than {limit} ({_reach(now, '+', skew)})"
         raise errors.invalid(why, "date")
     if claim.expires_s is None:
-        if claim.time < now - skew:
+        if time < now - skew:
             limit = format_time(now - skew)
-            why = f"Signature expired: {signed} is now earlier than {limit} ({present} - {minutes} min.)"
+            why = f"Signature expired: {signed} is now earlier than {limit} ({_reach(now, '-', skew)})"
             raise errors.invalid(why, "date")
-    elif claim.time + timedelta(seconds=claim.expires_s) < now:
-        until = format_time(claim.time + timedelta(seconds=claim.expires_s))
-        raise errors.invalid(f"Signature expired: {until} is now earlier than {present}", "date")
+    elif time + timedelta(seconds=claim.expires_s) < now:
+        until = format_time(time + timedelta(seconds=claim.expires_s))
+        raise errors.invalid(f"Signature expired: {until} is now earlier than {format_time(now)}", "date")
+
+
+def _reach(now: datetime, sign: str, skew: timedelta) -> str:
+    return f"{format_time(now)} {sign} {round(skew.total_seconds() / 60)} min."

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from headrace.pipeline.errors import InvalidInput, TooLarge
@@ -89,6 +90,15 @@ class Policy:
 
     name: str
     statements: tuple[Statement, ...]
+
+    @cached_property
+    def ignores_context(self) -> bool:
+        """Whether principal, action and resource alone decide: no statement has conditions or variables."""
+        return not any(one.conditions or _has_variables(one) for one in self.statements)
+
+
+def _has_variables(statement: Statement) -> bool:
+    return any(isinstance(part, Variable) for pattern in statement.resources for part in pattern.parts)
 
 
 def _is(wanted: str, principal_arn: str, account: str) -> bool:
