@@ -12,6 +12,7 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.http.form import parse_form
@@ -97,6 +98,9 @@ def _uuid() -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class Call:
     """A request being decided about.
@@ -119,8 +123,15 @@ class Call:
     key_id: str = ""
     error: str = ""
     message: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    request_id: str = field(default_factory=_uuid)
+    detail: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    _request_id: str = ""
+
+    @property
+    def request_id(self) -> str:
+        """Id of the request, made when it is first asked for."""
+        if not self._request_id:
+            self._request_id = _uuid()
+        return self._request_id
 
     def claim_key(self, key_id: str) -> None:
         """Take note of the access key that the request names; people put secrets there by mistake."""

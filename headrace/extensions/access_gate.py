@@ -77,6 +77,7 @@ class AccessGate:
         self._monotonic_s = monotonic_s
         self._policies: dict[str, tuple[str, Policy]] = {}
         self._allowed: dict[tuple[str, str], tuple[Identity, Policy | None]] = {}
+        self._principals: dict[str, Principal] = {}
         self._diagnosed = (0, 0)
         self.directory: Callable[[], WorkspaceDirectory | None] = lambda: None
         """Gives the managed workspaces."""
@@ -105,7 +106,15 @@ class AccessGate:
         identity = call.identity
         if identity is None:
             raise AssertionError("bug: authenticated as nobody")
+        if call.target.operation is None:
+            return self._principal(identity)
         return Principal(identity.user.name, "access", {"arn": identity.arn, "request_id": call.request_id})
+
+    def _principal(self, identity: Identity) -> Principal:
+        found = self._principals.get(identity.arn)
+        if found is None:
+            found = self._principals[identity.arn] = Principal(identity.user.name, "access", {"arn": identity.arn})
+        return found
 
     # -- who -----------------------------------------------------------------------------------------------
 

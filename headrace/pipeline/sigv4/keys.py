@@ -39,7 +39,7 @@ def derive(secret: str, scope: Scope) -> bytes:
 def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:
     """Return what is signed: algorithm, time, scope and the hash of the canonical request."""
     digest = hashlib.sha256(_bytes(canonical)).hexdigest()
-    return f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
+    return f"{ALGORITHM}\n{timestamp}\n{scope.date}/{scope.region}/{scope.service}/{TERMINATOR}\n{digest}"
 
 
 def sign(key: bytes, text: str) -> str:
