@@ -252,7 +252,9 @@ class AccessGate:
         covered = key is not None and self._grace.covers(_asked(call, key))
         if verdict.effect is Effect.IMPLICIT_DENY and covered:
             raise self._later(call, "AccessDeniedException", text)
-        raise self._denied(call, 403, "AccessDeniedException", text, member="Message")
+        # As each plane's clients know it: by the service model, and by what AMP's data plane answers.
+        member = "message" if target.operation is not None else "Message"
+        raise self._denied(call, 403, "AccessDeniedException", text, member)
 
     def _remember(self, action: str, resource: str, identity: Identity, policy: Policy | None) -> None:
         if len(self._allowed) >= _MAX_REMEMBERED:
