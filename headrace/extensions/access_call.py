@@ -63,12 +63,10 @@ class Account:
     Attributes:
         id: Twelve digits.
         region: Such as ``us-east-1``.
-        default_workspace: Workspace of the paths that name none.
     """
 
     id: str
     region: str
-    default_workspace: str = "default"
 
     def target(self, request: Request, action: str | None) -> Target:
         """Return what a request asks for.
@@ -86,7 +84,7 @@ class Account:
             return Target(operation.action, resource, workspace, arn.account if arn else self.id, operation, params)
         prefix = f"arn:aws:aps:{self.region}:{self.id}:"
         if action:
-            workspace = request.params.get("id") or self.default_workspace
+            workspace = request.params.get("id", "")
             return Target(
                 action, f"{prefix}workspace/{workspace}", workspace, self.id, None, {"workspaceId": workspace}
             )

@@ -41,14 +41,15 @@ class OtlpHttp:
     def routes(self) -> list[Route]:
         """Return the paths: the configured one, Prometheus' own, and that of each workspace."""
         paths = dict.fromkeys((self._path, PROMETHEUS_PATH, f"/workspaces/{{id}}{PROMETHEUS_PATH}"))
-        return [Route(path, ("POST",), self._export, action="aps:RemoteWrite") for path in paths]
+        params = {"id": self._ingest.default_workspace}
+        return [Route(path, ("POST",), self._export, action="aps:RemoteWrite", params=params) for path in paths]
 
     async def _export(self, request: Request) -> web.StreamResponse:
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind not in {PROTOBUF, JSON}:
             return text(f"unsupported content type {kind[:100]!r}: {PROTOBUF} and {JSON} are taken", 415)
         is_json = kind == JSON
-        workspace = request.params.get("id") or self._ingest.default_workspace
+        workspace = request.params["id"]
         if not self._ingest.serves(workspace):
             return _fault(otlp_status.NOT_FOUND, f"workspace {workspace[:100]!r} does not exist", 404, is_json=is_json)
         encoding = request.headers.get("Content-Encoding", "")

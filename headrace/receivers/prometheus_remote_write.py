@@ -106,8 +106,9 @@ class RemoteWriteReceiver:
         self._directory = directory_of(host)
         if self._directory is not None:
             self._directory.on_remove(self._forget)
+        default = next(iter(self._config.workspaces), "")
         routes = [
-            Route(self._config.path, ("POST",), self._write, action="aps:RemoteWrite"),
+            Route(self._config.path, ("POST",), self._write, action="aps:RemoteWrite", params={"id": default}),
             Route("/workspaces/{id}/api/v1/remote_write", ("POST",), self._write, action="aps:RemoteWrite"),
         ]
         owner = f"{self._settings.kind}.{self._settings.id}"
@@ -117,7 +118,7 @@ class RemoteWriteReceiver:
         """Do nothing: the listener has let the requests finish."""
 
     async def _write(self, request: Request) -> web.StreamResponse:
-        workspace = request.params.get("id") or next(iter(self._config.workspaces), "")
+        workspace = request.params["id"]
         if not is_served(workspace, self._config.workspaces, self._directory):
             return text(f"workspace {workspace!r} does not exist", 404)
         try:

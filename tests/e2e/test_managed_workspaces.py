@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 import pytest
 
-from lab_daemon import LabDaemon, Reply, Sent, query_request
+from lab_daemon import LabDaemon, Reply, Sent, allow, arn, policy, query_request
 from remote_write_messages import packed, request_v1
 from running import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +129,19 @@ def test_a_workspace_that_is_removed_takes_nothing_more(lab: LabDaemon) -> None:
     assert lab.ask(Sent("GET", f"/workspaces/{workspace}")).status == 404
     left = [path for path in lab.data.rglob("*") if path.is_file() and b"secret_of_gone" in path.read_bytes()]
     assert left == []
+
+
+def test_paths_without_an_id_are_about_the_first_workspace(tmp_path: Path, programs: Programs) -> None:
+    """Policies are asked about that workspace, whatever it is called."""
+    settings = (
+        "exporters.store.workspaces=[team, other]",
+        "receivers.prometheus_remote_write.workspaces=[team, other]",
+    )
+    lab = LabDaemon(programs, tmp_path, settings).start()
+    reader = lab.user("reader", policy(allow("aps:QueryMetrics", arn("team"))))
+    stranger = lab.user("stranger", policy(allow("aps:QueryMetrics", [arn("other"), arn("default")])))
+    lab.settle()
+    query = Sent("GET", "/api/v1/query", "query=1")
+    assert lab.ask(query, reader).status == 200
+    assert lab.ask(query, stranger).status == 403
+    assert lab.ask(query_request("other", "1"), stranger).status == 200

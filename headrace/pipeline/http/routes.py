@@ -7,7 +7,7 @@ A path is looked up whole in a dictionary; only paths that are not there are com
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class Route:
         open_to_all: Answered without authentication. For liveness and readiness, nothing else.
         action: What the sender has to be allowed to do where a `Gate` decides about that, in its terms:
             ``aps:RemoteWrite``. A gate lets nobody but administrators pass to a route without one.
+        params: What `Request.params` holds where the path has no such part: the workspace of ``/api/v1/query``.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Route:
     handler: Handler
     open_to_all: bool = False
     action: str = ""
+    params: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,12 @@ class RouteTable:
         """Return the route for `path` (percent-encoded) with the values of its ``{name}`` parts; None without one."""
         exact = self._exact.get(path)
         if exact is not None:
-            return exact, _NO_PARAMS
+            return exact, exact.route.params
         parts = path.split("/")
         for pattern, mounted in self._patterns.get(len(parts), ()):
             params = _match(pattern, parts)
             if params is not None:
-                return mounted, params
+                return mounted, {**mounted.route.params, **params}
         return None
 
     def _index(self) -> None:

@@ -13,7 +13,7 @@ import functools
 import gzip
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -102,16 +102,21 @@ class PrometheusApi:
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
-        found = []
-        for prefix in ("/api/v1", "/workspaces/{id}/api/v1"):
-            found += [
-                self._route(f"{prefix}/query", _READ, self._query, action="aps:QueryMetrics"),
-                self._route(f"{prefix}/query_range", _READ, self._query_range, action="aps:QueryMetrics"),
-                self._route(f"{prefix}/series", _READ, self._series, action="aps:GetSeries"),
-                self._route(f"{prefix}/labels", _READ, self._labels, action="aps:GetLabels"),
-                self._route(f"{prefix}/label/{{name}}/values", ("GET",), self._label_values, action="aps:GetLabels"),
-                self._route(f"{prefix}/metadata", ("GET",), self._metadata, action="aps:GetMetricMetadata"),
-            ]
+        found: list[Route] = []
+        for prefix, named in (
+            ("/api/v1", {"id": self._settings.default_workspace}),
+            ("/workspaces/{id}/api/v1", {}),
+        ):
+            for path, methods, handler, action in (
+                ("query", _READ, self._query, "aps:QueryMetrics"),
+                ("query_range", _READ, self._query_range, "aps:QueryMetrics"),
+                ("series", _READ, self._series, "aps:GetSeries"),
+                ("labels", _READ, self._labels, "aps:GetLabels"),
+                ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
+                ("metadata", ("GET",), self._metadata, "aps:GetMetricMetadata"),
+            ):
+                route = self._route(f"{prefix}/{path}", methods, handler)
+                found.append(replace(route, action=action, params=named))
         found += [
             self._route("/api/v1/targets", ("GET",), self._targets),
             self._route("/api/v1/status/buildinfo", ("GET",), self._buildinfo),
@@ -131,7 +136,6 @@ class PrometheusApi:
         handler: Callable[[Request], Awaitable[Reply]],
         *,
         before_ready: bool = False,
-        action: str = "",
     ) -> Route:
         """Wrap `handler` into what all of the API has: readiness, errors as JSON, compression."""
 
@@ -149,7 +153,7 @@ class PrometheusApi:
                 body, status_code = failure(broken), broken.status
             return await self._respond(request, body, status_code)
 
-        return Route(path, methods, answer, action=action)
+        return Route(path, methods, answer)
 
     async def _respond(self, request: Request, body: bytes, status_code: int) -> web.Response:
         response = web.Response(status=status_code, content_type="application/json")
@@ -163,7 +167,7 @@ class PrometheusApi:
         return response
 
     def _backend(self, request: Request) -> Backend:
-        workspace = request.params.get("id", self._settings.default_workspace)
+        workspace = request.params["id"]
         found = self._find(workspace)
         if found is None:
             raise ApiError("not_found", f"workspace {go_quote(workspace)} does not exist")
