@@ -21,7 +21,7 @@ from headrace.extensions.access_config import (
 from headrace.extensions.access_gate import AccessGate
 from headrace.extensions.access_trail import Trail
 from headrace.pipeline.component import ExtensionFactory, Settings
-from headrace.pipeline.errors import HeadraceError
+from headrace.pipeline.errors import ConfigError, HeadraceError
 from headrace.pipeline.http.auth import Authenticator, Peer, Principal, Unauthenticated
 from headrace.pipeline.workspaces import directory_of
 from headrace.store.access.grace import Grace
@@ -80,7 +80,10 @@ class Access:
             for n, one in enumerate(config.authenticators)
         ]
         host.services["account"] = (config.account, config.region)
-        self._trail.open()
+        try:
+            self._trail.open()
+        except OSError as error:
+            raise ConfigError(f"{setting}.audit.directory", f"cannot be written: {error}") from None
         self._gate = gate
         if self._keyring is not None:
             self._refreshing = asyncio.create_task(self._refresh(self._keyring), name="refresh of the keyring")

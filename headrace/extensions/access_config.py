@@ -191,7 +191,10 @@ def open_keyring(config: AccessConfig, setting: str, clock_ns: Callable[[], int]
         return None
     path = Path(config.database)
     keyring = Keyring(path, _master_key(config, setting, path.parent), clock_ns)
-    keyring.open()
+    try:
+        keyring.open()
+    except OSError as error:
+        raise ConfigError(f"{setting}.database", f"cannot be written: {error}") from None
     return keyring
 
 

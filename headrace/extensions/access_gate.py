@@ -22,7 +22,7 @@ from headrace.store.access.policy import Policy, parse_policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from headrace.extensions.access_call import Account
+    from headrace.extensions.access_call import Account, Target
     from headrace.extensions.access_trail import Trail
     from headrace.pipeline.http.auth import Authenticator
     from headrace.pipeline.http.request import Request
@@ -76,7 +76,7 @@ class AccessGate:
         self._clock_ns = clock_ns
         self._monotonic_s = monotonic_s
         self._policies: dict[str, tuple[str, Policy]] = {}
-        self._allowed: dict[tuple[str, str], tuple[Identity, Policy | None]] = {}
+        self._allowed: dict[tuple[str, str, str], tuple[Identity, Policy | None]] = {}
         self._principals: dict[str, Principal] = {}
         self._diagnosed = (0, 0)
         self.directory: Callable[[], WorkspaceDirectory | None] = lambda: None
@@ -232,7 +232,7 @@ class AccessGate:
         workspace = directory.find(target.workspace) if directory is not None and target.workspace else None
         policy = self._resource_policy(target.workspace, workspace.policy if workspace is not None else None)
         # Equal for all requests of a sender, where no statement looks at more than these.
-        known = self._allowed.get((target.action, target.resource))
+        known = self._allowed.get((identity.arn, target.action, target.resource))
         if known is not None and known[0] is identity and known[1] is policy:
             if key is not None:
                 self._grace.allowed(_asked(call, key))
@@ -243,7 +243,7 @@ class AccessGate:
         verdict = evaluate(identity.policies, policy, asked, target.account)
         if verdict.allowed:
             if all(one.ignores_context for one in (*identity.policies, *([policy] if policy is not None else []))):
-                self._remember(target.action, target.resource, identity, policy)
+                self._remember(target, identity, policy)
             if key is not None:
                 self._grace.allowed(_asked(call, key))
             return
@@ -256,11 +256,11 @@ class AccessGate:
         member = "message" if target.operation is not None else "Message"
         raise self._denied(call, 403, "AccessDeniedException", text, member)
 
-    def _remember(self, action: str, resource: str, identity: Identity, policy: Policy | None) -> None:
+    def _remember(self, target: Target, identity: Identity, policy: Policy | None) -> None:
         if len(self._allowed) >= _MAX_REMEMBERED:
             self._allowed.clear()
         # The objects themselves are compared: a change of users or policies puts others in their place.
-        self._allowed[action, resource] = (identity, policy)
+        self._allowed[identity.arn, target.action, target.resource] = (identity, policy)
 
     def _resource_policy(self, workspace: str, document: str | None) -> Policy | None:
         if document is None:

@@ -107,7 +107,10 @@ class WorkspacesExtension:
         config = self._config
         self._check_account(host)
         folder = Path(config.directory) / "control"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"extensions.{self._settings.id}.directory", f"cannot be written: {error}") from None
         self._registry = Registry(folder / "workspaces.db")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._data = DataPlane(self._registry, host, self._thread)
