@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.credentials
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 
-from lab_daemon import ACCOUNT, ADMIN, REGION, LabDaemon, Sent, allow, arn, policy
+from lab_daemon import ACCOUNT, ADMIN, REGION, LabDaemon, Reply, Sent, allow, arn, policy, write_request
 from running import HEADRACE, Programs, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -253,6 +256,32 @@ def test_4_vmagent_signs(stage: Stage) -> None:
 
     wait_until(up, "vmagent's samples", 40)
     agent.stop()
+
+
+def test_4_botocore_signs(stage: Stage) -> None:
+    """A write made by hand, and queries by GET and by POST, signed by botocore."""
+    workspace, role = stage.ids["lab"], stage.roles["role"]
+    keys = botocore.credentials.Credentials(role.access_key, role.secret, role.session_token)
+
+    def ask(sent: Sent, params: dict[str, str] | None = None) -> Reply:
+        target = f"{stage.lab.url}{sent.path}" + (f"?{sent.query}" if sent.query else "")
+        request = AWSRequest(sent.method, target, dict(sent.headers), sent.body or None, params)
+        SigV4Auth(keys, "aps", REGION).add_auth(request)
+        # What it sends is not what it signs: blanks of parameters go as plus signs and are signed as %20.
+        query = urllib.parse.urlsplit(request.prepare().url).query
+        return stage.lab.send(sent.with_(headers=dict(request.headers.items()), query=query))
+
+    assert ask(write_request(workspace, 7)).status == 204
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    path = f"/workspaces/{workspace}/api/v1/query"
+    form = {"query": "max(lab_sample{i=~'.+'}) + 1"}
+    for reply in (
+        ask(Sent("GET", path, urllib.parse.urlencode(form, quote_via=urllib.parse.quote))),
+        ask(Sent("GET", path), form),
+        ask(Sent("POST", path, "", headers, urllib.parse.urlencode(form).encode())),
+    ):
+        assert reply.status == 200, reply.body
+        assert reply.json["data"]["result"][0]["value"][1] == "8"
 
 
 def test_5_to_8_prometheus_by_itself_and_through_the_proxy(stage: Stage) -> None:
