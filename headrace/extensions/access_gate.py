@@ -85,8 +85,6 @@ class AccessGate:
         """Others to ask about requests without a signature, each with the user that it stands for, or nothing."""
         self.mtls = False
         """Whether a client certificate stands for a user."""
-        self.hosts: Sequence[str] = ()
-        """Names by which clients know this server, for diagnoses."""
 
     async def admit(self, request: Request, action: str | None) -> Principal:
         """Let a request pass, or raise; see `Gate`."""
@@ -216,7 +214,6 @@ class AccessGate:
             attempt.claim,
             attempt.key.secret,
             body,
-            hosts=self.hosts,
             workspaces=directory.ids() if directory is not None else (),
             other_secrets=self._identities.secrets(),
         )

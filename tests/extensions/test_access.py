@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import ValidationError
 
 from headrace.extensions.access import FACTORY
@@ -13,13 +16,15 @@ from headrace.extensions.workspaces import WorkspacesConfig
 from headrace.pipeline.component import Settings
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.auth import Authenticator, Gate, Peer, Unauthenticated
+from headrace.pipeline.host import Host
+from headrace.pipeline.http.auth import Authenticator, Denied, Gate, Peer, Principal, Unauthenticated
 from headrace.store.access.explain import explain, is_denied
 from headrace.store.access.keyring import Keyring
 from headrace.store.access.lint import lint
 from headrace.store.access.sealing import MasterKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 BASE: dict[str, Any] = {"account": "123456789012", "region": "us-east-1"}
@@ -97,14 +102,65 @@ def test_the_master_key_is_not_among_the_data(tmp_path: Path) -> None:
 
 
 async def test_grpc_cannot_be_signed(tmp_path: Path) -> None:
-    import logging
-
     settings = Settings("extensions", "access", Counters(), logging.getLogger("test"))
     made = FACTORY.create(settings, AccessConfig.model_validate(BASE))
     assert isinstance(made, Gate)
     assert isinstance(made, Authenticator)
     with pytest.raises(Unauthenticated, match="gRPC cannot be signed"):
         await made.authenticate({}, Peer("127.0.0.1"))
+
+
+class Tokens:
+    """Lets in whoever sends the token."""
+
+    async def authenticate(self, headers: Mapping[str, str], peer: Peer) -> Principal:
+        del peer
+        if headers.get("authorization") != "Bearer good":
+            raise Unauthenticated("the token is wrong", "Bearer")
+        return Principal("token 1", "bearer_token_auth")
+
+    async def start(self, host: Host) -> None:
+        del host
+
+    async def shutdown(self) -> None:
+        pass
+
+
+def request(peer: Peer, **headers: str) -> Any:
+    """Return what the gate reads of a query."""
+    return SimpleNamespace(
+        method="GET", path="/workspaces/ws-1/api/v1/query", query_string="query=up", params={"id": "ws-1"}, peer=peer,
+        headers=CIMultiDictProxy(CIMultiDict(headers)), raw=SimpleNamespace(secure=True), on_answer=lambda _: None,
+    )  # fmt: skip
+
+
+async def test_certificates_and_tokens_are_users() -> None:
+    settings = {
+        "users": {"agent": {"policies": ["AmazonPrometheusQueryAccess"]}, "writer": {}},
+        "authenticators": [{"extension": "bearer_token_auth", "user": "agent"}],
+        "mtls": True,
+    }
+    made = FACTORY.create(
+        Settings("extensions", "access", Counters(), logging.getLogger("test")),
+        AccessConfig.model_validate({**BASE, **settings}),
+    )
+    host = Host(extensions={"bearer_token_auth": Tokens()})
+    await made.start(host)
+    assert isinstance(made, Gate)
+    nobody = Peer("10.0.0.1")
+
+    async def admitted(peer: Peer, **headers: str) -> str:
+        return (await made.admit(request(peer, **headers), "aps:QueryMetrics")).name
+
+    assert await admitted(Peer("10.0.0.1", "agent")) == "agent"
+    assert await admitted(nobody, Authorization="Bearer good") == "agent"
+    for peer in (nobody, Peer("10.0.0.1", "stranger")):
+        with pytest.raises(Unauthenticated):
+            await admitted(peer, Authorization="Bearer bad")
+    with pytest.raises(Denied) as caught:
+        await admitted(Peer("10.0.0.1", "writer"))
+    assert (caught.value.status, caught.value.headers["x-amzn-ErrorType"]) == (403, "AccessDeniedException")
+    await made.shutdown()
 
 
 def test_lint(tmp_path: Path) -> None:
