@@ -175,7 +175,21 @@ def ask(stage: Stage, workspace: str, credentials: Credentials, what: str, **for
     return reply.json["data"]
 
 
-def test_1_workspace_by_awscli(stage: Stage) -> None:
+def test_the_lab(stage: Stage) -> None:
+    """One test, since each step stands on those before it."""
+    for step in (
+        a_workspace_by_awscli,
+        a_bad_alias_by_boto3,
+        least_privilege,
+        vmagent_signs,
+        botocore_signs,
+        prometheus_by_itself_and_through_the_proxy,
+        cleanup,
+    ):
+        step(stage)
+
+
+def a_workspace_by_awscli(stage: Stage) -> None:
     made = stage.aws("create-workspace", "--alias", "lab-workspace", "--tags", "env=lab")
     workspace = made["workspaceId"]
     stage.ids["lab"] = workspace
@@ -198,7 +212,7 @@ def test_1_workspace_by_awscli(stage: Stage) -> None:
     stage.aws("wait", "workspace-deleted", "--workspace-id", twice[0])
 
 
-def test_1_a_bad_alias_by_boto3(stage: Stage) -> None:
+def a_bad_alias_by_boto3(stage: Stage) -> None:
     """Awscli checks lengths itself, so boto3 without its checks sends what is wrong."""
     config = boto3.session.Config(parameter_validation=False, retries={"max_attempts": 0})
     client = boto3.client(
@@ -210,7 +224,7 @@ def test_1_a_bad_alias_by_boto3(stage: Stage) -> None:
     assert caught.value.response["fieldList"][0]["name"] == "alias"
 
 
-def test_2_least_privilege(stage: Stage) -> None:
+def least_privilege(stage: Stage) -> None:
     workspace = stage.ids["lab"]
     stage.roles["role"] = stage.role("lab-role", workspace)
     here = arn(workspace)
@@ -231,7 +245,7 @@ def test_2_least_privilege(stage: Stage) -> None:
     }
 
 
-def test_4_vmagent_signs(stage: Stage) -> None:
+def vmagent_signs(stage: Stage) -> None:
     workspace = stage.ids["lab"]
     config = stage.folder / "vmagent.yml"
     config.write_text(
@@ -258,7 +272,7 @@ def test_4_vmagent_signs(stage: Stage) -> None:
     agent.stop()
 
 
-def test_4_botocore_signs(stage: Stage) -> None:
+def botocore_signs(stage: Stage) -> None:
     """A write made by hand, and queries by GET and by POST, signed by botocore."""
     workspace, role = stage.ids["lab"], stage.roles["role"]
     keys = botocore.credentials.Credentials(role.access_key, role.secret, role.session_token)
@@ -284,7 +298,7 @@ def test_4_botocore_signs(stage: Stage) -> None:
         assert reply.json["data"]["result"][0]["value"][1] == "8"
 
 
-def test_5_to_8_prometheus_by_itself_and_through_the_proxy(stage: Stage) -> None:
+def prometheus_by_itself_and_through_the_proxy(stage: Stage) -> None:
     """One Prometheus writes to two workspaces, so that both ways have the same samples; both equal its own."""
     direct = stage.ids["lab"]
     proxied = stage.ids["proxied"] = stage.lab.create_workspace("proxied")
@@ -419,7 +433,7 @@ def test_a_window_of_403(stage: Stage, grace: bool) -> None:
     lab.program.stop()
 
 
-def test_cleanup(stage: Stage) -> None:
+def cleanup(stage: Stage) -> None:
     for name in ("lab", "proxied"):
         workspace = stage.ids[name]
         stage.aws("delete-workspace", "--workspace-id", workspace)
