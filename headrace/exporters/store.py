@@ -279,6 +279,9 @@ def observe(exporter: StoreExporter, host: Host) -> None:
     def total(read: str) -> float:
         return float(sum(getattr(engine.statistics, read) for engine in store.engines.values()))
 
+    def blocks(read: str) -> float:
+        return float(sum(getattr(engine.block_set.statistics, read) for engine in store.engines.values()))
+
     for name, description, read, monotonic in (
         ("series", "Series known.", lambda: sum(len(e) for e in store.engines.values()), False),
         ("head_chunks", "Sealed chunks in memory.", lambda: sum(e.head.chunks for e in store.engines.values()), False),
@@ -288,7 +291,7 @@ def observe(exporter: StoreExporter, host: Host) -> None:
         ("wal_commits", "Group commits of the write-ahead log.", lambda: store.log.statistics.commits, True),
         ("wal_failures", "Writes that the disk refused.", lambda: store.log.statistics.failures, True),
         ("wal_corrupt_records", "Records skipped.", lambda: store.log.statistics.corrupt_records, True),
-        ("blocks_set_aside", "Corrupt blocks set aside.", lambda: total("blocks_set_aside"), True),
+        ("blocks_set_aside", "Corrupt blocks set aside.", lambda: blocks("set_aside"), True),
     ):
         host.counters.observe(
             f"headrace_store_{name}",

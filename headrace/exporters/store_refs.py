@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.growth import grown
+from headrace.store.index import LabelSets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,8 @@ class StoreRefs:
         refs = self._refs[ids]
         if (refs == _UNKNOWN).any():
             new = np.unique(ids[refs == _UNKNOWN])
-            self._refs[new] = self._engine.refs([table.series(i).labels for i in new.tolist()])
+            labels = table.label_spans(new)
+            self._refs[new] = self._engine.refs_of(LabelSets(labels.buf, labels.spans.reshape(-1, 2), labels.starts))
             refs = self._refs[ids]
         return refs
 

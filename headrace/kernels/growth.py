@@ -22,6 +22,8 @@ def grown(array: NDArray[_T], size: int, fill: Any = 0) -> NDArray[_T]:
     """
     if len(array) >= size:
         return array
-    longer = np.full((max(size, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
+    shape = (max(size, 2 * len(array)), *array.shape[1:])
+    # Zeroed memory is not resident before it is written to.
+    longer = np.zeros(shape, array.dtype) if not fill else np.full(shape, fill, array.dtype)
     longer[: len(array)] = array
     return longer

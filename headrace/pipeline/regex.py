@@ -7,7 +7,7 @@ syntax (``\pN``, ``\z``, mid-pattern flags) and in cost, and is not used for any
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import re2
@@ -22,6 +22,13 @@ _MAX_MEMORY = 8 << 20
 """Bytes that one compiled pattern may take."""
 
 
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem = _MAX_MEMORY
+    options.log_errors = False
+    return options
+
+
 class Regex:
     """An anchored pattern.
 
@@ -32,15 +39,10 @@ class Regex:
         InvalidInput: RE2 does not take the pattern; the message is RE2's.
     """
 
-    __slots__ = ("_compiled", "fullmatch", "literals", "pattern")
-
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        options = re2.Options()
-        options.max_mem = _MAX_MEMORY
-        options.log_errors = False
         try:
-            self._compiled = re2.compile(f"^(?s:{pattern})$", options)
+            self._compiled = re2.compile(f"^(?s:{pattern})$", _options())
         except re2.error as error:
             why = error.args[0] if error.args else "invalid pattern"
             text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
@@ -59,6 +61,15 @@ class Regex:
             return bool
         search = self._compiled.search
         return lambda text: search(text) is not None
+
+    @cached_property
+    def matches_bytes(self) -> Callable[[bytes], object]:
+        """Return something true for UTF-8 bytes that match as a whole; the quickest way for many of them."""
+        found = re2.Set.FullMatchSet(_options())
+        found.Add(f"(?s:{self.pattern})")
+        found.Compile()
+        match: Callable[[bytes], object] = found.Match
+        return match
 
     def groups(self, text: str) -> tuple[str | None, ...] | None:
         """Return the whole match and its groups by number, or None where `text` does not match."""

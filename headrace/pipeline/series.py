@@ -285,6 +285,14 @@ class SeriesTable:
         first = int(self._first[series_id])
         return self._pairs[first : first + max(0, int(self._length[series_id]))]
 
+    def label_spans(self, ids: NDArray[np.int32]) -> LabelSpans:
+        """Return the labels of live series as bytes of the table's own arena, sorted by name; copy to keep them."""
+        sizes = self._length[ids]
+        starts = np.zeros(len(ids) + 1, np.int32)
+        np.cumsum(sizes, out=starts[1:])
+        rows = np.repeat(self._first[ids] - starts[:-1], sizes) + np.arange(int(starts[-1]))
+        return LabelSpans(*self._symbols.spans(self._pairs[rows]), starts)
+
     def symbol_text(self, symbol: int) -> str:
         """Return the text of a symbol."""
         return self._symbols.text(symbol)
@@ -461,6 +469,12 @@ class _SymbolStore:
         spans = np.array([[0, size, 0, size]], np.int32)
         labels = LabelSpans(data, spans, np.array([0, 1], np.int32))
         return int(self.intern_spans(labels, np.ones(1, np.int32))[0, 0])
+
+    def spans(self, pairs: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Return the arena, and the (k, 4) int32 spans of (k, 2) symbols in it."""
+        starts = self._bounds[pairs]
+        spans = np.stack([starts, self._bounds[pairs + 1] - starts], axis=2).astype(np.int32).reshape(-1, 4)
+        return self._text, spans
 
     def text(self, symbol: int) -> str:
         """Return the text with number `symbol`."""

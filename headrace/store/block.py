@@ -7,51 +7,26 @@ from __future__ import annotations
 
 import json
 import mmap
-import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import cramjam
 import numpy as np
 import xxhash
 
-from headrace.pipeline.errors import CorruptChunk
+from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.store import block_kernels as kernels
-from headrace.store.codec.chunk_kernels import MAX_SAMPLES, max_size
-from headrace.store.records import decode_series, encode_series
+from headrace.store.block_writer import CIPHER_NONE, FOOTER, HEADER, MAGIC, SECTION, Section
+from headrace.store.codec.scratch import MAX_SAMPLES, scratch
 from headrace.store.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from headrace.store.interfaces import Labels
-    from headrace.store.runs import Samples
-
-MAGIC = b"HRBLK\x00\x01\x00"
-"""First and last bytes of a block: name and version of the format."""
-
-_HEADER = struct.Struct("<8sB3xI12s36x")
-"""Magic, cipher (0: none), key id, nonce, reserved: 64 bytes."""
-
-_SECTION = struct.Struct("<IIQQQ")
-"""Kind, compression (0: none, 1: zstd), place, size, checksum."""
-
-_FOOTER = struct.Struct("<IIQ8s")
-"""Sections, reserved, checksum of the section table, magic."""
-
-_CHUNKS = 1
-_CHUNK_TABLE = 2
-_FIRSTS = 3
-_REFS = 4
-_SERIES = 5
-_META = 6
-
-_ZSTD_LEVEL = 3
-_PAD = 16
-_MAX_SECTION = 1 << 32
+_MAX_TABLE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +39,8 @@ class BlockMeta:
         max_ms: Newest time.
         samples: Number of samples.
         series: Number of series.
+        level: How often its samples have been merged into a larger block; 0 for one that the head wrote.
+        sources: Numbers of the blocks that it was merged from, which go once it is in place.
     """
 
     workspace: str
@@ -71,76 +48,26 @@ class BlockMeta:
     max_ms: int
     samples: int
     series: int
+    level: int = 0
+    sources: tuple[int, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> BlockMeta:
+        """Read what `encode` wrote."""
+        meta = cls(**json.loads(data))
+        return replace(meta, sources=tuple(meta.sources))
 
 
-class BlockWriter:
-    """Collects samples, series by series in ascending order of refs, and makes the bytes of a block."""
-
-    def __init__(self, workspace: str) -> None:
-        self._workspace = workspace
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._chunks: list[NDArray[np.int64]] = []
-        self._counts: list[NDArray[np.int64]] = []
-        self._refs: list[NDArray[np.int32]] = []
-        self._labels: list[Labels] = []
-        self._samples = 0
-
-    def add(self, refs: NDArray[np.int32], labels: Sequence[Labels], samples: Samples) -> None:
-        """Take the samples of some series; those without samples are left out.
-
-        Args:
-            refs: (n,) int32, above all refs taken before.
-            labels: Their label sets.
-            samples: Their samples.
-        """
-        n = len(refs)
-        total = int(samples.offsets[-1])
-        rooms = n + total // kernels.CHUNK + 1
-        out = np.empty(sum(max_size(0) for _ in range(rooms)) + 24 * total + _PAD, np.uint8)
-        chunks = np.empty((rooms, 5), np.int64)
-        firsts = np.empty(n + 1, np.int64)
-        size = kernels.write(
-            *samples, out, self._size, chunks, firsts,
-            np.empty(kernels.CHUNK, np.uint64), np.empty(kernels.CHUNK, np.int64),
-            np.empty(kernels.CHUNK, np.int64), np.empty(kernels.CHUNK, np.float64),
-        )  # fmt: skip
-        counts = np.diff(firsts)
-        kept = counts > 0
-        self._parts.append(out[:size].tobytes())
-        self._size += size
-        self._chunks.append(chunks[: firsts[-1]])
-        self._counts.append(counts[kept])
-        self._refs.append(refs[kept])
-        self._labels += [one for one, keep in zip(labels, kept.tolist(), strict=True) if keep]
-        self._samples += total
-
-    def __len__(self) -> int:
-        return self._samples
-
-    def finish(self) -> bytes:
-        """Return the bytes of the block."""
-        chunks = np.concatenate(self._chunks)
-        refs = np.concatenate(self._refs)
-        firsts = np.concatenate([[0], np.cumsum(np.concatenate(self._counts))]).astype(np.int64)
-        meta = {
-            "workspace": self._workspace,
-            "min_ms": int(chunks[:, 0].min()),
-            "max_ms": int(chunks[:, 1].max()),
-            "samples": self._samples,
-            "series": len(refs),
-        }
-        return _assemble(
-            [
-                (_CHUNKS, False, b"".join(self._parts)),
-                # Column by column: neighbours are alike, which the entropy stage likes.
-                (_CHUNK_TABLE, True, np.ascontiguousarray(chunks.T).tobytes()),
-                (_FIRSTS, True, firsts.tobytes()),
-                (_REFS, True, refs.tobytes()),
-                (_SERIES, True, encode_series(zip(refs.tolist(), self._labels, strict=True))),
-                (_META, False, json.dumps(meta).encode()),
-            ]
-        )
+@dataclass(frozen=True, slots=True)
+class _Place:
+    start: int
+    size: int
+    compressed: bool
+    checksum: int
 
 
 class Block:
@@ -151,47 +78,50 @@ class Block:
 
     Raises:
         CorruptChunk: The file is not a whole block, or a checksum does not match.
+        StoreFailed: It is a block of another version, or encrypted.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.number = int(path.stem)
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            if size < _HEADER.size + _FOOTER.size:
-                raise CorruptChunk(f"{path.name}: {size} bytes are no block")
+            self.size_bytes = file.seek(0, 2)
+            if self.size_bytes < HEADER.size + FOOTER.size:
+                raise CorruptChunk(f"{path.name}: {self.size_bytes} bytes are no block")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._sections = _sections(self._map, path.name)
-        meta = json.loads(self._section(_META))
-        self.meta = BlockMeta(**meta)
-        self.refs = np.frombuffer(self._section(_REFS), np.int32)
-        self._firsts = np.frombuffer(self._section(_FIRSTS), np.int64)
-        table = np.frombuffer(self._section(_CHUNK_TABLE), np.int64)
-        self._chunks = np.ascontiguousarray(table.reshape(5, -1).T)
-        place, size, _, _ = self._sections[_CHUNKS]
-        self._check_tables(size)
-        # The sections after it and the footer give the spare bytes that decoding may read.
-        self._buf = np.frombuffer(self._map, np.uint8)[place:]
+        missing = [section.name for section in Section if section not in self._sections]
+        if missing:
+            raise CorruptChunk(f"{path.name}: has no section {missing[0]}")
+        try:
+            self.meta = BlockMeta.decode(self._section(Section.META))
+        except (ValueError, TypeError) as error:
+            raise CorruptChunk(f"{path.name}: {error}") from None
+        self.refs: NDArray[np.int32] = np.cumsum(self._column(Section.REFS, np.int32), dtype=np.int32)
+        self.tables = self._tables()
         self._verified = False
 
-    def series(self) -> list[tuple[int, Labels]]:
-        """Return refs and label sets, ascending."""
-        return decode_series(self._section(_SERIES))
+    def series_records(self) -> bytes:
+        """Return refs and label sets, ascending, as `headrace.store.records` encodes them."""
+        return self._section(Section.SERIES)
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Return whether samples may lie in a time range."""
         return self.meta.min_ms <= end_ms and self.meta.max_ms >= start_ms
 
-    def has_samples(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
-        """Return which of `refs` have samples in chunks that touch a time range."""
-        rows = self._rows(refs)
-        counts = np.empty(len(refs), np.int64)
-        kernels.count_samples(rows, start_ms, end_ms, self._firsts, self._chunks, counts)
-        return counts > 0
-
     def last_ms(self) -> NDArray[np.int64]:
         """Return the newest time of each series of the block."""
-        newest: NDArray[np.int64] = self._chunks[self._firsts[1:] - 1, 1]
+        last_chunk = self.tables.chunk_times[self.tables.firsts[1:] - 1]
+        newest: NDArray[np.int64] = self.tables.time_rows[2, last_chunk]
         return newest
+
+    def present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
+        """Return which of `refs` have samples in a time range.
+
+        Raises:
+            CorruptChunk: A chunk does not decode.
+        """
+        return self._count(self._rows(refs), start_ms, end_ms) > 0
 
     def read(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         """Return the samples of `refs` in a time range.
@@ -199,89 +129,139 @@ class Block:
         Raises:
             CorruptChunk: A chunk does not decode.
         """
-        self._verify()
         rows = self._rows(refs)
-        counts = np.empty(len(refs), np.int64)
-        kernels.count_samples(rows, start_ms, end_ms, self._firsts, self._chunks, counts)
+        counts = self._count(rows, start_ms, end_ms)
         places = np.zeros(len(refs), np.int64)
         np.cumsum(counts[:-1], out=places[1:])
         room = int(counts.sum())
         times, values = np.empty(room, np.int64), np.empty(room, np.float64)
         status = kernels.read(
-            rows, start_ms, end_ms, self._firsts, self._chunks, self._buf, places, times, values, counts,
-            np.empty(MAX_SAMPLES, np.uint64),
+            rows, start_ms, min(end_ms, _LATEST), self.tables, places, np.empty(MAX_SAMPLES + 128, np.int64),
+            scratch(), times, values,
         )  # fmt: skip
         if status < 0:
             raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
         return Runs(places, counts, times, values)
+
+    def verify(self) -> None:
+        """Check the checksums of all sections.
+
+        Raises:
+            CorruptChunk: One does not match.
+        """
+        for section in self._sections:
+            self._section(section)
+
+    def section_sizes(self) -> dict[str, int]:
+        """Return the bytes of each section as stored, by name."""
+        return {section.name.lower(): place.size for section, place in self._sections.items()}
+
+    def _count(self, rows: NDArray[np.int64], start_ms: int, end_ms: int) -> NDArray[np.int64]:
+        self._verify()
+        counts = np.empty(len(rows), np.int64)
+        times = np.empty(MAX_SAMPLES + 128, np.int64)
+        if kernels.count_samples(rows, start_ms, min(end_ms, _LATEST), self.tables, times, scratch(), counts) < 0:
+            raise CorruptChunk(f"{self.path.name}: a time column does not decode")
+        return counts
 
     def _rows(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
         at = np.searchsorted(self.refs, refs)
         at[at == len(self.refs)] = 0
         return np.where(self.refs[at] == refs, at, -1).astype(np.int64)
 
-    def _section(self, kind: int) -> bytes:
-        place, size, compression, checksum = self._sections[kind]
-        data = self._map[place : place + size]
-        if xxhash.xxh3_64_intdigest(data) != checksum:
-            raise CorruptChunk(f"{self.path.name}: section {kind} has another checksum")
-        return bytes(cramjam.zstd.decompress(data)) if compression else data
-
     def _verify(self) -> None:
-        """Check the chunk section once, at first use: opening stays quick however large the block is."""
+        """Check the columns once, at first use: opening stays quick however large the block is."""
         if not self._verified:
-            self._section(_CHUNKS)
+            self._section(Section.TIMES)
+            self._section(Section.VALUES)
             self._verified = True
 
-    def _check_tables(self, chunk_bytes: int) -> None:
-        chunks, firsts = self._chunks, self._firsts
+    def _section(self, kind: Section) -> bytes:
+        place = self._sections[kind]
+        with memoryview(self._map) as whole, whole[place.start : place.start + place.size] as data:
+            if xxhash.xxh3_64_intdigest(data) != place.checksum:
+                raise CorruptChunk(f"{self.path.name}: section {kind.name} has another checksum")
+            if kind in {Section.TIMES, Section.VALUES}:
+                return b""
+            return bytes(cramjam.zstd.decompress(data)) if place.compressed else bytes(data)
+
+    def _column(self, kind: Section, dtype: type[np.generic]) -> NDArray[np.generic]:
+        data = self._section(kind)
+        if len(data) % np.dtype(dtype).itemsize:
+            raise CorruptChunk(f"{self.path.name}: section {kind.name} has {len(data)} bytes")
+        return np.frombuffer(data, dtype)
+
+    def _tables(self) -> kernels.Tables:
+        """Read the tables and check that no column lies outside its section."""
+        firsts = _running(self._column(Section.FIRSTS, np.uint32))
+        sizes = self._column(Section.TIME_SIZES, np.uint32)
+        rows = np.frombuffer(self._column(Section.TIME_ROWS, np.int64), np.int64)
+        chunk_times = np.cumsum(self._column(Section.CHUNK_TIMES, np.int32), dtype=np.int32)
+        time_places = _running(sizes) + self._sections[Section.TIMES].start
+        value_places = _running(self._column(Section.VALUE_SIZES, np.uint32)) + self._sections[Section.VALUES].start
+        chunk_values = self._chunk_values(len(value_places) - 1)
         ok = (
             len(firsts) == len(self.refs) + 1
             and len(self.refs) > 0
-            and firsts[0] == 0
-            and firsts[-1] == len(chunks)
+            and firsts[-1] == len(chunk_times) == len(chunk_values)
+            and len(rows) == 3 * len(sizes)
             and bool((np.diff(firsts) > 0).all())
             and bool((np.diff(self.refs) > 0).all())
-            and bool((chunks[:, 2:] >= 0).all())
-            and bool((chunks[:, 2] + chunks[:, 3] <= chunk_bytes).all())
-            and bool((chunks[:, 4] <= MAX_SAMPLES).all())
+            and self.refs[0] >= 0
+            and time_places[-1] == self._sections[Section.TIMES].start + self._sections[Section.TIMES].size
+            and value_places[-1] == self._sections[Section.VALUES].start + self._sections[Section.VALUES].size
+            and bool(((chunk_times >= 0) & (chunk_times < len(sizes))).all())
+            and bool(((chunk_values >= 0) & (chunk_values < len(value_places) - 1)).all())
         )
-        if not ok:
+        rows = rows.reshape(3, -1) if ok else rows
+        if not ok or not bool(((rows[0] > 0) & (rows[0] <= MAX_SAMPLES)).all()):
             raise CorruptChunk(f"{self.path.name}: the tables contradict each other")
+        buf = np.frombuffer(self._map, np.uint8)
+        return kernels.Tables(firsts, chunk_times, chunk_values, time_places, rows, value_places, buf)
+
+    def _chunk_values(self, columns: int) -> NDArray[np.int32]:
+        """Undo the coding of the value column of each chunk: 0 is the next new one, -k the k-th before that."""
+        back = self._column(Section.CHUNK_VALUES, np.int32)
+        new = back == 0
+        following = np.cumsum(new, dtype=np.int32) - new
+        if int(new.sum()) != columns:
+            raise CorruptChunk(f"{self.path.name}: the chunks name {int(new.sum())} value columns of {columns}")
+        values: NDArray[np.int32] = (following + back).astype(np.int32)
+        return values
 
 
-def _assemble(sections: list[tuple[int, bool, bytes]]) -> bytes:
-    parts = [_HEADER.pack(MAGIC, 0, 0, b"")]
-    table = []
-    at = _HEADER.size
-    for kind, compress, data in sections:
-        stored = bytes(cramjam.zstd.compress(data, _ZSTD_LEVEL)) if compress else data
-        table.append(_SECTION.pack(kind, int(compress), at, len(stored), xxhash.xxh3_64_intdigest(stored)))
-        parts.append(stored)
-        at += len(stored)
-    packed = b"".join(table)
-    footer = _FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC)
-    return b"".join((*parts, packed, footer))
+_KINDS = frozenset(map(int, Section))
+_LATEST = np.iinfo(np.int64).max - 1
 
 
-def _sections(data: mmap.mmap, name: str) -> dict[int, tuple[int, int, int, int]]:
-    magic, cipher, _, _ = _HEADER.unpack_from(data)
-    count, _, checksum, end_magic = _FOOTER.unpack_from(data, len(data) - _FOOTER.size)
+def _running(sizes: NDArray[np.generic]) -> NDArray[np.int64]:
+    out = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=out[1:])
+    return out
+
+
+def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
+    magic, cipher, key, _ = HEADER.unpack_from(data)
+    count, _, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
+    if magic[:6] == MAGIC[:6] and magic != MAGIC:
+        raise StoreFailed(f"{name}: a block of version {magic[6]}, which is not known here")
     if magic != MAGIC or end_magic != MAGIC:
-        raise CorruptChunk(f"{name}: no block of a version that is known here, or cut short")
-    if cipher:
-        raise CorruptChunk(f"{name}: is encrypted with cipher {cipher}, which is not known here")
-    start = len(data) - _FOOTER.size - count * _SECTION.size
-    if start < _HEADER.size:
+        raise CorruptChunk(f"{name}: no block, or cut short")
+    if cipher != CIPHER_NONE or key:
+        raise StoreFailed(f"{name}: is encrypted with cipher {cipher}, key {key}, which is not known here")
+    start = len(data) - FOOTER.size - count * SECTION.size
+    if start < HEADER.size:
         raise CorruptChunk(f"{name}: its section table is cut short")
-    packed = data[start : len(data) - _FOOTER.size]
+    packed = data[start : len(data) - FOOTER.size]
     if xxhash.xxh3_64_intdigest(packed) != checksum:
         raise CorruptChunk(f"{name}: its section table has another checksum")
     return dict(_section_rows(packed, start, name))
 
 
-def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    for kind, compression, place, size, checksum in _SECTION.iter_unpack(packed):
-        if place + size > end or size > _MAX_SECTION or compression > 1:
+def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[Section, _Place]]:
+    for kind, compression, place, size, raw_size, checksum in SECTION.iter_unpack(packed):
+        if place + size > end or raw_size > _MAX_TABLE or compression > 1:
             raise CorruptChunk(f"{name}: section {kind} does not lie in the file")
-        yield kind, (place, size, compression, checksum)
+        # Sections of later versions that readers of this one need not know.
+        if kind in _KINDS:
+            yield Section(kind), _Place(place, size, bool(compression), checksum)

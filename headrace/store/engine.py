@@ -1,27 +1,31 @@
 """The engine of one workspace: head, blocks and index behind one interface.
 
-Writes come from one thread, the event loop's; queries from any. A write is validated against the head, applied,
-logged and only then acknowledged.
+Writes come from one thread, the event loop's; queries from any; maintenance from a thread of its own. A write is
+validated against the head, applied, logged and only then acknowledged.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.pipeline.errors import CorruptChunk, StoreFailed
+from headrace.pipeline.errors import CorruptChunk
 from headrace.store import records
-from headrace.store.block import Block, BlockWriter
+from headrace.store.block_set import BlockSet
+from headrace.store.compaction import REST, Progress, merge_blocks, plan
+from headrace.store.flush import Flush
 from headrace.store.head import FOREVER, NEVER, Head
-from headrace.store.index import Index
-from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, MetadataRow, Record, SeriesBatch
+from headrace.store.head_kernels import BELOW_FLOOR
+from headrace.store.index import Index, LabelSets
+from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Record, SeriesBatch
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
-from headrace.store.runs import Runs, merge
+from headrace.store.runs import merge, without_empty
+from headrace.store.samples_at import Stored, compare
+from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,20 +33,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.store.block import Block
     from headrace.store.files import Files
-    from headrace.store.interfaces import Labels, Offset
-    from headrace.store.labels import Symbols
+    from headrace.store.interfaces import Labels, MetadataRow, Offset
     from headrace.store.log import WriteAheadLog
+    from headrace.store.manifest import Manifest
     from headrace.store.matchers import Matcher
+    from headrace.store.runs import Runs
+    from headrace.store.symbols import Symbols
 
 BLOCK_MS = 2 * 3600 * 1000
-"""Time that a block covers."""
+"""Time that a block of the head covers."""
 
-_LINGER_MS = BLOCK_MS // 2
-"""How long the head keeps a window open after its end, for samples that come late."""
+_MAX_LATE = 1 << 18
+"""Out-of-order samples in memory at which they are written into blocks at once."""
 
-_FLUSH_AT_ONCE = 4096
-_MANIFEST_VERSION = 1
 _MAX_FAMILIES = 100_000
 
 
@@ -52,15 +57,20 @@ class EngineOptions:
 
     Attributes:
         retention_ms: Blocks whose newest sample is older are removed.
+        retention_bytes: The oldest blocks go while all together are larger; 0 for no limit.
         out_of_order_ms: How far behind the newest sample of the workspace a late one may be; 0 takes none.
         max_future_ms: How far ahead of the clock a sample may be.
-        block_ms: Time that a block covers.
+        block_ms: Time that a block of the head covers.
+        linger_ms: How long the head keeps a window open after its end, for samples that come late; half of `block_ms`
+            where it is negative.
     """
 
     retention_ms: int = 15 * 86_400_000
+    retention_bytes: int = 0
     out_of_order_ms: int = 600_000
     max_future_ms: int = 600_000
     block_ms: int = BLOCK_MS
+    linger_ms: int = -1
 
 
 @dataclass
@@ -72,16 +82,20 @@ class EngineStatistics:
         codes: Samples by what became of them.
         replayed: Samples read back from the log.
         replay_unknown: Samples in the log whose series' definition was lost.
-        blocks_set_aside: Blocks that did not open.
         flushes: Times that the head was written into blocks.
+        compactions: Merges of blocks.
+        compacted_samples: Samples written by merges.
+        compaction: The merge under way, None without one.
     """
 
     appended: int = 0
     codes: dict[Code, int] = field(default_factory=lambda: dict.fromkeys(Code, 0))
     replayed: int = 0
     replay_unknown: int = 0
-    blocks_set_aside: int = 0
     flushes: int = 0
+    compactions: int = 0
+    compacted_samples: int = 0
+    compaction: Progress | None = None
 
 
 class Engine:
@@ -94,6 +108,9 @@ class Engine:
         files: Does the writing.
         options: Settings.
         clock_ms: Unix time.
+
+    Raises:
+        StoreFailed: The data are of a version that is not known here.
     """
 
     def __init__(
@@ -108,20 +125,21 @@ class Engine:
         self.workspace = workspace
         self.options = options
         self.statistics = EngineStatistics()
-        self._directory = directory
         self._log = log
         self._files = files
         self._clock_ms = clock_ms
         self._logger = logging.getLogger("headrace.store")
         self.head = Head()
         self._index = Index()
-        self._families: dict[str, MetadataRow] = {}
-        self._new_series: list[tuple[int, Labels]] = []
+        self._new_series: list[NDArray[np.int32]] = []
         self._new_families: list[MetadataRow] = []
         self._segment_newest: dict[int, int] = {}
-        self._maintenance = threading.Lock()
-        self.blocks: tuple[Block, ...] = ()
-        self._open_blocks()
+        self._maintenance = threading.RLock()
+        self._compacting = threading.Lock()
+        self._closed = False
+        self.block_set = BlockSet(directory, files)
+        self._families = {row.family: row for row in self.block_set.manifest.families}
+        self._restore_blocks()
 
     # -- writing -------------------------------------------------------------------------------------------
 
@@ -134,15 +152,16 @@ class Engine:
         Returns:
             (n,) int32, stable for the life of the data.
         """
-        out = np.empty(len(series), np.int32)
-        for i, labels in enumerate(series):
-            ref = self._index.find(labels)
-            if ref < 0:
-                ref = self._index.add(labels)
-                self._new_series.append((ref, labels))
-            out[i] = ref
-        self.head.fit(self._index.next_ref)
-        return out
+        return self.refs_of(LabelSets.of(series))
+
+    def refs_of(self, sets: LabelSets) -> NDArray[np.int32]:
+        """Do what `refs` does for label sets that are bytes; no Python for each of them."""
+        before = self._index.next_ref
+        refs = self._index.intern(sets)
+        if self._index.next_ref > before:
+            self._new_series.append(np.arange(before, self._index.next_ref, dtype=np.int32))
+            self.head.fit(self._index.next_ref)
+        return refs
 
     async def append(self, batch: SeriesBatch) -> AppendResult:
         """Store samples; return when they are durable.
@@ -155,18 +174,25 @@ class Engine:
         """
         now = self._clock_ms()
         latest = now + self.options.max_future_ms
-        window = self.options.out_of_order_ms
-        oldest = self.head.newest_ms - window if window and self.head.newest_ms != NEVER else latest + 1
-        codes = self.head.append(batch, latest, oldest)
-        kept = self._count(codes)
-        if kept is not None:
-            batch = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
+        codes = self.head.append(batch, latest, self._oldest(batch, latest))
+        in_order = batch
+        late = None
+        if codes.any():
+            late = self._take_late(batch, codes)
+            kept = (codes == Code.OK) | (codes == Code.REPLACED)
+            in_order = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
+            codes[codes == BELOW_FLOOR] = Code.OK
         entries = self._pending()
-        if len(batch.refs):
-            entries.append(Record(records.SAMPLES, self.workspace, records.encode_samples(batch)))
+        if len(in_order.refs):
+            entries.append(Record(records.SAMPLES, self.workspace, records.encode_samples(in_order)))
+        if late is not None:
+            entries.append(Record(records.LATE, self.workspace, records.encode_samples(late)))
+        self._count(codes)
         # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
         offset = await self._log.append(entries)
-        self._note(offset, batch.times_ms)
+        self._note(offset, in_order.times_ms)
+        if late is not None:
+            self._note(offset, late.times_ms)
         return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
 
     async def update_metadata(self, rows: Iterable[MetadataRow]) -> None:
@@ -180,28 +206,59 @@ class Engine:
         if self._new_families:
             await self._log.append(self._pending())
 
+    def _oldest(self, batch: SeriesBatch, latest: int) -> int:
+        """Return the oldest time that is taken out of order; above `latest` where none is."""
+        if not self.options.out_of_order_ms:
+            return latest + 1
+        newest = self.head.newest_ms
+        if newest == NEVER:
+            newest = min(int(batch.times_ms.max(initial=NEVER + self.options.out_of_order_ms)), latest)
+        return newest - self.options.out_of_order_ms
+
+    def _take_late(self, batch: SeriesBatch, codes: NDArray[np.uint8]) -> SeriesBatch | None:
+        """Keep what came out of order, as far as nothing of its time is there; settle the codes of these rows."""
+        doubtful = (codes == Code.OUT_OF_ORDER_OK) | (codes == Code.OUT_OF_ORDER) | (codes == BELOW_FLOOR)
+        if doubtful.any():
+            rows = np.flatnonzero(doubtful)
+            late = SeriesBatch(batch.refs[rows], batch.times_ms[rows], batch.values[rows])
+            stored = compare(late, self._stored)
+            codes[rows[stored == Stored.EQUAL]] = Code.DUPLICATE
+            codes[rows[stored == Stored.OTHER]] = Code.CONFLICT
+        kept = (codes == Code.OUT_OF_ORDER_OK) | (codes == BELOW_FLOOR)
+        if not kept.any():
+            return None
+        taken = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
+        self.head.add_late(taken)
+        return taken
+
+    def _stored(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
+        try:
+            return self._sources(refs, start_ms, end_ms)
+        except CorruptChunk as error:
+            # Late samples are then taken unseen; a query settles which of two stands.
+            self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
+            return []
+
     def _pending(self) -> list[Record]:
         """Take what has to be in the log before the next samples."""
         entries = []
         if self._new_series:
-            entries.append(Record(records.SERIES, self.workspace, records.encode_series(self._new_series)))
-            self._new_series = []
+            refs, self._new_series = np.concatenate(self._new_series), []
+            entries.append(Record(records.SERIES, self.workspace, self._index.encode(refs[self._index.alive(refs)])))
         if self._new_families:
             entries.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._new_families)))
             self._new_families = []
         return entries
 
-    def _count(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-        """Count codes; return which rows have to be logged, None for all."""
+    def _count(self, codes: NDArray[np.uint8]) -> None:
+        counted = self.statistics.codes
         if not codes.any():
-            self.statistics.codes[Code.OK] += len(codes)
+            counted[Code.OK] += len(codes)
             self.statistics.appended += len(codes)
-            return None
+            return
         for code, amount in enumerate(np.bincount(codes).tolist()):
-            self.statistics.codes[Code(code)] += amount
-        kept: NDArray[np.bool_] = (codes < FIRST_REJECTION) & (codes != Code.DUPLICATE)
-        self.statistics.appended += int(kept.sum())
-        return kept
+            counted[Code(code)] += amount
+        self.statistics.appended += int(((codes < FIRST_REJECTION) & (codes != Code.DUPLICATE)).sum())
 
     def _note(self, offset: Offset, times_ms: NDArray[np.int64]) -> None:
         """Remember the newest time that a segment holds, which decides when it may go."""
@@ -209,6 +266,11 @@ class Engine:
         self._segment_newest[offset.segment] = max(newest, self._segment_newest.get(offset.segment, NEVER))
 
     # -- reading -------------------------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks, oldest written first."""
+        return self.block_set.blocks
 
     def symbols(self) -> Symbols:
         """Return the dictionary of label values."""
@@ -222,32 +284,30 @@ class Engine:
         Raises:
             CorruptChunk: A block does not decode; it is set aside, so that the next try answers without it.
         """
-        refs = self._index.select(matchers)
-        symbols = QuerySymbols(self._index.symbols) if symbols is None else symbols
-        sources = self._sources(refs, start_ms, end_ms)
-        samples = merge(sources, len(refs))
-        counts = np.diff(samples.offsets)
-        kept = counts > 0
-        if not kept.all():
-            refs = refs[kept]
-            offsets = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
-            samples = samples._replace(offsets=offsets)
-        return ColumnarSeries(self._index.table(refs, symbols), *samples)
+        index = self._index
+        symbols = QuerySymbols(index.symbols) if symbols is None else symbols
+        refs = index.select(matchers)
+        samples = merge(self._sources(refs, start_ms, end_ms), len(refs))
+        refs, samples = without_empty(refs, samples)
+        return ColumnarSeries(index.table(refs, symbols), *samples)
 
     def series(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
     ) -> LabelTable:
         """Return the label sets of the series that have samples in the time range."""
-        refs = self._present(self._index.select(matchers), start_ms, end_ms)
-        return self._index.table(refs, QuerySymbols(self._index.symbols) if symbols is None else symbols)
+        index = self._index
+        refs = self._present(index.select(matchers), start_ms, end_ms)
+        return index.table(refs, QuerySymbols(index.symbols) if symbols is None else symbols)
 
     def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """Return the label names of the series that have samples in the time range, sorted."""
-        return self._index.names(self._scope(matchers, start_ms, end_ms))
+        index = self._index
+        return index.names(self._scope(index, matchers, start_ms, end_ms))
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """Return the values of label `name` of the series that have samples in the time range, sorted."""
-        return self._index.values(name, self._scope(matchers, start_ms, end_ms))
+        index = self._index
+        return index.values(name, self._scope(index, matchers, start_ms, end_ms))
 
     def metadata(self) -> list[MetadataRow]:
         """Return what is known about families, in the order in which they were first seen."""
@@ -257,13 +317,10 @@ class Engine:
         """Count the series."""
         return len(self._index)
 
-    def _scope(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> NDArray[np.int32] | None:
-        """Return the refs that answers about labels are taken from; None for all."""
-        everything = start_ms <= self.oldest_ms() and end_ms >= self.newest_ms()
-        if everything and not matchers:
-            return None
-        refs = self._index.select(matchers)
-        return refs if everything else self._present(refs, start_ms, end_ms)
+    @property
+    def index(self) -> Index:
+        """The index; a packed one may take its place, so take it once for what belongs together."""
+        return self._index
 
     def oldest_ms(self) -> int:
         """Return the oldest time of all samples."""
@@ -273,29 +330,43 @@ class Engine:
         """Return the newest time of all samples."""
         return max([self.head.newest_ms, *(block.meta.max_ms for block in self.blocks)], default=NEVER)
 
+    def _scope(self, index: Index, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> NDArray[np.int32] | None:
+        """Return the refs that answers about labels are taken from; None for all."""
+        deleted = len(self.block_set.tombstones) > 0
+        everything = start_ms <= self.oldest_ms() and end_ms >= self.newest_ms() and not deleted
+        if everything and not matchers:
+            return None
+        refs = index.select(matchers)
+        return refs if everything else self._present(refs, start_ms, end_ms)
+
     def _present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int32]:
+        tombstones = self.block_set.tombstones
+        if tombstones.touch(refs, start_ms, end_ms):
+            return without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
         found = np.zeros(len(refs), np.bool_)
         for run in self.head.read(refs, start_ms, end_ms):
             found |= run.counts > 0
         for block in self.blocks:
             if block.overlaps(start_ms, end_ms):
                 left = ~found
-                found[left] = self._read(block, refs[left], start_ms, end_ms).counts > 0
+                with self._reading(block):
+                    found[left] = block.present(refs[left], start_ms, end_ms)
         return refs[found]
 
     def _sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
         # The head before the blocks: what a flush moves meanwhile is then seen twice instead of not at all.
         newest = self.head.read(refs, start_ms, end_ms)
-        blocks = [block for block in self.blocks if block.overlaps(start_ms, end_ms)]
-        return [self._read(block, refs, start_ms, end_ms) for block in blocks] + newest
+        # Tombstones before blocks: a purge replaces the blocks first, and drops the tombstones afterwards.
+        tombstones = self.block_set.tombstones
+        found = []
+        for block in self.blocks:
+            if block.overlaps(start_ms, end_ms):
+                with self._reading(block):
+                    found.append(read_block(block, tombstones, refs, start_ms, end_ms))
+        return found + newest
 
-    def _read(self, block: Block, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
-        try:
-            return block.read(refs, start_ms, end_ms)
-        except CorruptChunk:
-            self._set_aside(block.path)
-            self.blocks = tuple(b for b in self.blocks if b is not block)
-            raise
+    def _reading(self, block: Block) -> _SettingAside:
+        return _SettingAside(self.block_set, block)
 
     # -- replay --------------------------------------------------------------------------------------------
 
@@ -306,55 +377,68 @@ class Engine:
             CorruptChunk: Its checksum is right and its content is not; it is skipped.
         """
         if record.kind == records.SERIES:
-            known = [(ref, labels) for ref, labels in records.decode_series(record.payload) if ref not in self._index]
-            for ref, labels in known:
-                if ref >= self._index.next_ref and self._index.find(labels) < 0:
-                    self._index.restore(ref, labels)
+            self._index.restore(record.payload)
             self.head.fit(self._index.next_ref)
         elif record.kind == records.METADATA:
             self._families.update({row.family: row for row in records.decode_metadata(record.payload)})
-        elif record.kind == records.SAMPLES:
-            self._replay_samples(offset, records.decode_samples(record.payload))
+        elif record.kind == records.DELETED:
+            self._replay_deleted(Tombstones.decode(record.payload))
+        elif record.kind in {records.SAMPLES, records.LATE}:
+            self._replay_samples(offset, records.decode_samples(record.payload), late=record.kind == records.LATE)
         else:
             raise CorruptChunk(f"record of kind {record.kind}")
 
-    def _replay_samples(self, offset: Offset, batch: SeriesBatch) -> None:
-        known = (
-            np.fromiter((ref in self._index for ref in range(self._index.next_ref)), np.bool_)
-            if self._known is None or len(self._known) < self._index.next_ref
-            else self._known
-        )
-        self._known = known
-        valid = (batch.refs >= 0) & (batch.refs < len(known))
-        valid[valid] = known[batch.refs[valid]]
-        if not valid.all():
-            self.statistics.replay_unknown += int((~valid).sum())
-            batch = SeriesBatch(batch.refs[valid], batch.times_ms[valid], batch.values[valid])
-        # What is older than the blocks' end was in order once and is in a block now, or came late and is taken late.
-        self.head.append(batch, FOREVER - 1, NEVER + 1)
-        self.statistics.replayed += len(batch.refs)
+    def _replay_samples(self, offset: Offset, batch: SeriesBatch, *, late: bool) -> None:
         self._note(offset, batch.times_ms)
+        known = self._index.alive(batch.refs)
+        self.statistics.replay_unknown += int((~known).sum())
+        # In-order samples of before the last flush are in blocks.
+        kept = known if late else known & (batch.times_ms >= self.head.valid_from)
+        if not kept.all():
+            batch = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
+        self.statistics.replayed += len(batch.refs)
+        if late:
+            self._replay_late(batch)
+            return
+        codes = self.head.append(batch, FOREVER - 1, NEVER + 1)
+        missed = codes == Code.OUT_OF_ORDER_OK
+        if missed.any():
+            self._replay_late(SeriesBatch(batch.refs[missed], batch.times_ms[missed], batch.values[missed]))
 
-    _known: NDArray[np.bool_] | None = None
+    def _replay_late(self, batch: SeriesBatch) -> None:
+        new = compare(batch, self._stored) == Stored.NOTHING
+        self.head.seen(batch.refs, batch.times_ms)
+        self.head.add_late(SeriesBatch(batch.refs[new], batch.times_ms[new], batch.values[new]))
+
+    def _replay_deleted(self, tombstones: Tombstones) -> None:
+        for row in tombstones.rows:
+            self.head.drop_late(row.refs, row.start_ms, row.end_ms)
+            if any(block.number < row.below for block in self.blocks):
+                self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
 
     # -- maintenance, on a thread of its own ---------------------------------------------------------------
 
     def flush_due(self) -> bool:
-        """Return whether the head holds a window that is over."""
-        return self._boundary() > self._flushed_to()
+        """Return whether the head holds a window that is over, or many late samples."""
+        return self._boundary() > self._flushed_to() or self.head.late_samples > _MAX_LATE
 
     def flush(self, *, everything: bool = False) -> int:
         """Write finished windows of the head into blocks; return the samples written.
 
         Args:
             everything: Also what is not finished, as at shutdown.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
         """
         with self._maintenance:
-            if self._closed:
+            if self._closed or self.head.newest_ms == NEVER:
                 return 0
             boundary = self.head.newest_ms + 1 if everything else self._boundary()
-            if self.head.newest_ms == NEVER or (boundary <= self._flushed_to() and not everything):
+            due = boundary > self._flushed_to()
+            if not due and not everything and self.head.late_samples <= _MAX_LATE:
                 return 0
+            boundary = max(boundary, self.head.valid_from) if due or everything else self.head.valid_from
             return self._flush(boundary)
 
     def _flushed_to(self) -> int:
@@ -362,45 +446,29 @@ class Engine:
 
     def _boundary(self) -> int:
         newest = self.head.newest_ms
-        return NEVER if newest == NEVER else (newest - _LINGER_MS) // self.options.block_ms * self.options.block_ms
+        if newest == NEVER:
+            return NEVER
+        linger = self.options.linger_ms if self.options.linger_ms >= 0 else self.options.block_ms // 2
+        return (newest - linger) // self.options.block_ms * self.options.block_ms
 
     def _flush(self, boundary: int) -> int:
-        late_upto = self.head.late_samples
-        written = 0
-        windows = self._windows(boundary)
-        for i, (start, end) in enumerate(windows):
-            late_start = NEVER if i == 0 else start
-            late_end = FOREVER if i == len(windows) - 1 else end
-            written += self._write_block((start, end), (late_start, late_end))
-        self.head.forget_before(boundary, late_upto)
-        self._write_manifest()
+        flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
+        blocks = flush.write(boundary)
+        valid_from = None if boundary == NEVER else boundary
+        self.block_set.commit(self._manifest(valid_from), add=blocks)
+        self.head.forget_late(boundary, flush.late_taken)
+        if boundary > self.head.valid_from:
+            self.head.forget_before(boundary)
         self.statistics.flushes += 1
-        return written
+        return sum(block.meta.samples for block in blocks)
 
-    def _windows(self, boundary: int) -> list[tuple[int, int]]:
-        """Return the time ranges, both ends inclusive, of the blocks that a flush makes."""
-        step = self.options.block_ms
-        start = max(min(self.head.oldest_ms, boundary - 1), self.head.valid_from)
-        starts = [start]
-        while (following := (starts[-1] // step + 1) * step) < boundary:
-            starts.append(following)
-        return [(a, b - 1) for a, b in zip(starts, [*starts[1:], boundary], strict=True)]
-
-    def _write_block(self, in_order: tuple[int, int], late: tuple[int, int]) -> int:
-        writer = BlockWriter(self.workspace)
-        refs = self._index.select(())
-        for i in range(0, len(refs), _FLUSH_AT_ONCE):
-            some = refs[i : i + _FLUSH_AT_ONCE]
-            late_runs = self.head.read_late(some, *late)
-            sources = [self.head.read_in_order(some, *in_order), *([] if late_runs is None else [late_runs])]
-            writer.add(some, [self._index.labels(ref) for ref in some.tolist()], merge(sources, len(some)))
-        if not len(writer):
-            return 0
-        number = max((_number(block.path) for block in self.blocks), default=0) + 1
-        path = self._directory / f"{number:08d}.block"
-        self._files.write_whole(path, writer.finish())
-        self.blocks = (*self.blocks, Block(path))
-        return len(writer)
+    def _manifest(self, valid_from: int | None) -> Manifest:
+        return replace(
+            self.block_set.manifest,
+            next_ref=self._index.next_ref,
+            valid_from=valid_from,
+            families=tuple(self._families.values()),
+        )
 
     def log_needed_from(self, below: int) -> int:
         """Return the first segment below `below` that still holds samples which are in no block, or `below`."""
@@ -413,37 +481,146 @@ class Engine:
 
     def definitions(self) -> list[Record]:
         """Return the records that have to stay in the log when segments go."""
-        refs = self._index.select(())
-        needed = refs[self.head.has_samples(refs)].tolist()
-        series = [(ref, self._index.labels(ref)) for ref in needed]
-        kept = [Record(records.SERIES, self.workspace, records.encode_series(series))] if series else []
+        refs = self._index.refs()
+        needed = refs[self.head.has_samples(refs)]
+        kept = [Record(records.SERIES, self.workspace, self._index.encode(needed))] if len(needed) else []
         if self._families:
             kept.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._families.values())))
         return kept
 
+    def compact(self) -> bool:
+        """Merge the blocks whose turn it is; return whether there were any. Flushes go on meanwhile.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
+        """
+        with self._compacting:
+            valid_from = self.head.valid_from
+            group = plan(self.blocks, self.options.block_ms, self.options.retention_ms, valid_from)
+            if self._closed or not group:
+                return False
+            self._merge(group)
+            return True
+
+    def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
+        path = self.block_set.path(self.block_set.allocate())
+        try:
+            merged = merge_blocks(
+                sorted(group, key=lambda block: block.number), path, self._files, self.block_set.tombstones,
+                self._progress, rest=rest,
+            )  # fmt: skip
+        except CorruptChunk as error:
+            self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
+            self._check_blocks(group)
+            return
+        finally:
+            self.statistics.compaction = None
+        with self._maintenance:
+            # Retention may have removed some of them meanwhile, and then what was merged is too much.
+            if self._closed or not set(group) <= set(self.blocks):
+                self._files.remove(path)
+                return
+            add = [] if merged is None else [merged]
+            self.block_set.commit(self._manifest(self.block_set.manifest.valid_from), add=add, remove=group)
+        self.statistics.compactions += 1
+        self.statistics.compacted_samples += 0 if merged is None else merged.meta.samples
+
+    def _progress(self, progress: Progress) -> None:
+        self.statistics.compaction = progress
+
+    def _check_blocks(self, group: Sequence[Block]) -> None:
+        """Read some blocks through and set the corrupt ones aside."""
+        for block in group:
+            try:
+                block.read(block.refs, NEVER, FOREVER)
+            except CorruptChunk:
+                self.block_set.set_aside(block)
+
+    def tombstone(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:
+        """Return the tombstone of all samples in blocks that fulfil `matchers`, times from start to end inclusive.
+
+        The head has been flushed before. What came since is not meant: the tombstone ends where the head begins.
+        """
+        with self._maintenance:
+            end_ms = min(end_ms, max(self.head.valid_from, NEVER + 1) - 1)
+            refs = self._present(self._index.select(matchers), start_ms, end_ms)
+            return Tombstone(start_ms, end_ms, self.block_set.next_block, refs)
+
+    async def log_deletion(self, row: Tombstone) -> None:
+        """Make a deletion durable, and void the late samples that it is about.
+
+        Raises:
+            StoreFailed: The disk failed.
+        """
+        await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
+        self.head.drop_late(row.refs, row.start_ms, row.end_ms)
+
+    def delete(self, row: Tombstone) -> None:
+        """Put a tombstone in force that was logged.
+
+        Raises:
+            OSError: The disk refused; it comes into force when the log is read again.
+        """
+        with self._maintenance:
+            self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
+
+    def purge(self) -> int:
+        """Rewrite all blocks that hold deleted samples; return how many.
+
+        Raises:
+            OSError: The disk refused; what was not rewritten stays hidden.
+        """
+        with self._compacting:
+            tombstones = self.block_set.tombstones
+            rewritten = 0
+            for block in self.blocks if not self._closed else ():
+                own = tombstones.of_block(block.number)
+                if own.touch(block.refs, block.meta.min_ms, block.meta.max_ms):
+                    self._merge([block], rest=0)
+                    rewritten += 1
+            with self._maintenance:
+                self._drop_tombstones()
+            return rewritten
+
+    def _drop_tombstones(self) -> None:
+        """Drop tombstones that are about no block any more."""
+        tombstones = self.block_set.tombstones
+        left = tuple(
+            row for row in tombstones.rows
+            if any(block.number < row.below and block.overlaps(row.start_ms, row.end_ms) for block in self.blocks)
+        )  # fmt: skip
+        if len(left) < len(tombstones):
+            self.block_set.set_tombstones(Tombstones(left))
+
     def close(self) -> None:
         """Let the blocks go, once maintenance that is under way is over; later maintenance does nothing."""
-        with self._maintenance:
+        with self._compacting, self._maintenance:
             self._closed = True
-            self.blocks = ()
-
-    _closed = False
+            self.block_set.close()
 
     def retain(self) -> int:
-        """Remove the blocks that are older than the retention, and the series that are only in them."""
+        """Remove the blocks that are older than the retention, or too many bytes; return how many.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
+        """
         with self._maintenance:
             limit = self._clock_ms() - self.options.retention_ms
             old = [block for block in self.blocks if block.meta.max_ms < limit]
-            if not old:
-                return 0
-            self.blocks = tuple(block for block in self.blocks if block not in old)
-            for block in old:
-                self._files.remove(block.path)
+            if self.options.retention_bytes:
+                left = sorted((b for b in self.blocks if b not in old), key=lambda b: b.meta.max_ms)
+                excess = sum(block.size_bytes for block in left) - self.options.retention_bytes
+                while left and excess > 0:
+                    excess -= left[0].size_bytes
+                    old.append(left.pop(0))
+            if old and not self._closed:
+                self.block_set.commit(self._manifest(self.block_set.manifest.valid_from), remove=old)
+                self._drop_tombstones()
             return len(old)
 
     def orphans(self) -> NDArray[np.int32]:
         """Return the refs of series without any sample, which the writer's thread may `forget`."""
-        refs = self._index.select(())
+        refs = self._index.refs()
         used = self.head.has_samples(refs)
         for block in self.blocks:
             used |= np.isin(refs, block.refs)
@@ -451,56 +628,37 @@ class Engine:
 
     def forget(self, refs: NDArray[np.int32]) -> None:
         """Take series out of the index; on the writer's thread, after whoever keeps their refs was told."""
-        self._index.remove(refs.tolist())
+        self._index.remove(refs)
+        if self._index.wasteful:
+            self._index = self._index.packed()
 
-    def _write_manifest(self) -> None:
-        manifest = {
-            "version": _MANIFEST_VERSION,
-            "next_ref": self._index.next_ref,
-            "valid_from": self.head.valid_from,
-            "metadata": [list(row) for row in self._families.values()],
-        }
-        self._files.write_whole(self._directory / "manifest.json", json.dumps(manifest).encode())
-
-    def _open_blocks(self) -> None:
-        series: dict[int, Labels] = {}
-        blocks = []
-        for path in sorted(self._directory.glob("*.block")):
-            try:
-                block = Block(path)
-                series.update(block.series())
-            except CorruptChunk:
-                self._set_aside(path)
+    def _restore_blocks(self) -> None:
+        for block in self.blocks:
+            if self._index.alive(block.refs).all():
                 continue
-            blocks.append(block)
-        for ref in sorted(series):
-            self._index.restore(ref, series[ref])
-        self._read_manifest()
+            try:
+                self._index.restore(block.series_records())
+            except CorruptChunk as error:
+                self._logger.error("%s: %s", block.path, error)  # noqa: TRY400 -- the message says all
+                self.block_set.set_aside(block)
+        manifest = self.block_set.manifest
+        self._index.reserve_refs(manifest.next_ref)
+        self.head.valid_from = NEVER if manifest.valid_from is None else manifest.valid_from
         self.head.fit(self._index.next_ref)
-        for block in blocks:
+        for block in self.blocks:
             self.head.seen(block.refs, block.last_ms())
-        self.blocks = tuple(blocks)
-
-    def _read_manifest(self) -> None:
-        path = self._directory / "manifest.json"
-        if not path.exists():
-            return
-        try:
-            manifest = json.loads(path.read_bytes())
-            if manifest["version"] != _MANIFEST_VERSION:
-                raise StoreFailed(f"{path}: version {manifest['version']} is not known here")
-            self._index.next_ref = max(self._index.next_ref, int(manifest["next_ref"]))
-            self.head.valid_from = int(manifest["valid_from"])
-            self._families = {row[0]: MetadataRow(*row) for row in manifest["metadata"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreFailed(f"{path}: {error}") from None
-
-    def _set_aside(self, path: Path) -> None:
-        """Move a block out of the way; the queryable data around it stays queryable."""
-        self.statistics.blocks_set_aside += 1
-        self._logger.error("block %s of workspace %s is corrupt and was set aside", path.name, self.workspace)
-        self._files.replace(path, path.with_suffix(".corrupt"))
 
 
-def _number(path: Path) -> int:
-    return int(path.stem)
+class _SettingAside:
+    """Sets a block aside where reading it fails."""
+
+    def __init__(self, blocks: BlockSet, block: Block) -> None:
+        self._blocks = blocks
+        self._block = block
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, CorruptChunk):
+            self._blocks.set_aside(self._block)

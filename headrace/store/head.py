@@ -7,14 +7,15 @@ without it.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
 from headrace.store import head_kernels as kernels
-from headrace.store.codec.chunk_kernels import MAX_SAMPLES, max_size
+from headrace.store.codec.chunk_kernels import max_size
+from headrace.store.codec.scratch import MAX_SAMPLES, scratch
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.runs import Runs
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 NEVER = np.iinfo(np.int64).min
 """Newest time of a series without samples."""
+
+_STALE = np.uint64(0x7FF0000000000002)
 
 FOREVER = np.iinfo(np.int64).max
 
@@ -35,38 +38,44 @@ class Head:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._last = np.full(256, NEVER, np.int64)
-        self._base = np.zeros(256, np.int64)
-        self._offsets = np.zeros((256, kernels.WIDTH), np.int32)
-        self._values = np.zeros((256, kernels.WIDTH), np.float64)
-        self._counts = np.zeros(256, np.int32)
-        self._newest = np.full(256, kernels.NO_CHUNK, np.int32)
-        self._chunks = np.zeros((1024, 6), np.int64)
-        self._arena = np.zeros(1 << 18, np.uint8)
-        self._state = np.array([0, 0, NEVER, 0], np.int64)
-        self._scratch = (
-            np.empty(kernels.WIDTH, np.int64), np.empty(kernels.WIDTH, np.uint64), np.empty(kernels.WIDTH, np.int64)
-        )  # fmt: skip
+        state = np.zeros(kernels.STATE, np.int64)
+        state[kernels.NEWEST] = NEVER
+        state[kernels.LAST_TIMES] = -1
+        slots: list[NDArray[Any]] = [np.zeros((_SLOTS, *shape), dtype) for _, dtype, *shape in _SLOT_ARRAYS]
+        refs = [np.full(256, kernels.NO_SLOT, np.int32), np.full(256, NEVER, np.int64)]
+        chunks = [np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1025, np.int64)]
+        times = [np.zeros(257, np.int64), np.zeros((256, 3), np.int64)]
+        arenas = [np.zeros(1 << 16, np.uint8), np.zeros(1 << 14, np.uint8), np.zeros(kernels.WIDTH + 1, np.int64)]
+        self._rows = kernels.Rows._make([state, *refs, *slots, *chunks, *times, *arenas])
+        self._room = scratch()
+        self._times = np.empty(kernels.WIDTH, np.int64)
         self._late = _Late()
         self.series = 0
         """One more than the largest ref in use."""
         self.valid_from = NEVER
         """Samples before this time that came in order are in blocks."""
+        self._newest_seen = NEVER
 
     @property
     def newest_ms(self) -> int:
-        """Newest time of all samples; NEVER without any."""
-        return int(self._state[2])
+        """Newest time of all samples, those in blocks included; NEVER without any."""
+        return max(int(self._rows.state[kernels.NEWEST]), self._newest_seen)
 
     @property
     def samples(self) -> int:
         """Samples appended in order since the head was made."""
-        return int(self._state[3])
+        return int(self._rows.state[kernels.SAMPLES])
 
     @property
     def chunks(self) -> int:
         """Sealed chunks."""
-        return int(self._state[1])
+        return int(self._rows.state[kernels.CHUNKS])
+
+    @property
+    def active_series(self) -> int:
+        """Series with samples that came in order."""
+        state = self._rows.state
+        return int(state[kernels.SLOTS] - state[kernels.FREE])
 
     @property
     def late_samples(self) -> int:
@@ -77,22 +86,31 @@ class Head:
     def oldest_ms(self) -> int:
         """Oldest time that may be in the head; FOREVER when it is empty."""
         with self.lock:
-            used = self._counts[: self.series] > 0
-            bases = self._base[: self.series][used]
-            chunks = self._chunks[: self.chunks, 0]
             late = self._late.settled().times_ms
-            return min((int(part.min()) for part in (bases, chunks, late) if len(part)), default=FOREVER)
+        return min(self.oldest_in_order_ms, int(late.min(initial=FOREVER)))
+
+    @property
+    def oldest_in_order_ms(self) -> int:
+        """Oldest time of samples that came in order; FOREVER without any."""
+        with self.lock:
+            return int(kernels.oldest_time(self._rows))
+
+    def memory_bytes(self) -> int:
+        """Return the bytes in use, not counting room for more."""
+        state = self._rows.state
+        slots = int(state[kernels.SLOTS]) * (12 * kernels.WIDTH + 20)
+        chunks = 16 * self.chunks + 32 * int(state[kernels.TIMES])
+        late = 20 * len(self._late)
+        return slots + chunks + int(state[kernels.VALUE_BYTES] + state[kernels.TIME_BYTES]) + 12 * self.series + late
 
     def fit(self, series: int) -> None:
         """Make room for refs below `series`."""
-        with self.lock:
-            self.series = max(self.series, series)
-            self._last = grown(self._last, series, NEVER)
-            self._base = grown(self._base, series)
-            self._offsets = grown(self._offsets, series)
-            self._values = grown(self._values, series)
-            self._counts = grown(self._counts, series)
-            self._newest = grown(self._newest, series, kernels.NO_CHUNK)
+        if series > len(self._rows.slots):
+            with self.lock:
+                rows = self._rows
+                slots = grown(rows.slots, series, kernels.NO_SLOT)
+                self._rows = rows._replace(slots=slots, last=grown(rows.last, len(slots), NEVER))
+        self.series = max(self.series, series)
 
     def append(self, batch: SeriesBatch, latest_ms: int, oldest_ms: int) -> NDArray[np.uint8]:
         """Append samples and return their codes.
@@ -103,24 +121,25 @@ class Head:
             oldest_ms: Oldest time taken out of order; above `latest_ms` to take none.
 
         Returns:
-            (n,) uint8 of `headrace.store.interfaces.Code`.
+            (n,) uint8 of `headrace.store.interfaces.Code`, or `BELOW_FLOOR`; what these and OUT_OF_ORDER_OK stand for
+            is not appended: see `add_late`.
         """
         codes = np.empty(len(batch.refs), np.uint8)
         with self.lock:
             done = 0
             while True:
                 done = kernels.append(
-                    *batch, done, latest_ms, oldest_ms, self.valid_from, self._last, self._base, self._offsets,
-                    self._values,
-                    self._counts, self._newest, self._chunks, self._arena, self._state, *self._scratch, codes,
-                )  # fmt: skip
+                    *batch, done, latest_ms, oldest_ms, self.valid_from, self._rows, self._room, self._times, codes
+                )
                 if done == len(codes):
                     break
-                self._grow_arena()
-            late = codes == kernels.OUT_OF_ORDER_OK
-            if late.any():
-                self._late.add(batch.refs[late], batch.times_ms[late], batch.values[late])
+                self._grow()
         return codes
+
+    def add_late(self, batch: SeriesBatch) -> None:
+        """Keep samples that came out of order, or too late for an open row."""
+        with self.lock:
+            self._late.add(*batch)
 
     def read(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
         """Return the samples of `refs`, times from start to end inclusive: in-order ones, then late ones."""
@@ -130,7 +149,7 @@ class Head:
 
     def read_in_order(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         """Return the samples of `refs` that came in order."""
-        start_ms = max(start_ms, self.valid_from)
+        start_ms, end_ms = max(start_ms, self.valid_from), min(end_ms, FOREVER - 1)
         parts = [
             self._read_some(refs[i : i + _READ_AT_ONCE], start_ms, end_ms)
             for i in range(0, max(len(refs), 1), _READ_AT_ONCE)
@@ -141,65 +160,100 @@ class Head:
         """Return the samples of `refs` that came out of order, None where there are none."""
         with self.lock:
             late = self._late.settled()
-        return _late_runs(late, refs, start_ms, end_ms)
-
-    def last_ms(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the newest time of each of `refs`, NEVER for none."""
-        newest: NDArray[np.int64] = self._last[refs]
-        return newest
+        return late_runs(late, refs, start_ms, end_ms)
 
     def has_samples(self, refs: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of `refs` have samples in the head."""
         with self.lock:
-            in_order = (self._counts[refs] > 0) | (self._newest[refs] != kernels.NO_CHUNK)
+            in_order = self._rows.slots[refs] != kernels.NO_SLOT
             late = self._late.settled().refs
         found: NDArray[np.bool_] = in_order | np.isin(refs, late)
         return found
 
-    def forget_before(self, limit_ms: int, late_upto: int) -> None:
-        """Drop what blocks hold now.
+    def late_before(self, limit_ms: int) -> SeriesBatch:
+        """Return the late samples older than `limit_ms`, in the order in which they came."""
+        with self.lock:
+            late = self._late.settled()
+        old = late.times_ms < limit_ms
+        return SeriesBatch(late.refs[old], late.times_ms[old], late.values[old])
 
-        Args:
-            limit_ms: In-order samples before this time are in blocks.
-            late_upto: So many of the oldest-arrived late samples are in blocks.
-        """
+    def forget_late(self, limit_ms: int, count: int) -> None:
+        """Drop the first `count` late samples older than `limit_ms`: blocks hold them now."""
+        with self.lock:
+            self._late.drop_before(limit_ms, count)
+
+    def drop_late(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
+        """Drop late samples of some series within a time range: they are deleted."""
+        with self.lock:
+            self._late.drop(refs, start_ms, end_ms)
+
+    def forget_before(self, limit_ms: int) -> None:
+        """Drop in-order samples before `limit_ms`: blocks hold them now."""
         with self.lock:
             self.valid_from = limit_ms
-            chunks, arena = np.zeros_like(self._chunks), np.zeros_like(self._arena)
-            found = np.empty(len(self._chunks), np.int64)
-            kernels.forget_before(
-                limit_ms, self.series, self._newest, self._chunks, self._arena, chunks, arena, found, self._state
-            )
-            self._chunks, self._arena = chunks, arena
-            kernels.drop_open_before(limit_ms, self.series, self._last, self._counts)
-            self._late.drop_first(late_upto)
+            rows = self._rows
+            to = rows._replace(**{name: np.zeros_like(getattr(rows, name)) for name in _CHUNK_ARRAYS})
+            kept = np.full(int(rows.state[kernels.TIMES]), -1, np.int32)
+            found = np.empty(self.chunks, np.int64)
+            kernels.forget_before(limit_ms, self.series, rows, to, kept, found)
+            self._rows = to
 
     def seen(self, refs: NDArray[np.int32], last_ms: NDArray[np.int64]) -> None:
-        """Note the newest times of series whose samples are in blocks."""
+        """Note times of samples that are in blocks, or late: a newer one of the series is in order."""
         with self.lock:
-            self._last[refs] = np.maximum(self._last[refs], last_ms)
-            self._state[2] = max(int(self._state[2]), int(last_ms.max(initial=NEVER)))
+            np.maximum.at(self._rows.last, refs, last_ms)
+        self._newest_seen = max(self._newest_seen, int(last_ms.max(initial=NEVER)))
 
     def _read_some(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         with self.lock:
+            rows = self._rows
             counts = np.empty(len(refs), np.int64)
-            longest = kernels.count_samples(refs, start_ms, end_ms, self._counts, self._newest, self._chunks, counts)
+            longest = kernels.count_samples(refs, start_ms, end_ms, rows, counts)
             places = np.zeros(len(refs), np.int64)
             np.cumsum(counts[:-1], out=places[1:])
             room = int(counts.sum())
             times, values = np.empty(room, np.int64), np.empty(room, np.float64)
             status = kernels.read(
-                refs, start_ms, end_ms, self._base, self._offsets, self._values, self._counts, self._newest,
-                self._chunks, self._arena, places, times, values, counts,
-                np.empty(MAX_SAMPLES, np.uint64), np.empty(max(longest, 1), np.int64),
+                refs, start_ms, end_ms, rows, places, times, values, counts, scratch(),
+                np.empty(MAX_SAMPLES + 128, np.int64), np.empty(max(longest, 1), np.int64),
             )  # fmt: skip
         if status < 0:
             raise CorruptChunk("a chunk in memory does not decode")
         return Runs(places, counts, times, values)
 
-    def _grow_arena(self) -> None:
-        self._arena = grown(self._arena, int(self._state[0]) + max_size(kernels.WIDTH) + 16)
-        self._chunks = grown(self._chunks, int(self._state[1]) + 1)
+    def _grow(self) -> None:
+        """Make room for one more of everything that is full."""
+        rows, state = self._rows, self._rows.state
+        spare = int(max_size(kernels.WIDTH))
+        more: dict[str, NDArray[Any]] = {
+            "arena": grown(rows.arena, int(state[kernels.VALUE_BYTES]) + spare),
+            "times_arena": grown(rows.times_arena, int(state[kernels.TIME_BYTES]) + spare),
+            "time_rows": grown(rows.time_rows, int(state[kernels.TIMES]) + 1),
+        }
+        more["time_places"] = grown(rows.time_places, len(more["time_rows"]) + 1)
+        for name in ("chunk_times", "chunk_older"):
+            more[name] = grown(getattr(rows, name), self.chunks + 1)
+        more["chunk_places"] = grown(rows.chunk_places, len(more["chunk_times"]) + 1)
+        if int(state[kernels.SLOTS]) == len(rows.base) and not state[kernels.FREE]:
+            for name, *_ in _SLOT_ARRAYS:
+                more[name] = grown(getattr(rows, name), len(rows.base) + 1)
+        self._rows = rows._replace(**more)
+
+
+_SLOTS = 16
+_SLOT_ARRAYS: tuple[tuple[Any, ...], ...] = (
+    ("base", np.int64),
+    ("offsets", np.int32, kernels.WIDTH),
+    ("values", np.float64, kernels.WIDTH),
+    ("counts", np.int32),
+    ("newest", np.int32),
+    ("free", np.int32),
+)
+"""Names, types and further dimensions of the arrays by slot, in the order of `kernels.Rows`."""
+
+_CHUNK_ARRAYS = (
+    "chunk_times", "chunk_older", "chunk_places", "time_places", "time_rows", "arena", "times_arena",
+)  # fmt: skip
 
 
 class _Late:
@@ -227,13 +281,21 @@ class _Late:
             )
         return self._settled
 
-    def drop_first(self, count: int) -> None:
-        """Drop the `count` samples that came first."""
+    def drop(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
+        """Drop the samples of `refs` within a time range."""
+        late = self.settled()
+        kept = (late.times_ms < start_ms) | (late.times_ms > end_ms) | ~np.isin(late.refs, refs)
+        self._settled = SeriesBatch(late.refs[kept], late.times_ms[kept], late.values[kept])
+
+    def drop_before(self, limit_ms: int, count: int) -> None:
+        """Drop the first `count` of the samples older than `limit_ms`."""
         refs, times_ms, values = self.settled()
-        self._settled = SeriesBatch(refs[count:], times_ms[count:], values[count:])
+        old = times_ms < limit_ms
+        kept = ~old | (np.cumsum(old) > count)
+        self._settled = SeriesBatch(refs[kept], times_ms[kept], values[kept])
 
 
-def _late_runs(late: SeriesBatch, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs | None:
+def late_runs(late: SeriesBatch, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs | None:
     """Return the late samples of `refs` in a time range, sorted by time, or None."""
     if not len(late.refs):
         return None
@@ -241,7 +303,11 @@ def _late_runs(late: SeriesBatch, refs: NDArray[np.int32], start_ms: int, end_ms
     if not keep.any():
         return None
     found, times, values = late.refs[keep], late.times_ms[keep], late.values[keep]
-    order = np.lexsort((times, found))
+    # The first of a time stands, but a value beats a stale marker.
+    order = np.lexsort((values.view(np.uint64) == _STALE, times, found))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (np.diff(found[order]) != 0) | (np.diff(times[order]) != 0)
+    order = order[first]
     found = found[order]
     places = np.searchsorted(found, refs, "left").astype(np.int64)
     counts = np.searchsorted(found, refs, "right").astype(np.int64) - places

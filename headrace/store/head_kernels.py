@@ -1,27 +1,35 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels of the head: appending, sealing, reading back.
 
-Each series has an open row of WIDTH samples. A full row is sealed into a chunk in the arena; the chunks of a series
-form a list from the newest to the oldest.
+A series with samples in the head has a slot. Each slot has an open row of WIDTH samples. A full row is sealed into a
+chunk; the chunks of a slot form a list from the newest to the oldest. A chunk is a value column in one arena and the
+number of a time column in another: series of one scrape are sealed one after the other, and share it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from headrace.kernels.bits import float_bits
 from headrace.kernels.jit import kernel
-from headrace.store.codec.chunk_kernels import CORRUPT, decode, encode, max_size
+from headrace.store.block_kernels import first_at_or_after
+from headrace.store.codec.chunk_kernels import max_size
+from headrace.store.codec.integers_kernels import CORRUPT
+from headrace.store.codec.times_kernels import decode_times, encode_times
+from headrace.store.codec.values_kernels import decode_values, encode_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WIDTH = 64
+    from headrace.store.codec.scratch import Scratch
+
+WIDTH = 40
 """Samples of an open row."""
 
 NO_CHUNK = -1
+NO_SLOT = -1
 
 OK = 0
 OUT_OF_ORDER_OK = 1
@@ -31,66 +39,150 @@ CONFLICT = 4
 OUT_OF_ORDER = 5
 TOO_OLD = 6
 TOO_FAR_AHEAD = 7
+BELOW_FLOOR = 8
+"""In order for its series, and too old for an open row."""
+
+# Cells of the state.
+VALUE_BYTES = 0
+CHUNKS = 1
+NEWEST = 2
+SAMPLES = 3
+TIME_BYTES = 4
+TIMES = 5
+LAST_TIMES = 6
+SLOTS = 7
+FREE = 8
+STATE = 9
 
 _STALE = np.uint64(0x7FF0000000000002)
 _MAX_SPAN = (1 << 31) - 1
 
 
+class Rows(NamedTuple):
+    """The head's arrays.
+
+    Attributes:
+        state: (STATE,) int64: bytes of values, chunks, newest time of all, samples ever appended in order, bytes of
+            times, time columns, number of the time column in `last_times` (-1: none), slots ever used, free slots.
+        slots: (refs,) int32 slot of each ref, NO_SLOT for none.
+        last: (refs,) int64 newest time of each ref, in blocks or here.
+        base: (slots,) int64 time that the offsets of an open row count from.
+        offsets: (slots, WIDTH) int32.
+        values: (slots, WIDTH) float64.
+        counts: (slots,) int32 samples in the open row.
+        newest: (slots,) int32 newest chunk, NO_CHUNK for none.
+        free: (slots,) int32: slots that nobody has.
+        chunk_times: (chunks,) int32 time column.
+        chunk_older: (chunks,) int32 next older chunk of the slot.
+        chunk_places: (chunks + 1,) int64: chunk i is ``arena[chunk_places[i]:chunk_places[i + 1]]``.
+        time_places: (time columns + 1,) int64.
+        time_rows: (time columns, 3) int64: samples, first and last time.
+        arena: uint8: value columns.
+        times_arena: uint8: time columns.
+        last_times: (WIDTH + 1,) int64: the time column sealed last, its length first.
+    """
+
+    state: NDArray[np.int64]
+    slots: NDArray[np.int32]
+    last: NDArray[np.int64]
+    base: NDArray[np.int64]
+    offsets: NDArray[np.int32]
+    values: NDArray[np.float64]
+    counts: NDArray[np.int32]
+    newest: NDArray[np.int32]
+    free: NDArray[np.int32]
+    chunk_times: NDArray[np.int32]
+    chunk_older: NDArray[np.int32]
+    chunk_places: NDArray[np.int64]
+    time_places: NDArray[np.int64]
+    time_rows: NDArray[np.int64]
+    arena: NDArray[np.uint8]
+    times_arena: NDArray[np.uint8]
+    last_times: NDArray[np.int64]
+
+
 @kernel
-def _seal(
-    ref: int,
-    base: NDArray[np.int64],
-    offsets: NDArray[np.int32],
-    values: NDArray[np.float64],
-    counts: NDArray[np.int32],
-    newest: NDArray[np.int32],
-    chunks: NDArray[np.int64],
-    arena: NDArray[np.uint8],
-    state: NDArray[np.int64],
-    times: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    integers: NDArray[np.int64],
-) -> None:
-    n = counts[ref]
+def _seal_times(rows: Rows, slot: int, n: int, room: Scratch, times: NDArray[np.int64]) -> int:
+    """Return the number of the time column of the open row."""
+    state = rows.state
+    held = rows.last_times
+    same = state[LAST_TIMES] >= 0 and held[0] == n
+    base = rows.base[slot]
     for i in range(n):
-        times[i] = base[ref] + offsets[ref, i]
-    start = state[0]
-    end = encode(times, values[ref], n, arena, start, words, integers)
-    chunk = state[1]
-    chunks[chunk, 0] = times[0]
-    chunks[chunk, 1] = times[n - 1]
-    chunks[chunk, 2] = start
-    chunks[chunk, 3] = end - start
-    chunks[chunk, 4] = n
-    chunks[chunk, 5] = newest[ref]
-    newest[ref] = chunk
-    counts[ref] = 0
-    state[0] = end
-    state[1] = chunk + 1
+        times[i] = base + rows.offsets[slot, i]
+    if same:
+        for i in range(n):
+            if held[i + 1] != times[i]:
+                same = False
+                break
+    if same:
+        return state[LAST_TIMES]
+    number = state[TIMES]
+    end = encode_times(times, n, rows.times_arena, state[TIME_BYTES], room.words, room.integers, room.rest, room.widths)
+    rows.time_rows[number, 0] = n
+    rows.time_rows[number, 1] = times[0]
+    rows.time_rows[number, 2] = times[n - 1]
+    rows.time_places[number + 1] = end
+    state[TIME_BYTES] = end
+    state[TIMES] = number + 1
+    state[LAST_TIMES] = number
+    held[0] = n
+    for i in range(n):
+        held[i + 1] = times[i]
+    return number
 
 
 @kernel
-def _same_time(ref: int, i: int, value: float, values: NDArray[np.float64]) -> int:
+def _seal(rows: Rows, slot: int, room: Scratch, times: NDArray[np.int64]) -> None:
+    state = rows.state
+    n = rows.counts[slot]
+    chunk = state[CHUNKS]
+    rows.chunk_times[chunk] = _seal_times(rows, slot, n, room, times)
+    end = encode_values(
+        rows.values[slot], n, rows.arena, state[VALUE_BYTES], room.words, room.integers, room.rest, room.widths
+    )
+    rows.chunk_places[chunk + 1] = end
+    rows.chunk_older[chunk] = rows.newest[slot]
+    rows.newest[slot] = chunk
+    rows.counts[slot] = 0
+    state[VALUE_BYTES] = end
+    state[CHUNKS] = chunk + 1
+
+
+@kernel
+def _has_room(rows: Rows) -> bool:
+    """Return whether one more row may be sealed."""
+    state = rows.state
+    return (
+        state[VALUE_BYTES] + max_size(WIDTH) <= len(rows.arena)
+        and state[TIME_BYTES] + max_size(WIDTH) <= len(rows.times_arena)
+        and state[CHUNKS] < len(rows.chunk_times)
+        and state[TIMES] < len(rows.time_rows)
+    )
+
+
+@kernel
+def _same_time(rows: Rows, slot: int, i: int, value: float) -> int:
     """Compare a sample with the one that lies at place `i` of the open row, and keep the better one."""
-    there = float_bits(values[ref, i])
+    there = float_bits(rows.values[slot, i])
     new = float_bits(value)
     if new in (there, _STALE):
         return DUPLICATE
     if there == _STALE:
-        values[ref, i] = value
+        rows.values[slot, i] = value
         return REPLACED
     return CONFLICT
 
 
 @kernel
-def _place(ref: int, time: int, base: NDArray[np.int64], offsets: NDArray[np.int32], counts: NDArray[np.int32]) -> int:
+def _place(rows: Rows, slot: int, time: int) -> int:
     """Return where the open row has a sample of this time, or -1."""
     low = 0
-    high = counts[ref] - 1
-    wanted = time - base[ref]
+    high = rows.counts[slot] - 1
+    wanted = time - rows.base[slot]
     while low <= high:
         middle = (low + high) >> 1
-        found = offsets[ref, middle]
+        found = rows.offsets[slot, middle]
         if found == wanted:
             return middle
         if found < wanted:
@@ -101,28 +193,29 @@ def _place(ref: int, time: int, base: NDArray[np.int64], offsets: NDArray[np.int
 
 
 @kernel
+def _new_slot(rows: Rows, ref: int) -> int:
+    """Give a ref a slot, -1 where there is no room."""
+    state = rows.state
+    if state[FREE] > 0:
+        state[FREE] -= 1
+        slot = np.int64(rows.free[state[FREE]])
+    else:
+        slot = state[SLOTS]
+        if slot == len(rows.base):
+            return NO_SLOT
+        state[SLOTS] = slot + 1
+    rows.slots[ref] = slot
+    rows.counts[slot] = 0
+    rows.newest[slot] = NO_CHUNK
+    return slot
+
+
+@kernel
 def append(
-    refs: NDArray[np.int32],
-    times_ms: NDArray[np.int64],
-    values_in: NDArray[np.float64],
-    first: int,
-    latest: int,
-    oldest: int,
-    floor: int,
-    last: NDArray[np.int64],
-    base: NDArray[np.int64],
-    offsets: NDArray[np.int32],
-    values: NDArray[np.float64],
-    counts: NDArray[np.int32],
-    newest: NDArray[np.int32],
-    chunks: NDArray[np.int64],
-    arena: NDArray[np.uint8],
-    state: NDArray[np.int64],
-    times: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    integers: NDArray[np.int64],
+    refs: NDArray[np.int32], times_ms: NDArray[np.int64], values_in: NDArray[np.float64],
+    first: int, latest: int, oldest: int, floor: int, rows: Rows, room: Scratch, times: NDArray[np.int64],
     codes: NDArray[np.uint8],
-) -> int:
+) -> int:  # fmt: skip
     """Append samples to the open rows.
 
     Args:
@@ -132,55 +225,53 @@ def append(
         first: Row to begin with.
         latest: Newest time taken.
         oldest: Oldest time taken out of order; above `latest` to take none.
-        floor: Samples before this time are in blocks: what is older counts as out of order.
-        last: (capacity,) int64 newest time by ref.
-        base: (capacity,) int64 time that the offsets of an open row count from.
-        offsets: (capacity, WIDTH) int32.
-        values: (capacity, WIDTH) float64.
-        counts: (capacity,) int32 samples in the open row.
-        newest: (capacity,) int32 newest chunk, NO_CHUNK for none.
-        chunks: (room, 6) int64: first time, last time, place, size, samples, next older chunk.
-        arena: uint8, chunks one after the other.
-        state: (4,) int64: bytes used of the arena, chunks, newest time of all, samples; changed.
+        floor: Samples before this time that came in order are in blocks; rows before it are not appended.
+        rows: The head's arrays; changed.
+        room: Scratch.
         times: (WIDTH,) int64 scratch.
-        words: (WIDTH,) uint64 scratch.
-        integers: (WIDTH,) int64 scratch.
         codes: (n,) uint8 out.
 
     Returns:
-        n, or the row at which the arena or the chunk table has no room: grow them and go on from there.
+        n, or the row at which the arrays have no room: grow them and go on from there.
     """
     n = len(refs)
+    state = rows.state
     for i in range(first, n):
         time = times_ms[i]
         ref = refs[i]
-        if time > last[ref] and time >= floor:
-            if time > latest:
-                codes[i] = TOO_FAR_AHEAD
-                continue
-            k = counts[ref]
-            if k == WIDTH or (k > 0 and time - base[ref] > _MAX_SPAN):
-                if state[0] + max_size(WIDTH) > len(arena) or state[1] == len(chunks):
-                    return i
-                _seal(ref, base, offsets, values, counts, newest, chunks, arena, state, times, words, integers)
-                k = 0
-            if k == 0:
-                base[ref] = time
-            offsets[ref, k] = time - base[ref]
-            values[ref, k] = values_in[i]
-            counts[ref] = k + 1
-            last[ref] = time
-            state[3] += 1
-            if time > state[2]:
-                state[2] = time
-            codes[i] = OK
-            continue
         if time > latest:
             codes[i] = TOO_FAR_AHEAD
             continue
-        place = _place(ref, time, base, offsets, counts)
+        slot = np.int64(rows.slots[ref])
+        if time > rows.last[ref]:
+            if time < floor:
+                codes[i] = BELOW_FLOOR
+                rows.last[ref] = time
+                continue
+            if slot < 0:
+                slot = _new_slot(rows, ref)
+                if slot < 0:
+                    return i
+            k = rows.counts[slot]
+            if k == WIDTH or (k > 0 and time - rows.base[slot] > _MAX_SPAN):
+                if not _has_room(rows):
+                    return i
+                _seal(rows, slot, room, times)
+                k = 0
+            if k == 0:
+                rows.base[slot] = time
+            rows.offsets[slot, k] = time - rows.base[slot]
+            rows.values[slot, k] = values_in[i]
+            rows.counts[slot] = k + 1
+            rows.last[ref] = time
+            state[SAMPLES] += 1
+            if time > state[NEWEST]:
+                state[NEWEST] = time
+            codes[i] = OK
+            continue
+        place = _place(rows, slot, time) if slot >= 0 else -1
         if place >= 0:
-            codes[i] = _same_time(ref, place, values_in[i], values)
+            codes[i] = _same_time(rows, slot, place, values_in[i])
         elif oldest > latest:
             codes[i] = OUT_OF_ORDER
         elif time < oldest:
@@ -191,26 +282,25 @@ def append(
 
 
 @kernel
-def count_samples(
-    refs: NDArray[np.int32],
-    start: int,
-    end: int,
-    counts: NDArray[np.int32],
-    newest: NDArray[np.int32],
-    chunks: NDArray[np.int64],
-    out: NDArray[np.int64],
-) -> int:
+def count_samples(refs: NDArray[np.int32], start: int, end: int, rows: Rows, out: NDArray[np.int64]) -> int:
     """Write an upper bound of the samples of each ref within a time range; return the longest list of chunks."""
     longest = 0
     for i in range(len(refs)):
-        n = np.int64(counts[refs[i]])
-        chunk = np.int64(newest[refs[i]])
+        out[i] = 0
+        slot = np.int64(rows.slots[refs[i]])
+        if slot < 0:
+            continue
+        n = np.int64(rows.counts[slot])
+        chunk = np.int64(rows.newest[slot])
         length = 0
         while chunk != NO_CHUNK:
-            if chunks[chunk, 1] >= start and chunks[chunk, 0] <= end:
-                n += chunks[chunk, 4]
+            times = rows.time_rows[rows.chunk_times[chunk]]
+            if times[2] < start:
+                break
+            if times[1] <= end:
+                n += times[0]
                 length += 1
-            chunk = chunks[chunk, 5]
+            chunk = np.int64(rows.chunk_older[chunk])
         out[i] = n
         longest = max(longest, length)
     return longest
@@ -218,139 +308,152 @@ def count_samples(
 
 @kernel
 def read(
-    refs: NDArray[np.int32],
-    start: int,
-    end: int,
-    base: NDArray[np.int64],
-    offsets: NDArray[np.int32],
-    values: NDArray[np.float64],
-    counts: NDArray[np.int32],
-    newest: NDArray[np.int32],
-    chunks: NDArray[np.int64],
-    arena: NDArray[np.uint8],
-    places: NDArray[np.int64],
-    out_times: NDArray[np.int64],
-    out_values: NDArray[np.float64],
-    out_counts: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    found: NDArray[np.int64],
-) -> int:
+    refs: NDArray[np.int32], start: int, end: int, rows: Rows, places: NDArray[np.int64],
+    out_times: NDArray[np.int64], out_values: NDArray[np.float64], out_counts: NDArray[np.int64],
+    room: Scratch, times: NDArray[np.int64], found: NDArray[np.int64],
+) -> int:  # fmt: skip
     """Read the samples of `refs` within a time range.
 
     Args:
         refs: (n,) int32.
         start: First time, inclusive.
-        end: Last time, inclusive.
-        base: As in `append`, and so the next six.
-        offsets: See `append`.
-        values: See `append`.
-        counts: See `append`.
-        newest: See `append`.
-        chunks: See `append`.
-        arena: See `append`.
+        end: Last time, inclusive, below the largest int64.
+        rows: The head's arrays.
         places: (n,) int64 where the samples of each ref go in the outputs; room is what `count_samples` said.
         out_times: int64 out.
         out_values: float64 out.
         out_counts: (n,) int64 out, samples read.
-        words: (MAX_SAMPLES,) uint64 scratch.
+        room: Scratch.
+        times: (MAX_SAMPLES + 128,) int64 scratch.
         found: int64 scratch, the longest list of chunks.
 
     Returns:
         0, or CORRUPT.
     """
+    held = -1
+    first = 0
+    last = 0
     for i in range(len(refs)):
-        ref = refs[i]
+        out_counts[i] = 0
+        slot = np.int64(rows.slots[refs[i]])
+        if slot < 0:
+            continue
         n_found = 0
-        chunk = np.int64(newest[ref])
+        chunk = np.int64(rows.newest[slot])
         while chunk != NO_CHUNK:
-            if chunks[chunk, 1] >= start and chunks[chunk, 0] <= end:
+            bounds = rows.time_rows[rows.chunk_times[chunk]]
+            if bounds[2] < start:
+                break
+            if bounds[1] <= end:
                 found[n_found] = chunk
                 n_found += 1
-            chunk = chunks[chunk, 5]
+            chunk = np.int64(rows.chunk_older[chunk])
         at = places[i]
         for j in range(n_found - 1, -1, -1):
             chunk = found[j]
-            place = chunks[chunk, 2]
-            n = decode(arena, place, place + chunks[chunk, 3], out_times, out_values, at, words)
-            if n < 0:
+            column = np.int64(rows.chunk_times[chunk])
+            n = rows.time_rows[column, 0]
+            if column != held:
+                place = rows.time_places[column]
+                if decode_times(rows.times_arena, place, rows.time_places[column + 1], n, times, room.widths) < 0:
+                    return CORRUPT
+                held = column
+                first = first_at_or_after(times, n, start)
+                last = first_at_or_after(times, n, end + 1)
+            for k in range(first, last):
+                out_times[at + k - first] = times[k]
+            status = decode_values(
+                rows.arena, rows.chunk_places[chunk], rows.chunk_places[chunk + 1], n, first, last, out_values, at,
+                room.integers, room.widths,
+            )  # fmt: skip
+            if status < 0:
                 return CORRUPT
-            at += n
-        for j in range(counts[ref]):
-            out_times[at] = base[ref] + offsets[ref, j]
-            out_values[at] = values[ref, j]
-            at += 1
-        out_counts[i] = trim(out_times, out_values, places[i], at, start, end)
+            at += last - first
+        base = rows.base[slot]
+        for j in range(rows.counts[slot]):
+            time = base + rows.offsets[slot, j]
+            if start <= time <= end:
+                out_times[at] = time
+                out_values[at] = rows.values[slot, j]
+                at += 1
+        out_counts[i] = at - places[i]
     return 0
 
 
 @kernel
-def trim(times: NDArray[np.int64], values: NDArray[np.float64], first: int, last: int, start: int, end: int) -> int:
-    """Move the rows within a time range to the front of ``first:last``; return how many there are."""
-    kept = first
-    for i in range(first, last):
-        if start <= times[i] <= end:
-            times[kept] = times[i]
-            values[kept] = values[i]
-            kept += 1
-    return kept - first
+def oldest_time(rows: Rows) -> int:
+    """Return the oldest time of open rows and chunks, the largest int64 without any."""
+    oldest = (1 << 63) - 1
+    for slot in range(rows.state[SLOTS]):
+        if rows.counts[slot] > 0:
+            oldest = min(oldest, rows.base[slot])
+    for column in range(rows.state[TIMES]):
+        oldest = min(oldest, rows.time_rows[column, 1])
+    return oldest
 
 
 @kernel
 def forget_before(
-    limit: int,
-    series: int,
-    newest: NDArray[np.int32],
-    chunks: NDArray[np.int64],
-    arena: NDArray[np.uint8],
-    to_chunks: NDArray[np.int64],
-    to_arena: NDArray[np.uint8],
-    found: NDArray[np.int64],
-    state: NDArray[np.int64],
+    limit: int, refs: int, rows: Rows, to: Rows, kept: NDArray[np.int32], found: NDArray[np.int64]
 ) -> None:
-    """Copy the chunks that end at or after `limit`, and only those.
+    """Copy the chunks that end at or after `limit`, and only those; empty open rows that end before it; free slots.
 
     Args:
         limit: Oldest time that is still needed.
-        series: Refs in use.
-        newest: (capacity,) int32; changed.
-        chunks: Old table.
-        arena: Old arena.
-        to_chunks: New table, as large as the old one.
-        to_arena: New arena, as large as the old one.
-        found: int64 scratch, as long as the old table.
-        state: (4,) int64: bytes used, chunks …; changed.
+        refs: Refs in use.
+        rows: The head's arrays; slots, counts and lists are changed.
+        to: Arrays of chunks and time columns as large as the old ones, everything else the same.
+        kept: (time columns,) int32 scratch, all -1.
+        found: (chunks,) int64 scratch.
     """
-    used = 0
-    n_chunks = 0
-    for ref in range(series):
+    state = rows.state
+    chunks = 0
+    value_bytes = np.int64(0)
+    columns = 0
+    time_bytes = np.int64(0)
+    to.chunk_places[0] = 0
+    to.time_places[0] = 0
+    for ref in range(refs):
+        slot = np.int64(rows.slots[ref])
+        if slot < 0:
+            continue
         n_found = 0
-        chunk = np.int64(newest[ref])
+        chunk = np.int64(rows.newest[slot])
         while chunk != NO_CHUNK:
-            if chunks[chunk, 1] >= limit:
-                found[n_found] = chunk
-                n_found += 1
-            chunk = chunks[chunk, 5]
-        newest[ref] = NO_CHUNK
+            if rows.time_rows[rows.chunk_times[chunk], 2] < limit:
+                break
+            found[n_found] = chunk
+            n_found += 1
+            chunk = np.int64(rows.chunk_older[chunk])
+        rows.newest[slot] = NO_CHUNK
         for j in range(n_found - 1, -1, -1):
             chunk = found[j]
-            for c in range(5):
-                to_chunks[n_chunks, c] = chunks[chunk, c]
-            place = chunks[chunk, 2]
-            size = chunks[chunk, 3]
-            to_chunks[n_chunks, 2] = used
-            to_chunks[n_chunks, 5] = newest[ref]
-            for k in range(size):
-                to_arena[used + k] = arena[place + k]
-            used += size
-            newest[ref] = n_chunks
-            n_chunks += 1
-    state[0] = used
-    state[1] = n_chunks
-
-
-@kernel
-def drop_open_before(limit: int, series: int, last: NDArray[np.int64], counts: NDArray[np.int32]) -> None:
-    """Empty the open rows whose newest sample lies before `limit`."""
-    for ref in range(series):
-        if counts[ref] > 0 and last[ref] < limit:
-            counts[ref] = 0
+            column = np.int64(rows.chunk_times[chunk])
+            if kept[column] < 0:
+                kept[column] = columns
+                for c in range(3):
+                    to.time_rows[columns, c] = rows.time_rows[column, c]
+                for k in range(rows.time_places[column], rows.time_places[column + 1]):
+                    to.times_arena[time_bytes] = rows.times_arena[k]
+                    time_bytes += 1
+                columns += 1
+                to.time_places[columns] = time_bytes
+            to.chunk_times[chunks] = kept[column]
+            to.chunk_older[chunks] = rows.newest[slot]
+            for k in range(rows.chunk_places[chunk], rows.chunk_places[chunk + 1]):
+                to.arena[value_bytes] = rows.arena[k]
+                value_bytes += 1
+            rows.newest[slot] = chunks
+            chunks += 1
+            to.chunk_places[chunks] = value_bytes
+        if rows.counts[slot] > 0 and rows.last[ref] < limit:
+            rows.counts[slot] = 0
+        if rows.counts[slot] == 0 and n_found == 0:
+            rows.slots[ref] = NO_SLOT
+            rows.free[state[FREE]] = slot
+            state[FREE] += 1
+    state[CHUNKS] = chunks
+    state[VALUE_BYTES] = value_bytes
+    state[TIMES] = columns
+    state[TIME_BYTES] = time_bytes
+    state[LAST_TIMES] = -1

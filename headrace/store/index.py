@@ -1,21 +1,27 @@
 """The index: which series have which labels.
 
-For each label name there is a column of (ref, value) rows, sorted by ref because refs are given out in ascending
-order. A matcher is evaluated on the distinct values, and becomes one pass over a column of small integers; label
-sets of an answer are gathered from the same columns. The columns together take 8 bytes for each label of each series.
+A label set is a row of symbol pairs. Beside them there is, for each label name, a column of (ref, value) rows, sorted
+by ref because refs are given out in ascending order. A matcher is evaluated on the distinct values, and becomes one
+pass over a column of small integers; label sets of an answer are gathered from the same columns.
 
 One thread adds; readers see the columns as long as they were when they began.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
-from headrace.store.labels import ABSENT, LabelTable, QuerySymbols, Symbols
+from headrace.pipeline.errors import CorruptChunk
+from headrace.store import index_kernels as kernels
+from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import MatchType
+from headrace.store.symbol_matches import SymbolMatches
+from headrace.store.symbols import ABSENT, Symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,129 +31,297 @@ if TYPE_CHECKING:
     from headrace.store.interfaces import Labels
     from headrace.store.matchers import Matcher
 
+_MAX_REFS = (1 << 31) - 1
+
+
+class LabelSets(NamedTuple):
+    """Label sets as bytes: sorted by name, without empty values, valid UTF-8.
+
+    Attributes:
+        buf: uint8 with PAD readable bytes behind the last span.
+        spans: (2 k, 2) int32: offset and size of names and values in turn.
+        starts: (n + 1,) int32; label set i has names and values ``spans[2 * starts[i]:2 * starts[i + 1]]``.
+    """
+
+    buf: NDArray[np.uint8]
+    spans: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, series: Sequence[Labels]) -> LabelSets:
+        """Encode label sets that Python code made."""
+        texts = [text.encode("utf-8", "surrogatepass") for labels in series for pair in labels for text in pair]
+        sizes = np.fromiter(map(len, texts), np.int32, len(texts))
+        offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if texts else np.empty(0)
+        starts = np.cumsum([0, *map(len, series)])
+        spans = np.stack([offsets, sizes], axis=1).astype(np.int32) if texts else np.empty((0, 2), np.int32)
+        return cls(padded(b"".join(texts)), spans, starts.astype(np.int32))
+
 
 class Index:
     """Label sets by ref."""
 
     def __init__(self) -> None:
         self.symbols = Symbols()
-        self._columns: dict[str, _Column] = {}
-        self._refs: dict[Labels, int] = {}
-        self._labels: dict[int, Labels] = {}
+        self.matches = SymbolMatches(self.symbols)
+        self._columns: dict[int, _Column] = {}
+        self._firsts = np.zeros(256, np.int64)
+        self._lengths = np.zeros(256, np.uint16)
+        self._pairs = np.zeros((1024, 2), np.int32)
+        self._slots = np.full(512, kernels.EMPTY, np.int32)
+        self._counts = np.zeros(3, np.int64)
         self._alive = np.zeros(256, np.bool_)
-        self.next_ref = 0
-        """The ref that the next new series gets."""
+        low, high = np.frombuffer(secrets.token_bytes(16), np.uint64)
+        self._secret = (np.uint64(low), np.uint64(high))
 
     def __len__(self) -> int:
-        return len(self._refs)
+        return int(self._counts[kernels.LIVE])
 
-    def find(self, labels: Labels) -> int:
-        """Return the ref of a label set, or -1."""
-        return self._refs.get(labels, -1)
+    @property
+    def next_ref(self) -> int:
+        """The ref that the next new series gets."""
+        return int(self._counts[kernels.NEXT_REF])
+
+    def reserve_refs(self, upto: int) -> None:
+        """Give no refs below `upto` out."""
+        self._counts[kernels.NEXT_REF] = max(self.next_ref, upto)
+        self._make_room(0, 0, self.next_ref)
 
     def labels(self, ref: int) -> Labels:
         """Return the label set of a live ref."""
-        return self._labels[ref]
+        first = int(self._firsts[ref])
+        text = self.symbols.text
+        pairs = self._pairs[first : first + int(self._lengths[ref])].tolist()
+        return tuple((text(name), text(value)) for name, value in pairs)
 
-    def __contains__(self, ref: object) -> bool:
-        return ref in self._labels
+    def alive(self, refs: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which of `refs` stand for a series; any int32 may be asked for."""
+        known = (refs >= 0) & (refs < self.next_ref)
+        known[known] = self._alive[refs[known]]
+        return known
 
-    def add(self, labels: Labels) -> int:
-        """Give a new ref to a label set that has none."""
-        ref = self.next_ref
-        self.restore(ref, labels)
-        return ref
-
-    def restore(self, ref: int, labels: Labels) -> None:
-        """Take a series whose ref is known, from a log or a block; refs have to come in ascending order.
+    def intern(self, sets: LabelSets, wanted: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+        """Return the refs of label sets, adding those that are new.
 
         Args:
-            ref: At or above `next_ref`.
-            labels: Sorted by name.
+            sets: n label sets.
+            wanted: (n,) int32: refs that new ones have to get, from a log or a block; distinct, and nobody has them.
+
+        Returns:
+            (n,) int32.
         """
-        if ref < self.next_ref:
-            raise AssertionError(f"bug: ref {ref} comes after {self.next_ref - 1}")
-        self._alive = grown(self._alive, ref + 1, fill=False)
-        intern = self.symbols.intern
-        for name, value in labels:
+        n = len(sets.starts) - 1
+        pairs = self.symbols.intern_spans(sets.buf, sets.spans).reshape(-1, 2)
+        raw = padded(pairs.tobytes())
+        before = self.next_ref
+        last = before + n if wanted is None else max(int(wanted.max(initial=0)) + 1, before)
+        if last > _MAX_REFS:
+            raise AssertionError(f"bug: {last} refs")
+        self._make_room(n, len(pairs), last)
+        out = np.empty(n, np.int32)
+        used = int(self._counts[kernels.PAIRS])
+        kernels.assign(
+            pairs, raw, sets.starts, np.empty(0, np.int32) if wanted is None else wanted, self._firsts, self._lengths,
+            self._pairs, self._slots, self._counts, *self._secret, out,
+        )  # fmt: skip
+        new = np.unique(out[out >= before]) if wanted is None else out[out == wanted]
+        self._extend(new, used)
+        return out
+
+    def _extend(self, new: NDArray[np.int32], used: int) -> None:
+        """Put the label sets of new refs, whose pairs lie one after the other from place `used`, into the columns."""
+        if not len(new):
+            return
+        pairs = self._pairs[used : int(self._counts[kernels.PAIRS])]
+        refs = np.repeat(new, self._lengths[new])
+        order = np.argsort(pairs[:, 0], kind="stable")
+        names, firsts = np.unique(pairs[order, 0], return_index=True)
+        for name, rows in zip(names.tolist(), np.split(order, firsts[1:]), strict=True):
             column = self._columns.get(name)
             if column is None:
-                column = self._columns[name] = _Column()
-            column.add(ref, intern(value))
-        self._refs[labels] = ref
-        self._labels[ref] = labels
-        self._alive[ref] = True
-        self.next_ref = ref + 1
+                # A new dict, so that readers who walk the old one are not disturbed.
+                column = _Column()
+                self._columns = {**self._columns, name: column}
+            column.extend(refs[rows], pairs[rows, 1])
+        self._alive[new] = True
 
-    def remove(self, refs: Iterable[int]) -> None:
+    def _make_room(self, series: int, pairs: int, refs: int) -> None:
+        self._firsts = grown(self._firsts, refs)
+        self._lengths = grown(self._lengths, refs)
+        self._alive = grown(self._alive, refs, fill=False)
+        self._pairs = grown(self._pairs, int(self._counts[kernels.PAIRS]) + pairs + 2)
+        if 2 * (len(self) + series) > len(self._slots):
+            self._rebuild(2 * (len(self) + series))
+
+    def _rebuild(self, room: int) -> None:
+        slots = np.full(1 << room.bit_length(), kernels.EMPTY, np.int32)
+        raw = self._pairs.view(np.uint8).ravel()
+        kernels.rebuild(self._alive, self.next_ref, self._firsts, self._lengths, raw, slots, *self._secret)
+        self._slots = slots
+
+    # -- records -------------------------------------------------------------------------------------------
+
+    def encode(self, refs: NDArray[np.int32]) -> bytes:
+        """Return the series record of live `refs`; see docs/format/wal.md."""
+        total = int(self._lengths[refs].sum(dtype=np.int64))
+        pairs, starts = np.empty((total, 2), np.int32), np.empty(len(refs) + 1, np.int32)
+        kernels.gather_pairs(refs, self._firsts, self._lengths, self._pairs, pairs, starts)
+        text, bounds = self.symbols.arrays
+        symbols = pairs.ravel().astype(np.int64)
+        size = int((bounds[symbols + 1] - bounds[symbols]).sum()) + 8 * total + 6 * len(refs) + 4
+        out = np.empty(size, np.uint8)
+        kernels.encode(refs, pairs, starts, text, bounds, out)
+        return out.tobytes()
+
+    def restore(self, record: bytes | bytearray | memoryview) -> None:
+        """Take the series of a record that are not known yet.
+
+        Raises:
+            CorruptChunk: The record ends early, or gives a ref out twice.
+        """
+        refs, sets = decode_series(record)
+        new = ~self.alive(refs)
+        if not new.any():
+            return
+        refs, sets = refs[new], _chosen(sets, new)
+        if len(np.unique(refs)) < len(refs):
+            raise CorruptChunk("series record: gives a ref out twice")
+        self.intern(sets, refs)
+
+    # -- removal -------------------------------------------------------------------------------------------
+
+    def remove(self, refs: NDArray[np.int32]) -> None:
         """Forget series; their refs are not given out again."""
-        for ref in refs:
-            del self._refs[self._labels.pop(ref)]
-            self._alive[ref] = False
-        for name, column in list(self._columns.items()):
-            kept = column.kept(self._alive)
-            if len(kept):
-                self._columns[name] = kept
-            else:
-                del self._columns[name]
+        self._alive[refs] = False
+        self._counts[kernels.LIVE] -= len(refs)
+        self._rebuild(2 * len(self) + 512)
+        columns = {name: column.kept(self._alive) for name, column in self._columns.items()}
+        self._columns = {name: column for name, column in columns.items() if len(column)}
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether most of what the index holds belongs to series that are gone."""
+        live = self._alive[: self.next_ref]
+        pairs = int(self._lengths[: self.next_ref][live].sum(dtype=np.int64))
+        return int(self._counts[kernels.PAIRS]) > 2 * pairs + 10_000
+
+    def packed(self) -> Index:
+        """Return an index of the same series by the same refs that holds nothing else; symbols have other numbers."""
+        refs = self.refs()
+        other = Index()
+        total = int(self._lengths[refs].sum(dtype=np.int64))
+        pairs, starts = np.empty((total, 2), np.int32), np.empty(len(refs) + 1, np.int32)
+        kernels.gather_pairs(refs, self._firsts, self._lengths, self._pairs, pairs, starts)
+        symbols, numbers = np.unique(pairs, return_inverse=True)
+        other.symbols = self.symbols.gathered(symbols.astype(np.int32))
+        other.matches = SymbolMatches(other.symbols)
+        other._counts[:] = self.next_ref, total, len(refs)
+        other._make_room(0, 0, self.next_ref)
+        other._pairs = np.concatenate([numbers.reshape(-1, 2).astype(np.int32), np.zeros((2, 2), np.int32)])
+        other._firsts[refs] = starts[:-1]
+        other._lengths[refs] = np.diff(starts)
+        other._rebuild(2 * len(refs) + 512)
+        other._extend(refs, 0)
+        return other
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def refs(self) -> NDArray[np.int32]:
+        """Return the refs of all series, ascending."""
+        return np.flatnonzero(self._alive[: self.next_ref]).astype(np.int32)
 
     def select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
         """Return the refs of the series that fulfil all matchers, ascending."""
-        n = self.next_ref
         found: NDArray[np.int32] | None = None
         # Equality first: it leaves the fewest for the others.
         for matcher in sorted(matchers, key=lambda m: (m.matches_empty, m.type is not MatchType.EQUAL)):
-            found = self._narrow(matcher, found, n)
+            found = self._narrow(matcher, found)
             if not len(found):
                 break
-        if found is None:
-            found = np.flatnonzero(self._alive[:n]).astype(np.int32)
-        return found
+        return self.refs() if found is None else found
 
     def table(self, refs: NDArray[np.int32], symbols: QuerySymbols) -> LabelTable:
-        """Return the label sets of `refs`, in their order."""
-        names: list[str] = []
-        columns: list[NDArray[np.int32]] = []
-        for name in sorted(self._columns):
-            values = self._columns[name].gather(refs)
+        """Return the label sets of `refs`, in their order.
+
+        Values that are newer than `symbols`, and all of them where a packed index has taken the place of the one that
+        `symbols` is of, are translated.
+        """
+        text = self.symbols.text
+        found = []
+        for name, column in self._columns.items():
+            values = column.gather(refs)
             if values is not None:
-                names.append(name)
-                columns.append(values)
-        values_table = np.stack(columns, axis=1) if columns else np.empty((len(refs), 0), np.int32)
-        return LabelTable(tuple(names), values_table, symbols)
+                found.append((text(name), values))
+        found.sort(key=lambda one: one[0])
+        table = np.empty((len(refs), len(found)), np.int32)
+        for i, (_, values) in enumerate(found):
+            known = symbols.base is self.symbols and int(values.max(initial=ABSENT)) < symbols.size
+            table[:, i] = values if known else self._translated(values, symbols)
+        return LabelTable(tuple(name for name, _ in found), table, symbols)
 
     def names(self, refs: NDArray[np.int32] | None) -> list[str]:
         """Return the label names of `refs`, or of all series, sorted."""
+        columns = self._columns.items()
+        text = self.symbols.text
         if refs is None:
-            return sorted(self._columns)
-        return sorted(name for name, column in list(self._columns.items()) if column.gather(refs) is not None)
+            return sorted(text(name) for name, _ in columns)
+        return sorted(text(name) for name, column in columns if column.gather(refs) is not None)
 
     def values(self, name: str, refs: NDArray[np.int32] | None) -> list[str]:
         """Return the values of label `name` of `refs`, or of all series, sorted."""
-        column = self._columns.get(name)
+        column = self._column(name)
         if column is None:
             return []
         ids = column.values if refs is None else column.gather(refs)
         if ids is None:
             return []
-        strings = self.symbols.strings
-        return sorted(strings[i] for i in np.unique(ids).tolist() if i != ABSENT)
+        return sorted(self.symbols.text(i) for i in self._distinct(ids).tolist())
 
-    def _narrow(self, matcher: Matcher, found: NDArray[np.int32] | None, n: int) -> NDArray[np.int32]:
-        column = self._columns.get(matcher.name)
+    def cardinality(self) -> list[tuple[str, NDArray[np.int32], NDArray[np.int64]]]:
+        """Return, for each label name, its distinct values as symbols and the series that have each."""
+        out = []
+        for name, column in self._columns.items():
+            counts = np.bincount(column.values, minlength=1)
+            symbols = np.flatnonzero(counts)
+            out.append((self.symbols.text(name), symbols.astype(np.int32), counts[symbols].astype(np.int64)))
+        return out
+
+    def memory_bytes(self) -> int:
+        """Return the bytes that the index takes, symbols and columns included."""
+        own = self._firsts.nbytes + self._lengths.nbytes + self._alive.nbytes + self._slots.nbytes
+        pairs = 8 * int(self._counts[kernels.PAIRS])
+        return own + pairs + self.symbols.memory_bytes() + sum(8 * len(c) for c in self._columns.values())
+
+    def _column(self, name: str) -> _Column | None:
+        symbol = self.symbols.find(name)
+        return None if symbol == ABSENT else self._columns.get(symbol)
+
+    def _distinct(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        seen = np.zeros(len(self.symbols) + 1, np.bool_)
+        seen[ids] = True
+        # Absent ones mark the last cell.
+        return np.flatnonzero(seen[:-1]).astype(np.int32)
+
+    def _translated(self, values: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32]:
+        distinct = self._distinct(values)
+        numbers = np.full(len(self.symbols) + 1, ABSENT, np.int32)
+        numbers[distinct] = [symbols.intern(self.symbols.text(i)) for i in distinct.tolist()]
+        return numbers[values]
+
+    def _narrow(self, matcher: Matcher, found: NDArray[np.int32] | None) -> NDArray[np.int32]:
+        column = self._column(matcher.name)
         if column is None:
             if not matcher.matches_empty:
                 return np.empty(0, np.int32)
-            return np.flatnonzero(self._alive[:n]).astype(np.int32) if found is None else found
+            return self.refs() if found is None else found
         if matcher.matches_empty:
             if found is None:
-                found = np.flatnonzero(self._alive[:n]).astype(np.int32)
+                found = self.refs()
             values = column.gather(found)
             return found if values is None else found[self._fulfil(matcher, values)]
         if found is None:
             refs, values = column.rows()
-            kept = refs[self._fulfil(matcher, values)]
-            return kept[kept < n]
+            return refs[self._fulfil(matcher, values)]
         values = column.gather(found)
         return np.empty(0, np.int32) if values is None else found[self._fulfil(matcher, values)]
 
@@ -159,10 +333,14 @@ class Index:
         if matcher.type is MatchType.NOT_EQUAL:
             unequal: NDArray[np.bool_] = values != (self.symbols.find(matcher.value) if matcher.value else ABSENT)
             return unequal
-        distinct, inverse = np.unique(values, return_inverse=True)
-        strings = self.symbols.strings
-        answers = np.array([matcher.matches("" if i == ABSENT else strings[i]) for i in distinct.tolist()], np.bool_)
-        fulfilled: NDArray[np.bool_] = answers[inverse]
+        distinct = self._distinct(values)
+        answers = np.zeros(len(self.symbols) + 1, np.bool_)
+        answers[distinct] = self.matches.of(matcher.value, distinct)
+        if matcher.type is MatchType.NOT_REGEX:
+            answers[distinct] = ~answers[distinct]
+        # Symbol -1 is the last cell.
+        answers[ABSENT] = matcher.matches_empty
+        fulfilled: NDArray[np.bool_] = answers[values]
         return fulfilled
 
 
@@ -179,16 +357,23 @@ class _Column:
     def __len__(self) -> int:
         return self._n
 
-    def add(self, ref: int, value: int) -> None:
-        """Append a row; refs ascend."""
+    def extend(self, refs: NDArray[np.int32], values: NDArray[np.int32]) -> None:
+        """Add rows. Refs ascend but for those that a log or a block brings back."""
         n = self._n
-        if n == len(self._refs):
-            self._refs = grown(self._refs, n + 1)
-            self._values = grown(self._values, n + 1)
-        self._refs[n] = ref
-        self._values[n] = value
+        if (n and refs[0] < self._refs[n - 1]) or (np.diff(refs) < 0).any():
+            own, symbols = self.rows()
+            merged = np.concatenate([own, refs])
+            order = np.argsort(merged, kind="stable")
+            self._refs, self._values = merged[order], np.concatenate([symbols, values])[order]
+            self._n = len(merged)
+            return
+        end = n + len(refs)
+        self._refs = grown(self._refs, end)
+        self._values = grown(self._values, end)
+        self._refs[n:end] = refs
+        self._values[n:end] = values
         # Last, so that a reader on another thread never counts a row that is not written.
-        self._n = n + 1
+        self._n = end
 
     def rows(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return refs and value symbols."""
@@ -222,3 +407,44 @@ class _Column:
         column._refs, column._values = refs[keep], values[keep]
         column._n = len(column._refs)
         return column
+
+
+def decode_series(record: bytes | bytearray | memoryview) -> tuple[NDArray[np.int32], LabelSets]:
+    """Read a series record: refs and their label sets.
+
+    Raises:
+        CorruptChunk: It ends early, or its refs are negative.
+    """
+    size = len(record)
+    if size < 4:
+        raise CorruptChunk("series record: shorter than its count")
+    n = int.from_bytes(record[:4], "little")
+    if 6 * n > size - 4:
+        raise CorruptChunk(f"series record: {size} bytes do not hold {n} series")
+    buf = padded(record)
+    refs, starts = np.empty(n, np.int32), np.zeros(n + 1, np.int32)
+    spans = np.empty((size // 4 + 1, 2), np.int32)
+    found = kernels.parse(buf, size, refs, starts, spans)
+    if found < 0 or (refs < 0).any():
+        raise CorruptChunk("series record: a label ends after the record")
+    return refs, LabelSets(buf, spans[:found], starts)
+
+
+def _chosen(sets: LabelSets, keep: NDArray[np.bool_]) -> LabelSets:
+    lengths = np.diff(sets.starts)
+    starts = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int32)
+    return LabelSets(sets.buf, sets.spans[np.repeat(keep, 2 * lengths)], starts)
+
+
+def label_texts(record: bytes) -> Iterable[tuple[int, Labels]]:
+    """Yield the refs and label sets of a series record as text; slow, for tools.
+
+    Raises:
+        CorruptChunk: As `decode_series`.
+    """
+    refs, sets = decode_series(record)
+    raw = sets.buf.tobytes()
+    for i, ref in enumerate(refs.tolist()):
+        spans = sets.spans[2 * sets.starts[i] : 2 * sets.starts[i + 1]].tolist()
+        texts = [raw[at : at + size].decode("utf-8", "surrogatepass") for at, size in spans]
+        yield ref, tuple(zip(texts[::2], texts[1::2], strict=True))

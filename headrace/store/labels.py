@@ -11,73 +11,48 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.store.symbols import ABSENT, Symbols
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-ABSENT = -1
-"""In a value column: the series does not have the label."""
 
-
-class Symbols:
-    """An append-only dictionary of strings; the id of a string never changes."""
-
-    __slots__ = ("_ids", "strings")
-
-    def __init__(self) -> None:
-        self.strings: list[str] = []
-        self._ids: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.strings)
-
-    def intern(self, text: str) -> int:
-        """Return the id of `text`, adding it where it is new."""
-        found = self._ids.get(text)
-        if found is None:
-            found = self._ids[text] = len(self.strings)
-            self.strings.append(text)
-        return found
-
-    def find(self, text: str) -> int:
-        """Return the id of `text`, or ABSENT."""
-        return self._ids.get(text, ABSENT)
-
-
-class QuerySymbols(Symbols):
+class QuerySymbols:
     """A dictionary for one query: reads an engine's and keeps what the query adds to itself.
 
     Args:
         base: The engine's dictionary; it may grow meanwhile, ids at or above its present length are not seen.
     """
 
-    __slots__ = ("_base", "_size")
+    __slots__ = ("_ids", "_own", "base", "size")
 
     def __init__(self, base: Symbols) -> None:
-        super().__init__()
-        self._base = base
-        self._size = len(base)
+        self.base = base
+        self.size = len(base)
+        self._own: list[str] = []
+        self._ids: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return self._size + len(self.strings)
+        return self.size + len(self._own)
 
     def intern(self, text: str) -> int:
         """Return the id of `text`, adding it to this query where the engine does not have it."""
-        found = self._base.find(text)
-        return found if 0 <= found < self._size else self._size + super().intern(text)
+        found = self.find(text)
+        if found == ABSENT:
+            found = self._ids[text] = len(self)
+            self._own.append(text)
+        return found
 
     def find(self, text: str) -> int:
         """Return the id of `text`, or ABSENT."""
-        found = self._base.find(text)
-        if 0 <= found < self._size:
-            return found
-        own = super().find(text)
-        return own if own == ABSENT else self._size + own
+        found = self.base.find(text)
+        return found if 0 <= found < self.size else self._ids.get(text, ABSENT)
 
     def text(self, symbol: int) -> str:
         """Return the string with id `symbol`."""
-        return self._base.strings[symbol] if symbol < self._size else self.strings[symbol - self._size]
+        return self.base.text(symbol) if symbol < self.size else self._own[symbol - self.size]
 
 
 @dataclass(frozen=True, slots=True)

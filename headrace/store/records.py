@@ -14,8 +14,6 @@ from headrace.store.interfaces import MetadataRow, SeriesBatch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from headrace.store.interfaces import Labels
-
 SERIES = 1
 """New series: refs and their labels."""
 
@@ -28,58 +26,16 @@ METADATA = 3
 REMOVED = 4
 """All records of the workspace up to here are void: it was removed. Without a payload."""
 
-_COUNT = struct.Struct("<I")
-_SERIES = struct.Struct("<IH")
-_TEXT = struct.Struct("<I")
+LATE = 5
+"""Samples by ref that came out of order."""
+
+DELETED = 6
+"""A tombstone, as the tombstone file holds it: late samples before this record that it is about are void."""
+
 _SAMPLES_HEAD = struct.Struct("<IBq")
 
 _NARROW = 0
 _WIDE = 1
-
-
-def encode_series(series: Iterable[tuple[int, Labels]]) -> bytes:
-    """Write refs with their label sets."""
-    parts = [b""]
-    count = 0
-    for ref, labels in series:
-        parts.append(_SERIES.pack(ref, len(labels)))
-        for text in (text for pair in labels for text in pair):
-            data = text.encode()
-            parts += (_TEXT.pack(len(data)), data)
-        count += 1
-    parts[0] = _COUNT.pack(count)
-    return b"".join(parts)
-
-
-def decode_series(payload: bytes | bytearray | memoryview) -> list[tuple[int, Labels]]:
-    """Read what `encode_series` wrote.
-
-    Raises:
-        CorruptChunk: The bytes end early or are not UTF-8.
-    """
-    try:
-        return _decode_series(bytes(payload))
-    except (struct.error, UnicodeDecodeError) as error:
-        raise CorruptChunk(f"series record: {error}") from None
-
-
-def _decode_series(payload: bytes) -> list[tuple[int, Labels]]:
-    (count,) = _COUNT.unpack_from(payload)
-    at = _COUNT.size
-    series = []
-    for _ in range(count):
-        ref, n = _SERIES.unpack_from(payload, at)
-        at += _SERIES.size
-        texts = []
-        for _ in range(2 * n):
-            (size,) = _TEXT.unpack_from(payload, at)
-            at += _TEXT.size
-            if at + size > len(payload):
-                raise CorruptChunk("series record: a label ends after the record")
-            texts.append(payload[at : at + size].decode())
-            at += size
-        series.append((ref, tuple(zip(texts[::2], texts[1::2], strict=True))))
-    return series
 
 
 def encode_samples(batch: SeriesBatch) -> bytes:

@@ -71,3 +71,14 @@ def merge(sources: Sequence[Runs], n: int) -> Samples:
     out_values = np.empty(int(packed[-1]), np.float64)
     kernels.copy_runs(offsets[:-1].copy(), filled, times, values, packed, np.zeros(n, np.int64), out_times, out_values)
     return Samples(packed, out_times, out_values)
+
+
+def without_empty(refs: NDArray[np.int32], samples: Samples) -> tuple[NDArray[np.int32], Samples]:
+    """Return the refs that have samples, and their samples."""
+    counts = np.diff(samples.offsets)
+    kept = counts > 0
+    if kept.all():
+        return refs, samples
+    offsets = np.zeros(int(kept.sum()) + 1, np.int64)
+    np.cumsum(counts[kept], out=offsets[1:])
+    return refs[kept], samples._replace(offsets=offsets)

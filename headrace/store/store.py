@@ -24,15 +24,18 @@ from headrace.store.lock import DirectoryLock
 from headrace.store.log import Sync, WriteAheadLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.store.matchers import Matcher
+
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _MAINTAIN_S = 1.0
 _RETAIN_S = 60.0
+_COMPACT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Store:
         self._engines: dict[str, Engine] = {}
         self._lock: DirectoryLock | None = None
         self._maintainer: asyncio.Task[None] | None = None
+        self._compactor: asyncio.Task[None] | None = None
         self._retained_s = 0.0
         self._open = False
         self._maintaining = threading.Lock()
@@ -120,13 +124,15 @@ class Store:
     def start(self) -> None:
         """Begin to flush, retain and sync in the background."""
         self._maintainer = asyncio.create_task(self._maintain(), name="store maintenance")
+        self._compactor = asyncio.create_task(self._compact(), name="store compaction")
 
     async def close(self) -> None:
         """Write everything into blocks, so that the next start has nothing to read back; safe to call twice."""
-        if self._maintainer is not None:
-            self._maintainer.cancel()
-            await asyncio.gather(self._maintainer, return_exceptions=True)
-            self._maintainer = None
+        tasks = [task for task in (self._maintainer, self._compactor) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._maintainer = self._compactor = None
         if self._open:
             self._open = False
             with contextlib.suppress(StoreFailed):
@@ -221,18 +227,72 @@ class Store:
 
     # -- maintenance ---------------------------------------------------------------------------------------
 
-    def flush(self, *, everything: bool = False) -> int:
-        """Write finished windows of all heads into blocks and trim the log; return the samples written."""
+    def flush(self, *, everything: bool = False, only: Engine | None = None) -> int:
+        """Write finished windows of heads into blocks and trim the log; return the samples written.
+
+        Args:
+            everything: Also windows that are not finished.
+            only: One engine instead of all.
+
+        Raises:
+            StoreFailed: The disk refused; nothing is lost.
+        """
+        try:
+            return self._flush(self.engines.values() if only is None else (only,), everything=everything)
+        except OSError as error:
+            raise StoreFailed(f"flush of the head: {error}") from None
+
+    def _flush(self, engines: Iterable[Engine], *, everything: bool) -> int:
         with self._maintaining:
-            due = [engine for engine in self.engines.values() if everything or engine.flush_due()]
+            due = [engine for engine in engines if everything or engine.flush_due()]
             if not due:
                 return 0
             below = self.log.rotate()
             written = sum(engine.flush(everything=everything) for engine in due)
-            engines = self.engines.values()
-            upto = min((engine.log_needed_from(below) for engine in engines), default=below)
-            self.log.trim(upto, [record for engine in engines for record in engine.definitions()])
+            all_of_them = self.engines.values()
+            upto = min((engine.log_needed_from(below) for engine in all_of_them), default=below)
+            self.log.trim(upto, [record for engine in all_of_them for record in engine.definitions()])
             return written
+
+    async def delete(self, workspace: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:
+        """Delete samples: gone from answers on return, and from disk with the next merge or `purge`.
+
+        Args:
+            workspace: Its id.
+            matchers: Which series.
+            start_ms: First time.
+            end_ms: Last time.
+
+        Returns:
+            Number of series that had such samples.
+
+        Raises:
+            StoreFailed: The disk refused.
+        """
+        loop = asyncio.get_running_loop()
+        engine = self.engine(workspace)
+        await loop.run_in_executor(None, lambda: self.flush(everything=True, only=engine))
+        row = await loop.run_in_executor(None, engine.tombstone, matchers, start_ms, end_ms)
+        if not len(row.refs):
+            return 0
+        await engine.log_deletion(row)
+        try:
+            await loop.run_in_executor(None, engine.delete, row)
+        except OSError as error:
+            raise StoreFailed(f"workspace {workspace}: {error}") from None
+        return len(row.refs)
+
+    async def purge(self, workspace: str) -> int:
+        """Remove deleted samples from disk; return the number of blocks rewritten.
+
+        Raises:
+            StoreFailed: The disk refused; what was not rewritten stays hidden.
+        """
+        engine = self.engine(workspace)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, engine.purge)
+        except OSError as error:
+            raise StoreFailed(f"workspace {workspace}: {error}") from None
 
     async def maintain(self) -> None:
         """Do what is due: sync, retry, flush, retain."""
@@ -258,6 +318,23 @@ class Store:
                 await self.maintain()
             except Exception:  # the edge of a task: the next round may fare better
                 self._logger.exception("maintenance of the store failed")
+
+    async def compact(self) -> int:
+        """Merge the blocks of all engines whose turn it is; return the number of merges."""
+        loop = asyncio.get_running_loop()
+        merges = 0
+        for engine in self.engines.values():
+            while not self._short_of_disk and await loop.run_in_executor(None, engine.compact):
+                merges += 1
+        return merges
+
+    async def _compact(self) -> None:
+        while True:
+            await asyncio.sleep(_COMPACT_S)
+            try:
+                await self.compact()
+            except Exception:  # the edge of a task: the next round may fare better
+                self._logger.exception("compaction of the store failed")
 
     def _replay(self) -> None:
         numbers = [number for number, _ in self.log.segments()]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.interfaces import Offset, Record
-from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols, Symbols
+from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
+from headrace.store.symbols import Symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

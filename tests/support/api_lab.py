@@ -15,8 +15,9 @@ from headrace.pipeline.http.config import ServerConfig
 from headrace.store.api.backend import Answer, Backend, QueryOptions
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import ApiSettings, PrometheusApi
-from headrace.store.labels import LabelTable, QuerySymbols, Symbols
+from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
+from headrace.store.symbols import Symbols
 from http_lab import Lab
 
 if TYPE_CHECKING:

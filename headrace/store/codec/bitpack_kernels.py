@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_ONE_LOAD = 57
+"""Widest value that 8 bytes hold wherever in a byte it begins."""
+
+
 @kernel
 def width_of(value: np.uint64) -> int:
     """Return how many bits `value` takes: 0 for 0, up to 64."""
@@ -64,21 +68,33 @@ def pack(values: NDArray[np.uint64], first: int, count: int, width: int, out: ND
 
 
 @kernel
-def unpack(buf: NDArray[np.uint8], pos: int, count: int, width: int, out: NDArray[np.uint64]) -> int:
-    """Read `count` values of `width` bits at byte `pos` into `out`; return the offset one past the stream.
+def unpack(
+    buf: NDArray[np.uint8], pos: int, count: int, width: int, base: np.int64, out: NDArray[np.int64], at: int
+) -> int:
+    """Read `count` values of `width` bits at byte `pos`, add `base` to each; return the offset one past the stream.
 
     Args:
         buf: uint8 with 16 readable bytes after the stream.
         pos: Where the stream begins.
         count: Number of values.
         width: 0 to 64; the caller has checked it and the size.
-        out: (count or more,) uint64.
+        base: Added to each value; wraps at 64 bits.
+        out: int64 with room.
+        at: Where the first value goes.
     """
+    # A slice, because its indices are known to be positive: that lets the compiler vectorise.
+    rows = out[at : at + count]
     if width == 0:
         for i in range(count):
-            out[i] = np.uint64(0)
+            rows[i] = base
         return pos
     mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - width)
+    if width <= _ONE_LOAD:
+        for i in range(count):
+            bit = i * width
+            word = load_u64(buf, pos + (bit >> 3)) >> np.uint64(bit & 7)
+            rows[i] = np.int64(word & mask) + base
+        return pos + packed_size(count, width)
     bit = 0
     for i in range(count):
         byte = pos + (bit >> 3)
@@ -86,6 +102,6 @@ def unpack(buf: NDArray[np.uint8], pos: int, count: int, width: int, out: NDArra
         word = load_u64(buf, byte) >> np.uint64(shift)
         if shift + width > 64:
             word |= np.uint64(buf[byte + 8]) << np.uint64(64 - shift)
-        out[i] = word & mask
+        rows[i] = np.int64(word & mask) + base
         bit += width
     return pos + packed_size(count, width)

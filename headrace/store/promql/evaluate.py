@@ -23,8 +23,9 @@ from headrace.store.promql.values import Grid, Ranges, Scalar, Value, Vector, al
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from headrace.store.labels import ColumnarSeries, QuerySymbols, Symbols
+    from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
+    from headrace.store.symbols import Symbols
 
 
 class Source(Protocol):

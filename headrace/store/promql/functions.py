@@ -10,9 +10,10 @@ import numpy as np
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.regex import regex
-from headrace.store.labels import ABSENT, LabelTable
+from headrace.store.labels import LabelTable
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.values import Vector
+from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

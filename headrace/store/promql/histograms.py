@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
-from headrace.store.labels import ABSENT
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.aggregation import Groups
 from headrace.store.promql.notes import brief
 from headrace.store.promql.values import Vector, joined
+from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

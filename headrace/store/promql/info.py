@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
-from headrace.store.labels import ABSENT, LabelTable
+from headrace.store.labels import LabelTable
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Subquery, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.values import Vector, shown, stacked
+from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.store.api import results
-from headrace.store.labels import LabelTable, QuerySymbols, Symbols
+from headrace.store.labels import LabelTable, QuerySymbols
+from headrace.store.symbols import Symbols
 
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 

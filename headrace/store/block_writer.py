@@ -1,0 +1,220 @@
+"""Writing blocks, a part at a time, so that memory does not depend on how large they get."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import cramjam
+import numpy as np
+import xxhash
+
+from headrace.kernels.key_table import KeyTable
+from headrace.store import block_kernels as kernels
+from headrace.store.codec.chunk_kernels import max_size
+from headrace.store.codec.scratch import scratch
+from headrace.store.runs import Samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from headrace.store.block import BlockMeta
+    from headrace.store.files import Files
+
+MAGIC = b"HRBLK\x00\x02\x00"
+"""First and last bytes of a block: name and version of the format."""
+
+HEADER = struct.Struct("<8sB3xI12s36x")
+"""Magic, cipher, key id, nonce, reserved: 64 bytes."""
+
+SECTION = struct.Struct("<IIQQQQ")
+"""Kind, compression (0: none, 1: zstd), place, size as stored, size as read, checksum of what is stored."""
+
+FOOTER = struct.Struct("<IIQ8s")
+"""Sections, reserved, checksum of the section table, magic."""
+
+CIPHER_NONE = 0
+
+_ZSTD_LEVEL = 6
+_SERIES_ZSTD_LEVEL = 9
+_MAX_REMEMBERED = 1 << 18
+_SAMPLES_AT_ONCE = 1 << 18
+
+
+class Section(IntEnum):
+    """What a section holds; see docs/format/block.md."""
+
+    VALUES = 1
+    TIMES = 2
+    TIME_SIZES = 3
+    TIME_ROWS = 4
+    VALUE_SIZES = 5
+    CHUNK_TIMES = 6
+    CHUNK_VALUES = 7
+    FIRSTS = 8
+    REFS = 9
+    SERIES = 10
+    META = 11
+
+
+class BlockWriter:
+    """Collects samples, series by series in ascending order of refs, and writes a block.
+
+    Args:
+        files: Does the writing.
+        path: Where the block will be; until then it grows in a file beside it.
+    """
+
+    def __init__(self, files: Files, path: Path) -> None:
+        self._files = files
+        self._path = path
+        self._temporary = path.with_name(path.name + ".tmp")
+        files.remove(self._temporary)
+        self._fd = files.create(self._temporary)
+        files.write(self._fd, HEADER.pack(MAGIC, CIPHER_NONE, 0, b""))
+        self._at = HEADER.size
+        self._values_checksum = xxhash.xxh3_64()
+        self._parts: dict[Section, list[bytes]] = {section: [] for section in Section}
+        self._chunk_values: list[NDArray[np.int32]] = []
+        self._times_known = KeyTable()
+        self._values_known = KeyTable()
+        self._state = np.zeros(kernels.STATE, np.int64)
+        self._state[kernels.LAST_COUNT] = -1
+        self._last_times = np.zeros(kernels.CHUNK, np.int64)
+        self._secret = np.frombuffer(secrets.token_bytes(16), np.uint64)
+        self._room = scratch()
+        self._last_ref = 0
+        self.samples = 0
+        """Samples taken so far."""
+        self.series = 0
+        """Series taken so far."""
+        self.min_ms = np.iinfo(np.int64).max
+        """Oldest time so far."""
+        self.max_ms = np.iinfo(np.int64).min
+        """Newest time so far."""
+
+    def add(self, refs: NDArray[np.int32], samples: Samples) -> None:
+        """Take the samples of some series.
+
+        Args:
+            refs: (n,) int32, ascending, above all refs taken before; each has samples.
+            samples: Their samples.
+        """
+        if not len(refs):
+            return
+        done = 0
+        while done < len(refs):
+            done = self._add_some(samples, done)
+        deltas = np.diff(refs, prepend=np.int32(self._last_ref))
+        self._last_ref = int(refs[-1])
+        self._parts[Section.REFS].append(deltas.astype(np.int32).tobytes())
+        self.series += len(refs)
+        self.samples += int(samples.offsets[-1])
+        self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
+        self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
+
+    def finish(self, meta: BlockMeta, series: bytes) -> None:
+        """Put the block in place, durable.
+
+        Args:
+            meta: What it holds.
+            series: Refs and label sets of all series taken, as `headrace.store.records` encodes them.
+        """
+        self._parts[Section.CHUNK_VALUES] = [_coded(self._chunk_values)]
+        rows = np.concatenate([np.frombuffer(p, np.int64).reshape(3, -1) for p in self._parts[Section.TIME_ROWS]], 1)
+        self._parts[Section.TIME_ROWS] = [rows.tobytes()]
+        self._parts[Section.SERIES] = [series]
+        self._parts[Section.META] = [meta.encode()]
+        values = (Section.VALUES, 0, HEADER.size, self._at - HEADER.size, 0, self._values_checksum.intdigest())
+        table = [SECTION.pack(*values)]
+        table.extend(self._put(section, b"".join(self._parts.pop(section))) for section in list(Section)[1:])
+        packed = b"".join(table)
+        self._write(packed + FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC))
+        self._files.sync(self._fd)
+        self._close()
+        self._files.replace(self._temporary, self._path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind; safe after `finish`."""
+        if self._fd >= 0:
+            self._close()
+            self._files.remove(self._temporary)
+
+    def _close(self) -> None:
+        self._files.close(self._fd)
+        self._fd = -1
+
+    def _put(self, section: Section, data: bytes) -> bytes:
+        compressed = section not in {Section.TIMES, Section.META}
+        level = _SERIES_ZSTD_LEVEL if section is Section.SERIES else _ZSTD_LEVEL
+        stored = bytes(cramjam.zstd.compress(data, level)) if compressed else data
+        row = (section, int(compressed), self._at, len(stored), len(data), xxhash.xxh3_64_intdigest(stored))
+        self._write(stored)
+        return SECTION.pack(*row)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._files.write(self._fd, data)
+        self._at += len(data)
+
+    def _add_some(self, samples: Samples, done: int) -> int:
+        """Write series from `done` on, as many as fit; return one past the last."""
+        last = int(np.searchsorted(samples.offsets, samples.offsets[done] + _SAMPLES_AT_ONCE, "right"))
+        last = min(max(last - 1, done + 1), len(samples.offsets) - 1)
+        total = int(samples.offsets[last] - samples.offsets[done])
+        series = last - done
+        chunks = series + total // kernels.CHUNK + 1
+        if self._values_known.size > _MAX_REMEMBERED:
+            self._values_known = KeyTable()
+        self._times_known.reserve(chunks)
+        self._values_known.reserve(chunks)
+        self._state[[kernels.CHUNKS, kernels.TIME_BYTES, kernels.VALUE_BYTES]] = 0
+        room = chunks * int(max_size(0)) + int(max_size(total))
+        columns = kernels.Columns(
+            self._state,
+            np.zeros(series + 1, np.int64),
+            np.empty(chunks, np.int32), np.empty(chunks, np.int32), np.empty((chunks, 4), np.int64),
+            np.empty(chunks, np.int64), np.empty(room, np.uint8), np.empty(room, np.uint8), self._last_times,
+            *self._times_known.arrays, *self._values_known.arrays, self._secret,
+        )  # fmt: skip
+        times_before, values_before = int(self._state[kernels.TIMES]), int(self._state[kernels.VALUES])
+        some = Samples(samples.offsets[done : last + 1], samples.times_ms, samples.values)
+        kernels.write(*some, columns, self._room)
+        self._take(columns, times_before, values_before)
+        return last
+
+    def _take(self, columns: kernels.Columns, times_before: int, values_before: int) -> None:
+        state = self._state
+        chunks, new_times = int(state[kernels.CHUNKS]), int(state[kernels.TIMES]) - times_before
+        new_values = int(state[kernels.VALUES]) - values_before
+        self._times_known.size += new_times
+        self._values_known.size += new_values
+        part = columns.values[: int(state[kernels.VALUE_BYTES])].data
+        self._values_checksum.update(part)
+        self._write(part)
+        parts = self._parts
+        parts[Section.TIMES].append(columns.times[: int(state[kernels.TIME_BYTES])].tobytes())
+        rows = columns.time_rows[:new_times]
+        parts[Section.TIME_SIZES].append(rows[:, 0].astype(np.uint32).tobytes())
+        parts[Section.TIME_ROWS].append(rows[:, 1:].T.tobytes())
+        parts[Section.VALUE_SIZES].append(columns.value_sizes[:new_values].astype(np.uint32).tobytes())
+        times = columns.chunk_times[:chunks]
+        parts[Section.CHUNK_TIMES].append(np.diff(times, prepend=self._chunk_time).astype(np.int32).tobytes())
+        self._chunk_time = times[-1]
+        self._chunk_values.append(columns.chunk_values[:chunks])
+        parts[Section.FIRSTS].append(np.diff(columns.firsts).astype(np.uint32).tobytes())
+
+    _chunk_time = np.int32(0)
+
+
+def _coded(parts: list[NDArray[np.int32]]) -> bytes:
+    """Write the value column of each chunk as 0 for the next new one, -k for the k-th before that."""
+    values = np.concatenate(parts)
+    largest = np.maximum.accumulate(values)
+    new = np.diff(largest, prepend=np.int32(-1)) > 0
+    following = largest + 1 - new
+    coded: NDArray[np.int32] = (values - following).astype(np.int32)
+    return coded.tobytes()
