@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
 from headrace.store import records
 from headrace.store.block_set import BlockSet
@@ -131,7 +132,7 @@ class Engine:
         self._logger = logging.getLogger("headrace.store")
         self.head = Head()
         self._index = Index()
-        self._new_series: list[NDArray[np.int32]] = []
+        self._logged = np.zeros(256, np.bool_)
         self._new_families: list[MetadataRow] = []
         self._segment_newest: dict[int, int] = {}
         self._maintenance = threading.RLock()
@@ -156,11 +157,8 @@ class Engine:
 
     def refs_of(self, sets: LabelSets) -> NDArray[np.int32]:
         """Do what `refs` does for label sets that are bytes; no Python for each of them."""
-        before = self._index.next_ref
         refs = self._index.intern(sets)
-        if self._index.next_ref > before:
-            self._new_series.append(np.arange(before, self._index.next_ref, dtype=np.int32))
-            self.head.fit(self._index.next_ref)
+        self._fit()
         return refs
 
     async def append(self, batch: SeriesBatch) -> AppendResult:
@@ -182,7 +180,7 @@ class Engine:
             kept = (codes == Code.OK) | (codes == Code.REPLACED)
             in_order = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
             codes[codes == BELOW_FLOOR] = Code.OK
-        entries = self._pending()
+        entries = self._pending(batch.refs)
         if len(in_order.refs):
             entries.append(Record(records.SAMPLES, self.workspace, records.encode_samples(in_order)))
         if late is not None:
@@ -204,7 +202,12 @@ class Engine:
                 self._families[row.family] = row
                 self._new_families.append(row)
         if self._new_families:
-            await self._log.append(self._pending())
+            await self._log.append(self._pending(np.empty(0, np.int32)))
+
+    def _fit(self) -> None:
+        """Make room for all refs."""
+        self.head.fit(self._index.next_ref)
+        self._logged = grown(self._logged, self._index.next_ref, fill=False)
 
     def _oldest(self, batch: SeriesBatch, latest: int) -> int:
         """Return the oldest time that is taken out of order; above `latest` where none is."""
@@ -239,12 +242,18 @@ class Engine:
             self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
             return []
 
-    def _pending(self) -> list[Record]:
-        """Take what has to be in the log before the next samples."""
+    def _pending(self, refs: NDArray[np.int32]) -> list[Record]:
+        """Return what has to be in the log before samples of `refs`.
+
+        The log defines every series that it has samples of, whatever blocks say: these may go.
+        """
         entries = []
-        if self._new_series:
-            refs, self._new_series = np.concatenate(self._new_series), []
-            entries.append(Record(records.SERIES, self.workspace, self._index.encode(refs[self._index.alive(refs)])))
+        logged = self._logged
+        known = logged[refs]
+        if not known.all():
+            new = np.unique(refs[~known])
+            logged[new] = True
+            entries.append(Record(records.SERIES, self.workspace, self._index.encode(new)))
         if self._new_families:
             entries.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._new_families)))
             self._new_families = []
@@ -377,8 +386,9 @@ class Engine:
             CorruptChunk: Its checksum is right and its content is not; it is skipped.
         """
         if record.kind == records.SERIES:
-            self._index.restore(record.payload)
-            self.head.fit(self._index.next_ref)
+            refs = self._index.restore(record.payload)
+            self._fit()
+            self._logged[refs] = True
         elif record.kind == records.METADATA:
             self._families.update({row.family: row for row in records.decode_metadata(record.payload)})
         elif record.kind == records.DELETED:
@@ -470,6 +480,14 @@ class Engine:
             families=tuple(self._families.values()),
         )
 
+    def forget_logged(self) -> None:
+        """Take only the series in the head as defined in the log; called before the log is rotated and trimmed."""
+        refs = self._index.refs()
+        logged = np.zeros(len(self._logged), np.bool_)
+        logged[refs[self.head.has_samples(refs)]] = True
+        # The writer defines again what it finds missing here, in the segment after the rotation or in `definitions`.
+        self._logged = logged
+
     def log_needed_from(self, below: int) -> int:
         """Return the first segment below `below` that still holds samples which are in no block, or `below`."""
         self._segment_newest = {
@@ -481,8 +499,8 @@ class Engine:
 
     def definitions(self) -> list[Record]:
         """Return the records that have to stay in the log when segments go."""
-        refs = self._index.refs()
-        needed = refs[self.head.has_samples(refs)]
+        refs = np.flatnonzero(self._logged).astype(np.int32)
+        needed = refs[self._index.alive(refs)]
         kept = [Record(records.SERIES, self.workspace, self._index.encode(needed))] if len(needed) else []
         if self._families:
             kept.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._families.values())))
@@ -644,7 +662,7 @@ class Engine:
         manifest = self.block_set.manifest
         self._index.reserve_refs(manifest.next_ref)
         self.head.valid_from = NEVER if manifest.valid_from is None else manifest.valid_from
-        self.head.fit(self._index.next_ref)
+        self._fit()
         for block in self.blocks:
             self.head.seen(block.refs, block.last_ms())
 

@@ -269,7 +269,8 @@ def append(
                 state[NEWEST] = time
             codes[i] = OK
             continue
-        place = _place(rows, slot, time) if slot >= 0 else -1
+        # What lies before the floor is in a block, though the open row may still hold a copy.
+        place = _place(rows, slot, time) if slot >= 0 and time >= floor else -1
         if place >= 0:
             codes[i] = _same_time(rows, slot, place, values_in[i])
         elif oldest > latest:

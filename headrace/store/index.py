@@ -173,8 +173,8 @@ class Index:
         kernels.encode(refs, pairs, starts, text, bounds, out)
         return out.tobytes()
 
-    def restore(self, record: bytes | bytearray | memoryview) -> None:
-        """Take the series of a record that are not known yet.
+    def restore(self, record: bytes | bytearray | memoryview) -> NDArray[np.int32]:
+        """Take the series of a record that are not known yet; return the refs of all in it.
 
         Raises:
             CorruptChunk: The record ends early, or gives a ref out twice.
@@ -182,11 +182,12 @@ class Index:
         refs, sets = decode_series(record)
         new = ~self.alive(refs)
         if not new.any():
-            return
-        refs, sets = refs[new], _chosen(sets, new)
-        if len(np.unique(refs)) < len(refs):
+            return refs
+        wanted, sets = refs[new], _chosen(sets, new)
+        if len(np.unique(wanted)) < len(wanted):
             raise CorruptChunk("series record: gives a ref out twice")
-        self.intern(sets, refs)
+        self.intern(sets, wanted)
+        return refs
 
     # -- removal -------------------------------------------------------------------------------------------
 

@@ -247,9 +247,11 @@ class Store:
             due = [engine for engine in engines if everything or engine.flush_due()]
             if not due:
                 return 0
+            all_of_them = self.engines.values()
+            for engine in all_of_them:
+                engine.forget_logged()
             below = self.log.rotate()
             written = sum(engine.flush(everything=everything) for engine in due)
-            all_of_them = self.engines.values()
             upto = min((engine.log_needed_from(below) for engine in all_of_them), default=below)
             self.log.trim(upto, [record for engine in all_of_them for record in engine.definitions()])
             return written
