@@ -128,9 +128,8 @@ class Head:
         with self.lock:
             done = 0
             while True:
-                done = kernels.append(
-                    *batch, done, latest_ms, oldest_ms, self.valid_from, self._rows, self._room, self._times, codes
-                )
+                arrays: tuple[Any, ...] = (*self._rows, *self._room)
+                done = kernels.append(*batch, done, latest_ms, oldest_ms, self.valid_from, codes, self._times, *arrays)
                 if done == len(codes):
                     break
                 self._grow()

@@ -252,6 +252,10 @@ class Store:
                 engine.forget_logged()
             below = self.log.rotate()
             written = sum(engine.flush(everything=everything) for engine in due)
+            if not self._open:
+                # Nobody writes any more: what has left the head needs no definition.
+                for engine in all_of_them:
+                    engine.forget_logged()
             upto = min((engine.log_needed_from(below) for engine in all_of_them), default=below)
             self.log.trim(upto, [record for engine in all_of_them for record in engine.definitions()])
             return written

@@ -16,7 +16,7 @@ import numpy as np
 
 from headrace.kernels.bits import load_f64, store_u64
 from headrace.kernels.jit import kernel
-from headrace.kernels.siphash_kernels import siphash128
+from headrace.kernels.siphash_kernels import siphash128, siphash128_rows
 from headrace.pipeline.wire.protobuf_kernels import TRUNCATED, skip, span, varint
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ TYPE_OF = 3
 HELP_OF = 4
 UNIT_OF = 5
 SERIES_COLUMNS = 6
+
+_SCATTERED = -2
+"""In TYPE_OF while a request is read: other fields lie between the labels."""
 
 # Columns of an exemplar row.
 EXEMPLAR_SERIES = 0
@@ -295,12 +298,15 @@ def read_v1(
             begin = until
         series[s, FIRST] = begin
         series[s, SIZE] = until - begin
-        series[s, TYPE_OF] = -1
-        if scattered:
-            keys[s, 0], keys[s, 1] = _hash_scattered(buf, begin, until, scratch, k0, k1)
-        else:
-            keys[s, 0], keys[s, 1] = siphash128(buf, begin, until - begin, k0, k1)
+        series[s, TYPE_OF] = _SCATTERED if scattered else -1
         s += 1
+    siphash128_rows(buf, series[:, FIRST], series[:, SIZE], k0, k1, keys)
+    for i in range(s):
+        if series[i, TYPE_OF] == _SCATTERED:
+            series[i, TYPE_OF] = -1
+            begin = np.int64(series[i, FIRST])
+            until = begin + np.int64(series[i, SIZE])
+            keys[i, 0], keys[i, 1] = _hash_scattered(buf, begin, until, scratch, k0, k1)
     return 0
 
 
