@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.epochs import Pin
     from headrace.pipeline.identity import MetricType
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.pipeline.series import SeriesTable
 
 STALE_BITS = np.uint64(0x7FF0000000000002)
@@ -199,7 +200,8 @@ class MetricBatch:
         flags: (n,) uint8 of `Flag`.
         start_ns: (n,) int64, Unix nanoseconds, 0 for unknown.
         integers: (n,) int64 exact values of rows flagged INTEGER; None unless some magnitude exceeds 2^53.
-        histograms: Histogram and summary points, or None.
+        histograms: Histogram and summary points as OTLP has them, or None.
+        native: Native histograms as Prometheus has them, or None.
         exemplars: Exemplars, or None.
         metadata: Updates of metric families.
         context: Where it comes from.
@@ -214,6 +216,7 @@ class MetricBatch:
     start_ns: NDArray[np.int64]
     integers: NDArray[np.int64] | None = None
     histograms: HistogramColumns | None = None
+    native: NativeHistograms | None = None
     exemplars: ExemplarColumns | None = None
     metadata: tuple[Metadata, ...] = ()
     context: BatchContext = field(default_factory=BatchContext)
@@ -230,6 +233,7 @@ class MetricBatch:
         start_ns: NDArray[np.int64] | None = None,
         integers: NDArray[np.int64] | None = None,
         histograms: HistogramColumns | None = None,
+        native: NativeHistograms | None = None,
         exemplars: ExemplarColumns | None = None,
         metadata: tuple[Metadata, ...] = (),
         context: BatchContext | None = None,
@@ -246,6 +250,7 @@ class MetricBatch:
             np.zeros(n, np.int64) if start_ns is None else start_ns,
             integers,
             histograms,
+            native,
             exemplars,
             metadata,
             context or BatchContext(),
@@ -253,7 +258,8 @@ class MetricBatch:
 
     def __len__(self) -> int:
         """Count the points: number points and histograms."""
-        return len(self.series) + (0 if self.histograms is None else len(self.histograms))
+        histograms = 0 if self.histograms is None else len(self.histograms)
+        return len(self.series) + histograms + (0 if self.native is None else len(self.native))
 
     @property
     def size_bytes(self) -> int:
@@ -261,6 +267,8 @@ class MetricBatch:
         size = 29 * len(self.series)
         if self.histograms is not None:
             size += 88 * len(self.histograms) + 16 * len(self.histograms.counts)
+        if self.native is not None:
+            size += self.native.size_bytes
         if self.exemplars is not None:
             size += 24 * len(self.exemplars) + self.exemplars.spans.nbytes + self.exemplars.arena.nbytes
         return size
@@ -271,7 +279,7 @@ class MetricBatch:
         return self.time_ns // NS_PER_MS
 
     def select(self, keep: NDArray[np.bool_]) -> MetricBatch:
-        """Return the batch with the number points where (n,) bool `keep` is true; histograms stay."""
+        """Return the batch with the number points where (n,) bool `keep` is true; histograms, native ones too, stay."""
         return replace(
             self,
             series=self.series[keep],

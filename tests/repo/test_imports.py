@@ -22,6 +22,7 @@ STORE_MAY_IMPORT = (
     "headrace.pipeline.counters",
     "headrace.pipeline.errors",
     "headrace.pipeline.identity",
+    "headrace.pipeline.native_histograms",
     "headrace.pipeline.regex",
     "headrace.pipeline.series",
     "headrace.pipeline.sigv4",
