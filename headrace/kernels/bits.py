@@ -92,6 +92,28 @@ def _make_count_bits(instruction: str) -> Callable[[], Any]:
     return make
 
 
+def _make_prefetch() -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def prefetch(_typing: Any, array: Any, _index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), number, number, number])
+            function = builder.module.globals.get("llvm.prefetch.p0")
+            if function is None:
+                function = ir.Function(builder.module, kind, "llvm.prefetch.p0")
+            # To be read, in all caches, data.
+            builder.call(function, [pointer, number(0), number(3), number(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), generate
+
+    return prefetch
+
+
 def _make_cast(source: str, target: str) -> Callable[[], Any]:
     def make() -> Any:
         from llvmlite import ir
@@ -151,6 +173,11 @@ def trailing_zeros(a: np.uint64) -> np.uint64:
     """Count the zero bits below the lowest set bit; 64 for zero."""
     value = int(a)
     return np.uint64((value & -value).bit_length() - 1 if value else 64)
+
+
+@compiled_as(_make_prefetch)
+def prefetch(array: NDArray[Any], place: int) -> None:
+    """Have the cache line with element `place` of the flattened C-contiguous array fetched; any place is allowed."""
 
 
 @compiled_as(_make_cast("float64", "uint64"))

@@ -187,6 +187,8 @@ class _View:
         self, batch: MetricBatch
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
         """Return the ``target_info`` samples of the resources of `batch`, None without any."""
+        if not batch.table.has_resources:
+            return None
         columns = [(batch.series, batch.time_ns)]
         if batch.histograms is not None:
             columns.append((batch.histograms.series, batch.histograms.time_ns))

@@ -275,6 +275,11 @@ class SeriesTable:
             () if head.variant < 0 else _types_of(text(head.variant)),
         )
 
+    @property
+    def has_resources(self) -> bool:
+        """Whether any series is of a resource; those from Prometheus sources are of none."""
+        return len(self._resources) > 0
+
     def head_column(self, ids: NDArray[np.int32], column: str) -> NDArray[np.int32]:
         """Return one field of `Head` for each of `ids`, (n,) int32."""
         index = Head.__slots__.index(column)
@@ -504,6 +509,9 @@ class _Parts(Generic[_Part]):
         self._values: dict[int, _Part] = {}
         self._numbers: dict[str, int] = {}
         self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def __getitem__(self, number: int) -> _Part:
         return self._values[number]

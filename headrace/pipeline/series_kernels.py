@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.bits import prefetch
 from headrace.kernels.jit import kernel
 from headrace.kernels.key_table_kernels import find
 from headrace.kernels.siphash_kernels import siphash128
@@ -30,6 +31,9 @@ INVALID_UTF8 = 3
 TOO_MANY_LABELS = 4
 LABEL_TOO_LONG = 5
 EMPTY_LABEL_NAME = 6
+
+_AHEAD = 12
+"""Keys that a lookup is ahead of itself."""
 
 _NAME = np.frombuffer(b"__name__", np.uint8).copy()
 
@@ -341,7 +345,13 @@ def resolve(
     """
     missing = 0
     mask = np.uint64(len(refused) - 1)
+    slots = np.uint64(len(known_numbers) - 1)
     for i in range(len(keys)):
+        if i + _AHEAD < len(keys):
+            # The table does not fit into the caches: let several lookups wait for memory at once.
+            ahead = np.int64(keys[i + _AHEAD, 0] & slots)
+            prefetch(known_numbers, ahead)
+            prefetch(known_keys, 2 * ahead)
         slot = find(known_keys, known_numbers, keys[i, 0], keys[i, 1])
         if slot >= 0:
             row = known_numbers[slot]

@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.kernels.bits import float_bits
+from headrace.kernels.bits import float_bits, prefetch
 from headrace.kernels.jit import kernel
 from headrace.store.block_kernels import first_at_or_after
 from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.integers_kernels import CORRUPT
+from headrace.store.codec.quick_kernels import encode_values_quick
 from headrace.store.codec.scratch import Scratch
 from headrace.store.codec.times_kernels import decode_times, encode_times
-from headrace.store.codec.values_kernels import decode_values, encode_values
+from headrace.store.codec.values_kernels import decode_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH = 40
 """Samples of an open row."""
+
+_AHEAD = 8
+"""Samples that appending is ahead of itself, so that several rows are fetched at once."""
 
 NO_CHUNK = -1
 NO_SLOT = -1
@@ -137,9 +141,7 @@ def _seal(rows: Rows, slot: int, room: Scratch, times: NDArray[np.int64]) -> Non
     n = rows.counts[slot]
     chunk = state[CHUNKS]
     rows.chunk_times[chunk] = _seal_times(rows, slot, n, room, times)
-    end = encode_values(
-        rows.values[slot], n, rows.arena, state[VALUE_BYTES], room.words, room.integers, room.rest, room.widths
-    )
+    end = encode_values_quick(rows.values[slot], n, rows.arena, state[VALUE_BYTES], room.words, room.integers)
     rows.chunk_places[chunk + 1] = end
     rows.chunk_older[chunk] = rows.newest[slot]
     rows.newest[slot] = chunk
@@ -221,6 +223,12 @@ def _append(
     for i in range(first, n):
         time = times_ms[i]
         ref = refs[i]
+        if i + _AHEAD < n:
+            ahead = np.int64(rows.slots[refs[i + _AHEAD]])
+            if ahead >= 0:
+                place = ahead * WIDTH + rows.counts[ahead]
+                prefetch(rows.offsets, place)
+                prefetch(rows.values, place)
         if time > latest:
             codes[i] = TOO_FAR_AHEAD
             continue

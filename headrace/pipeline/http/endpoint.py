@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ def is_address(host: str) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=256)  # asked for every request, mostly about the same host
 def is_loopback_host(host: str) -> bool:
     """Return whether `host` (a name or an address without brackets or port) means this machine and nothing else."""
     host = host.lower().removesuffix(".")

@@ -20,6 +20,7 @@ from headrace.pipeline.identity import MetricType
 from headrace.pipeline.series import UNKNOWN, Refusal
 from headrace.pipeline.wire import protobuf_kernels as protobuf
 from headrace.pipeline.wire import remote_write_kernels as kernels
+from headrace.pipeline.wire import remote_write_plain_kernels as plain
 from headrace.pipeline.wire.spans import LabelSpans
 
 if TYPE_CHECKING:
@@ -106,6 +107,56 @@ class _Columns:
         )
 
 
+class _Plain:
+    """Reads requests of version 1.0 whose series are all known and which hold nothing but samples.
+
+    Args:
+        table: The workspace's series table.
+        key: Its domain key.
+    """
+
+    def __init__(self, table: SeriesTable, key: tuple[np.uint64, np.uint64]) -> None:
+        self._table = table
+        self._key = key
+        self._found = np.zeros(plain.FOUND, np.int64)
+        self._make_room(0, 0)
+
+    def _make_room(self, series: int, samples: int) -> None:
+        self._places, self._sizes = np.zeros(series, np.int32), np.zeros(series, np.int32)
+        self._keys = np.zeros((series, 2), np.uint64)
+        self._owner, self._times, self._values = (
+            np.zeros(samples, np.int32), np.zeros(samples, np.int64), np.zeros(samples, np.float64)
+        )  # fmt: skip
+
+    def expect(self, series: int, samples: int) -> None:
+        """Make room for requests of such a size."""
+        if series > len(self._places) or samples > len(self._times):
+            self._make_room(max(series, len(self._places)), max(samples, len(self._times)))
+
+    def decode(self, buf: NDArray[np.uint8], size: int, context: BatchContext) -> Decoded | None:
+        """Return what a request holds, None where it has to be read the long way."""
+        found = self._found
+        status = plain.read_plain(
+            buf, size, *self._key, self._places, self._sizes, self._keys, self._owner, self._times, self._values, found
+        )
+        if status < 0:
+            return None
+        series, samples, oldest, newest, stale = found.tolist()
+        ids = self._table.lookup(self._keys[:series])
+        if not samples or ids.min() < 0 or oldest < -_FAR_MS or newest > _FAR_MS:
+            return None
+        values = self._values[:samples].copy()
+        batch = MetricBatch.of(
+            self._table,
+            ids[self._owner[:samples]],
+            self._times[:samples] * NS_PER_MS,
+            values,
+            flags=_stale_flags(values) if stale else None,
+            context=context,
+        )
+        return Decoded(batch, samples, 0, 0)
+
+
 class RemoteWriteDecoder:
     """Reads the requests of one workspace.
 
@@ -118,6 +169,7 @@ class RemoteWriteDecoder:
         self._table = table
         self._v2 = v2
         self._key = table.domain_key(b"remote_write 2.0" if v2 else b"remote_write 1.0")
+        self._plain = None if v2 else _Plain(table, self._key)
         self._families: dict[str, Metadata] = {}
         self._described = np.zeros(1024, np.uint64)
         table.register(self)
@@ -133,8 +185,14 @@ class RemoteWriteDecoder:
         Raises:
             InvalidInput: It does not decode; nothing of it was taken.
         """
+        if self._plain is not None:
+            decoded = self._plain.decode(buf, size, context)
+            if decoded is not None:
+                return decoded
         counts = np.zeros(kernels.COUNTS, np.int64)
         self._checked(kernels.count(buf, size, self._v2, counts))
+        if self._plain is not None:
+            self._plain.expect(int(counts[kernels.SERIES]), int(counts[kernels.SAMPLES]))
         columns = _Columns.of(counts)
         if self._v2:
             self._read_v2(buf, size, columns, int(counts[kernels.REFERENCES]))
@@ -250,14 +308,13 @@ class RemoteWriteDecoder:
         times, starts, values = columns.times, columns.starts, columns.values
         if not taken.all():
             series, times, starts, values = series[taken], times[taken], starts[taken], values[taken]
-        stale = values.view(np.uint64) == STALE_BITS
         starts = np.where(_is_near(starts), starts, 0)
         return MetricBatch.of(
             self._table,
             series,
             times * NS_PER_MS,
             values,
-            flags=np.where(stale, np.uint8(Flag.STALE), np.uint8(0)),
+            flags=_stale_flags(values),
             start_ns=starts * NS_PER_MS,
             context=context,
         )
@@ -311,6 +368,10 @@ class RemoteWriteDecoder:
             if family.endswith(suffix):
                 return family.removesuffix(suffix)
         return family
+
+
+def _stale_flags(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.where(values.view(np.uint64) == STALE_BITS, np.uint8(Flag.STALE), np.uint8(0))
 
 
 def _is_near(times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -35,7 +35,7 @@ CORRUPT = -1
 PLAIN = 0
 DELTA = 1
 DELTA2 = 2
-_DIVIDED = 4
+DIVIDED = 4
 
 # Forms of a block: the first byte is one of these plus a width.
 _PACKED = 0
@@ -324,7 +324,7 @@ def encode_integers(
         for i in range(n):
             values[i] = (values[i] - first) // divisor
     transform = _transform(values, n, rest)
-    out[pos] = transform | (_DIVIDED if divisor > 1 else 0)
+    out[pos] = transform | (DIVIDED if divisor > 1 else 0)
     pos = put_varint(out, pos + 1, zigzag(first))
     if divisor > 1:
         pos = put_varint(out, pos, np.uint64(divisor))
@@ -477,8 +477,8 @@ def decode_integers(
     if pos >= end:
         return CORRUPT
     transform = np.int64(buf[pos]) & 3
-    divided = np.int64(buf[pos]) & _DIVIDED
-    if buf[pos] > DELTA2 + _DIVIDED or transform > DELTA2:
+    divided = np.int64(buf[pos]) & DIVIDED
+    if buf[pos] > DELTA2 + DIVIDED or transform > DELTA2:
         return CORRUPT
     raw, pos = get_varint(buf, pos + 1, end)
     if pos < 0:

@@ -51,7 +51,7 @@ def _fits(value: float, exponent: int) -> bool:
 
 
 @kernel
-def _find_exponent(values: NDArray[np.float64], n: int, most: int) -> int:
+def find_exponent(values: NDArray[np.float64], n: int, most: int) -> int:
     """Return the smallest exponent that fits all but `most` values, or -1."""
     exponent = 0
     misfits = 0
@@ -79,7 +79,7 @@ def _is_nan(bits: np.uint64) -> bool:
 
 
 @kernel
-def _put_constant(bits: np.uint64, out: NDArray[np.uint8], pos: int) -> int:
+def put_constant(bits: np.uint64, out: NDArray[np.uint8], pos: int) -> int:
     out[pos] = CONSTANT
     zeros = 8 if bits == np.uint64(0) else np.int64(trailing_zeros(bits)) >> 3
     out[pos + 1] = zeros
@@ -89,7 +89,7 @@ def _put_constant(bits: np.uint64, out: NDArray[np.uint8], pos: int) -> int:
 
 
 @kernel
-def _put_raw(values: NDArray[np.float64], n: int, out: NDArray[np.uint8], pos: int) -> int:
+def put_raw(values: NDArray[np.float64], n: int, out: NDArray[np.uint8], pos: int) -> int:
     out[pos] = RAW
     for i in range(n):
         store_u64(out, pos + 1 + 8 * i, float_bits(values[i]))
@@ -97,7 +97,7 @@ def _put_raw(values: NDArray[np.float64], n: int, out: NDArray[np.uint8], pos: i
 
 
 @kernel
-def _put_exceptions(
+def put_exceptions(
     values: NDArray[np.float64], n: int, exponent: int, exceptions: int, out: NDArray[np.uint8], pos: int
 ) -> int:
     """Write what the integers do not give back; `exponent` is negative where they are bit patterns."""
@@ -113,7 +113,7 @@ def _put_exceptions(
 
 
 @kernel
-def _decimal_integers(values: NDArray[np.float64], n: int, exponent: int, integers: NDArray[np.int64]) -> int:
+def decimal_integers(values: NDArray[np.float64], n: int, exponent: int, integers: NDArray[np.int64]) -> int:
     """Write the integers, for an exception the one before it; return the number of exceptions."""
     exceptions = 0
     previous = np.int64(0)
@@ -195,7 +195,7 @@ def encode_values(
             constant = False
             break
     if constant:
-        return _put_constant(first, out, pos)
+        return put_constant(first, out, pos)
     found = words[192:]
     distinct = _distinct(values, n, integers, found)
     if distinct > 0:
@@ -229,20 +229,20 @@ def _put_numbers(
     words: NDArray[np.uint64], integers: NDArray[np.int64], rest: NDArray[np.int64], widths: NDArray[np.int64],
 ) -> int:  # fmt: skip
     """Write values as decimal numbers, as bit patterns, or raw."""
-    exponent = _find_exponent(values, n, n >> 3)
+    exponent = find_exponent(values, n, n >> 3)
     exceptions = n
     if exponent >= 0:
-        exceptions = _decimal_integers(values, n, exponent, integers)
+        exceptions = decimal_integers(values, n, exponent, integers)
     if exceptions > n >> 2:
         exponent = -1
         exceptions = _bit_integers(values, n, integers)
     if exceptions > n >> 1:
-        return _put_raw(values, n, out, pos)
+        return put_raw(values, n, out, pos)
     out[pos] = (BITS if exponent < 0 else exponent) | (_EXCEPTIONS if exceptions > 0 else 0)
     end = encode_integers(integers, n, exponent >= 0, out, pos + 1, words, rest, widths)
     if exceptions > 0:
-        end = _put_exceptions(values, n, exponent, exceptions, out, end)
-    return end if end - pos <= 8 * n else _put_raw(values, n, out, pos)
+        end = put_exceptions(values, n, exponent, exceptions, out, end)
+    return end if end - pos <= 8 * n else put_raw(values, n, out, pos)
 
 
 @kernel
