@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.bits import float_bits, store_u64, trailing_zeros
+from headrace.kernels.bits import float_bits, trailing_zeros
 from headrace.kernels.jit import kernel
 from headrace.store.codec.bitpack_kernels import pack, width_of
 from headrace.store.codec.integers_kernels import DELTA, DIVIDED, PLAIN

@@ -80,6 +80,7 @@ def _is_nan(bits: np.uint64) -> bool:
 
 @kernel
 def put_constant(bits: np.uint64, out: NDArray[np.uint8], pos: int) -> int:
+    """Write a column of one value, whatever its length."""
     out[pos] = CONSTANT
     zeros = 8 if bits == np.uint64(0) else np.int64(trailing_zeros(bits)) >> 3
     out[pos + 1] = zeros
@@ -90,6 +91,7 @@ def put_constant(bits: np.uint64, out: NDArray[np.uint8], pos: int) -> int:
 
 @kernel
 def put_raw(values: NDArray[np.float64], n: int, out: NDArray[np.uint8], pos: int) -> int:
+    """Write the bits of every value."""
     out[pos] = RAW
     for i in range(n):
         store_u64(out, pos + 1 + 8 * i, float_bits(values[i]))
