@@ -38,9 +38,7 @@ def fill(refs: NDArray[np.int32], values: NDArray[np.int32], places: NDArray[np.
 
 
 @kernel
-def join(
-    refs: NDArray[np.int32], starts: NDArray[np.int32], chosen: NDArray[np.int64], out: NDArray[np.int32]
-) -> None:
+def join(refs: NDArray[np.int32], starts: NDArray[np.int32], chosen: NDArray[np.int64], out: NDArray[np.int32]) -> None:
     """Copy the lists of some values, one after the other.
 
     Args:

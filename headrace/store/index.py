@@ -295,7 +295,8 @@ class Index:
         """Return the bytes that the index takes, symbols and columns included."""
         own = self._firsts.nbytes + self._lengths.nbytes + self._alive.nbytes + self._slots.nbytes
         pairs = 8 * int(self._counts[kernels.PAIRS])
-        return own + pairs + self.symbols.memory_bytes() + sum(map(Column.memory_bytes, self._columns.values()))
+        columns = sum(map(Column.memory_bytes, self._columns.values()))
+        return own + pairs + columns + self.symbols.memory_bytes() + self.matches.memory_bytes()
 
     def _column(self, name: str) -> Column | None:
         symbol = self.symbols.find(name)

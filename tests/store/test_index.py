@@ -58,7 +58,9 @@ def check(index: Index, model: dict[int, Labels], dice: random.Random) -> None:
     assert [tuple(table.labels(row).items()) for row in range(len(table))] == [model[ref] for ref in expected]
     assert index.names(refs) == sorted({name for ref in expected for name, _ in model[ref]})
     for name in NAMES:
-        assert index.values(name, refs) == sorted({dict(model[ref])[name] for ref in expected if name in dict(model[ref])})
+        assert index.values(name, refs) == sorted(
+            {dict(model[ref])[name] for ref in expected if name in dict(model[ref])}
+        )
 
 
 @pytest.mark.parametrize("seed", range(8))
