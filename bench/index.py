@@ -23,6 +23,8 @@ from headrace.store.symbols import Symbols
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 SERIES = 1_000_000
 _A_POD = 50
 _BATCH = 20_000
@@ -109,6 +111,14 @@ def _values() -> Symbols:
     return symbols
 
 
+def _afresh(symbols: Symbols, pattern: str, wanted: NDArray[np.int32]) -> NDArray[np.bool_]:
+    return SymbolMatches(symbols).of(pattern, wanted)
+
+
+def _each(matches: Callable[[bytes], object], values: list[bytes]) -> list[object]:
+    return list(map(matches, values))
+
+
 def _patterns(out: dict[str, float]) -> None:
     symbols = _values()
     every = np.arange(len(symbols), dtype=np.int32)
@@ -116,14 +126,12 @@ def _patterns(out: dict[str, float]) -> None:
     for name, pattern in _PATTERNS.items():
         SymbolMatches(symbols).of(pattern, every[:1000])
         asked = SymbolMatches(symbols)
-        out[f"regex_{name}_values_per_s"] = len(every) / _best(
-            lambda pattern=pattern: SymbolMatches(symbols).of(pattern, every), 3
-        )
+        out[f"regex_{name}_values_per_s"] = len(every) / _best(partial(_afresh, symbols, pattern, every), 3)
         asked.of(pattern, every)
         out[f"regex_{name}_again_values_per_s"] = len(every) / _best(partial(asked.of, pattern, every), 3)
         matches = regex(pattern).matches_bytes
         raw = [symbols.raw(i) for i in few.tolist()]
-        out[f"regex_{name}_re2_values_per_s"] = len(few) / _best(lambda raw=raw, m=matches: list(map(m, raw)), 2)
+        out[f"regex_{name}_re2_values_per_s"] = len(few) / _best(partial(_each, matches, raw), 2)
 
 
 def run() -> dict[str, float]:

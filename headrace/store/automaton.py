@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -164,7 +165,7 @@ def _determined(places: _Places) -> Automaton:
         edges = [edge for place in state for edge in places.edges[place]]
         cuts = sorted({low for low, _, _ in edges} | {high + 1 for _, high, _ in edges})
         work += len(edges) * len(cuts) + len(state)
-        for low, above in zip(cuts, cuts[1:], strict=False):
+        for low, above in pairwise(cuts):
             following = places.reached({place for first_, last, place in edges if first_ <= low <= last})
             work += len(following)
             if following not in numbers:

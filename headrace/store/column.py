@@ -196,7 +196,7 @@ class Column:
     def exclude(self, fulfil: Callable[[NDArray[np.int32]], NDArray[np.bool_]], out: NDArray[np.bool_]) -> None:
         """Unmark in `out`, bool by ref, the refs whose value does not fulfil a condition; see `having_any`."""
         postings, tail_refs, tail = self._current()
-        kernels.mark(postings.refs, postings.starts, np.flatnonzero(~fulfil(postings.values)), out, False)  # noqa: FBT003
+        kernels.mark(postings.refs, postings.starts, np.flatnonzero(~fulfil(postings.values)), out, False)
         if len(tail):
             symbols, which = np.unique(tail, return_inverse=True)
             gone = tail_refs[~fulfil(symbols)[which.ravel()]]
@@ -241,7 +241,7 @@ def _joined(postings: Postings, chosen: NDArray[np.int64], refs: int) -> NDArray
     total = int((starts[chosen + 1] - starts[chosen]).sum(dtype=np.int64))
     if total * _MARK_FROM > refs:
         marks = np.zeros(refs, np.bool_)
-        kernels.mark(own, starts, chosen, marks, True)  # noqa: FBT003
+        kernels.mark(own, starts, chosen, marks, True)
         return np.flatnonzero(marks).astype(np.int32)
     out = np.empty(total, np.int32)
     kernels.join(own, starts, chosen, out)

@@ -356,7 +356,7 @@ class Index:
         return fulfilled
 
     def _fulfil_distinct(self, matcher: Matcher, symbols: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return which of some symbols fulfil `matcher`; distinct and ascending, ABSENT first, where it is a pattern."""
+        """Return which symbols fulfil `matcher`; where it is a pattern they ascend and are distinct, ABSENT first."""
         if matcher.type in _BY_SYMBOL:
             wanted = self.symbols.find(matcher.value) if matcher.value else ABSENT
             # A text that is nobody's label has no symbol, which is not the same as no label.
