@@ -54,6 +54,7 @@ class SeriesChain:
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
+        self._leaves_plain = all(getattr(stage.processor, "leaves_plain", False) for stage in self.stages)
         self._memos: weakref.WeakKeyDictionary[SeriesTable, _Memo] = weakref.WeakKeyDictionary()
 
     def undecided(self, batch: MetricBatch) -> NDArray[np.int32]:
@@ -67,6 +68,12 @@ class SeriesChain:
     def decide(self, batch: MetricBatch, ids: NDArray[np.int32]) -> None:
         """Run the stages for `ids`, (n,) int32, and remember the verdicts."""
         table = batch.table
+        if self._leaves_plain:
+            plain = table.is_plain(ids)
+            self._memo(table).set(ids[plain], ids[plain])
+            ids = ids[~plain]
+            if not len(ids):
+                return
         kept: list[int] = []
         results: list[Series] = []
         verdicts = np.empty(len(ids), np.int32)

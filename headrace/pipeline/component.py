@@ -110,6 +110,9 @@ class SeriesProcessor(Protocol):
     """Decides about series; the cheapest tier, for whatever depends on identity alone.
 
     Consecutive ones are fused: a batch costs one gather, however many there are.
+
+    A processor that passes on every series of a Prometheus source as it is may say so by an attribute
+    ``leaves_plain = True``; it is then not asked about those.
     """
 
     def admit(self, series: Series) -> Series | None:

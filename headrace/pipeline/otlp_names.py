@@ -149,6 +149,8 @@ def prometheus_labels(series: Series) -> Mapping[str, str]:
 class OtlpNames:
     """A series processor that makes Prometheus series out of OTLP series and leaves others alone."""
 
+    leaves_plain = True
+
     def admit(self, series: Series) -> Series | None:
         """Return the translated series, None where nothing is left of a name."""
         if series.form is Form.PROMETHEUS:

@@ -126,6 +126,8 @@ class PrometheusEdge:
 class _Cumulative:
     """A series processor that passes no delta streams on."""
 
+    leaves_plain = True
+
     def admit(self, series: Series) -> Series | None:
         """Return the series, None where it is a delta stream."""
         return None if series.kind.temporality is Temporality.DELTA else series

@@ -17,6 +17,7 @@ from headrace.kernels import siphash_kernels
 from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
 from headrace.kernels.key_table import KeyTable
+from headrace.kernels.text_cache_kernels import CELLS, EMPTY
 from headrace.pipeline import series_kernels as kernels
 from headrace.pipeline.epochs import Epochs, Holder, Pin
 from headrace.pipeline.identity import Form, Kind, Resource, Scope, Series
@@ -285,6 +286,11 @@ class SeriesTable:
         index = Head.__slots__.index(column)
         return self._heads[:, index][ids]
 
+    def is_plain(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which of (n,) int32 `ids` are of Prometheus sources: labels and nothing else."""
+        plain: NDArray[np.bool_] = (self._heads[ids] == PROMETHEUS).all(axis=1)
+        return plain
+
     def pairs(self, series_id: int) -> NDArray[np.int32]:
         """Return the (labels, 2) int32 symbols of a live series, sorted by name; valid until the next `collect`."""
         first = int(self._first[series_id])
@@ -462,7 +468,7 @@ class _SymbolStore:
         pairs = np.empty((spans, 2), np.int32)
         kernels.intern_symbols(
             labels.buf, labels.spans, labels.starts, lengths, self._text, self._bounds,
-            *self._table.arrays, self._counts, *self._secret, pairs,
+            *self._table.arrays, self._counts, *self._secret, np.full(CELLS, EMPTY, np.int32), pairs,
         )  # fmt: skip
         self._table.size = len(self)
         return pairs

@@ -15,6 +15,7 @@ from headrace.kernels.bits import prefetch
 from headrace.kernels.jit import kernel
 from headrace.kernels.key_table_kernels import find
 from headrace.kernels.siphash_kernels import siphash128
+from headrace.kernels.text_cache_kernels import cell_of, is_same
 from headrace.kernels.utf8_kernels import is_utf8
 
 if TYPE_CHECKING:
@@ -174,12 +175,13 @@ def intern_symbols(
     counts: NDArray[np.int64],
     k0: np.uint64,
     k1: np.uint64,
+    cache: NDArray[np.int32],
     pairs: NDArray[np.int32],
 ) -> None:
     """Replace names and values by symbols.
 
     Args:
-        buf: Bytes that the spans point into.
+        buf: Bytes that the spans point into, 8 readable ones behind each.
         spans: (k, 4) int32, as `canonicalise` left them.
         starts: (n + 1,) int32.
         lengths: (n,) int32 from `canonicalise`; streams with a negative one are skipped.
@@ -190,15 +192,26 @@ def intern_symbols(
         counts: (1,) int64, number of symbols; changed.
         k0: Secret key, first word.
         k1: Secret key, second word.
+        cache: (CELLS,) int32 of `headrace.kernels.text_cache_kernels`, EMPTY.
         pairs: (k, 2) int32 out, name and value symbol at the place of their span.
     """
     for i in range(len(lengths)):
         for j in range(starts[i], starts[i] + max(np.int32(0), lengths[i])):
             for side in range(2):
-                pairs[j, side] = _intern_symbol(
-                    buf, spans[j, 2 * side], spans[j, 2 * side + 1],
-                    text, bounds, symbol_keys, symbol_numbers, counts, k0, k1,
-                )  # fmt: skip
+                pos = np.int64(spans[j, 2 * side])
+                size = np.int64(spans[j, 2 * side + 1])
+                cell = cell_of(buf, pos, size)
+                symbol = np.int64(cache[cell])
+                if not (
+                    symbol >= 0
+                    and bounds[symbol + 1] - bounds[symbol] == size
+                    and is_same(buf, pos, text, bounds[symbol], size)
+                ):
+                    symbol = _intern_symbol(
+                        buf, pos, size, text, bounds, symbol_keys, symbol_numbers, counts, k0, k1
+                    )  # fmt: skip
+                    cache[cell] = symbol
+                pairs[j, side] = symbol
 
 
 @kernel

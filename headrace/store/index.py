@@ -1,8 +1,9 @@
 """The index: which series have which labels.
 
 A label set is a row of symbol pairs. Beside them there is, for each label name, a column of (ref, value) rows, sorted
-by ref because refs are given out in ascending order. A matcher is evaluated on the distinct values, and becomes one
-pass over a column of small integers; label sets of an answer are gathered from the same columns.
+by ref because refs are given out in ascending order, and the same by value. Matchers are set algebra on them: those
+for one value are intersected, smallest first; a pattern is evaluated on the distinct values that are left, and stands
+for the union of their lists or filters what was found so far; what a series without the label fulfils is a difference.
 
 One thread adds; readers see the columns as long as they were when they began.
 """
@@ -18,6 +19,7 @@ from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
 from headrace.store import index_kernels as kernels
+from headrace.store.column import Column
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import MatchType
 from headrace.store.symbol_matches import SymbolMatches
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 _MAX_REFS = (1 << 31) - 1
+_NO_REFS = np.empty(0, np.int32)
+_BY_SYMBOL = frozenset({MatchType.EQUAL, MatchType.NOT_EQUAL})
+_SORT_BELOW = 16
+"""Values are told apart by sorting while the dictionary has this many times more texts, else by marking them."""
 
 
 class LabelSets(NamedTuple):
@@ -64,7 +70,7 @@ class Index:
     def __init__(self) -> None:
         self.symbols = Symbols()
         self.matches = SymbolMatches(self.symbols)
-        self._columns: dict[int, _Column] = {}
+        self._columns: dict[int, Column] = {}
         self._firsts = np.zeros(256, np.int64)
         self._lengths = np.zeros(256, np.uint16)
         self._pairs = np.zeros((1024, 2), np.int32)
@@ -140,7 +146,7 @@ class Index:
             column = self._columns.get(name)
             if column is None:
                 # A new dict, so that readers who walk the old one are not disturbed.
-                column = _Column()
+                column = Column()
                 self._columns = {**self._columns, name: column}
             column.extend(refs[rows], pairs[rows, 1])
         self._alive[new] = True
@@ -233,13 +239,14 @@ class Index:
 
     def select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
         """Return the refs of the series that fulfil all matchers, ascending."""
-        found: NDArray[np.int32] | None = None
-        # Equality first: it leaves the fewest for the others.
-        for matcher in sorted(matchers, key=lambda m: (m.matches_empty, m.type is not MatchType.EQUAL)):
-            found = self._narrow(matcher, found)
-            if not len(found):
+        lists = [(self._having(matcher), matcher) for matcher in matchers if _is_literal(matcher)]
+        found, first = min(lists, key=lambda one: len(one[0]), default=(None, None))
+        for matcher in sorted((one for one in matchers if one is not first), key=self._effort):
+            if found is not None and not len(found):
                 break
-        return self.refs() if found is None else found
+            found = self._narrow(matcher, found)
+        # A list of the index may be the answer; who asks may write to it.
+        return self.refs() if found is None else found.copy()
 
     def table(self, refs: NDArray[np.int32], symbols: QuerySymbols) -> LabelTable:
         """Return the label sets of `refs`, in their order.
@@ -273,27 +280,25 @@ class Index:
         column = self._column(name)
         if column is None:
             return []
-        ids = column.values if refs is None else column.gather(refs)
-        if ids is None:
-            return []
-        return sorted(self.symbols.text(i) for i in self._distinct(ids).tolist())
+        if refs is None:
+            ids = column.distinct()
+        else:
+            own = column.gather(refs)
+            ids = _NO_REFS if own is None else self._distinct(own)
+        return sorted(map(self.symbols.text, ids.tolist()))
 
     def cardinality(self) -> list[tuple[str, NDArray[np.int32], NDArray[np.int64]]]:
         """Return, for each label name, its distinct values as symbols and the series that have each."""
-        out = []
-        for name, column in self._columns.items():
-            counts = np.bincount(column.values, minlength=1)
-            symbols = np.flatnonzero(counts)
-            out.append((self.symbols.text(name), symbols.astype(np.int32), counts[symbols].astype(np.int64)))
-        return out
+        return [(self.symbols.text(name), *column.counts()) for name, column in self._columns.items()]
 
     def memory_bytes(self) -> int:
         """Return the bytes that the index takes, symbols and columns included."""
         own = self._firsts.nbytes + self._lengths.nbytes + self._alive.nbytes + self._slots.nbytes
         pairs = 8 * int(self._counts[kernels.PAIRS])
-        return own + pairs + self.symbols.memory_bytes() + sum(8 * len(c) for c in self._columns.values())
+        columns = sum(map(Column.memory_bytes, self._columns.values()))
+        return own + pairs + columns + self.symbols.memory_bytes() + self.matches.memory_bytes()
 
-    def _column(self, name: str) -> _Column | None:
+    def _column(self, name: str) -> Column | None:
         symbol = self.symbols.find(name)
         return None if symbol == ABSENT else self._columns.get(symbol)
 
@@ -309,105 +314,65 @@ class Index:
         numbers[distinct] = [symbols.intern(self.symbols.text(i)) for i in distinct.tolist()]
         return numbers[values]
 
-    def _narrow(self, matcher: Matcher, found: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    def _having(self, matcher: Matcher) -> NDArray[np.int32]:
+        column = self._column(matcher.name)
+        symbol = self.symbols.find(matcher.value)
+        return _NO_REFS if column is None or symbol == ABSENT else column.having(symbol)
+
+    def _effort(self, matcher: Matcher) -> tuple[bool, bool, int]:
+        """Order matchers: single values, then other conditions, then what series without the label fulfil as well."""
+        column = self._column(matcher.name)
+        return matcher.matches_empty, matcher.type is not MatchType.EQUAL, 0 if column is None else len(column)
+
+    def _narrow(self, matcher: Matcher, found: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
+        """Return those of `found` that fulfil `matcher`; None stands for all series."""
         column = self._column(matcher.name)
         if column is None:
-            if not matcher.matches_empty:
-                return np.empty(0, np.int32)
-            return self.refs() if found is None else found
-        if matcher.matches_empty:
-            if found is None:
-                found = self.refs()
+            return found if matcher.matches_empty else _NO_REFS
+        if found is not None:
             values = column.gather(found)
-            return found if values is None else found[self._fulfil(matcher, values)]
-        if found is None:
-            refs, values = column.rows()
-            return refs[self._fulfil(matcher, values)]
-        values = column.gather(found)
-        return np.empty(0, np.int32) if values is None else found[self._fulfil(matcher, values)]
+            if values is None:
+                return found if matcher.matches_empty else _NO_REFS
+            return found[self._fulfil(matcher, values)]
+        if not matcher.matches_empty:
+            return column.having_any(lambda symbols: self._fulfil_distinct(matcher, symbols), self.next_ref)
+        left = self._alive[: self.next_ref].copy()
+        column.exclude(lambda symbols: self._fulfil_distinct(matcher, symbols), left)
+        return np.flatnonzero(left).astype(np.int32)
 
     def _fulfil(self, matcher: Matcher, values: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which value symbols (ABSENT for none) fulfil `matcher`."""
-        if matcher.type is MatchType.EQUAL:
-            result: NDArray[np.bool_] = values == (self.symbols.find(matcher.value) if matcher.value else ABSENT)
-            return result
-        if matcher.type is MatchType.NOT_EQUAL:
-            unequal: NDArray[np.bool_] = values != (self.symbols.find(matcher.value) if matcher.value else ABSENT)
-            return unequal
+        if matcher.type in _BY_SYMBOL:
+            return self._fulfil_distinct(matcher, values)
+        if len(values) < len(self.symbols) // _SORT_BELOW:
+            symbols, which = np.unique(values, return_inverse=True)
+            return self._fulfil_distinct(matcher, symbols)[which.ravel()]
         distinct = self._distinct(values)
         answers = np.zeros(len(self.symbols) + 1, np.bool_)
-        answers[distinct] = self.matches.of(matcher.value, distinct)
-        if matcher.type is MatchType.NOT_REGEX:
-            answers[distinct] = ~answers[distinct]
+        answers[distinct] = self._fulfil_distinct(matcher, distinct)
         # Symbol -1 is the last cell.
         answers[ABSENT] = matcher.matches_empty
         fulfilled: NDArray[np.bool_] = answers[values]
         return fulfilled
 
+    def _fulfil_distinct(self, matcher: Matcher, symbols: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which symbols fulfil `matcher`; where it is a pattern they ascend and are distinct, ABSENT first."""
+        if matcher.type in _BY_SYMBOL:
+            wanted = self.symbols.find(matcher.value) if matcher.value else ABSENT
+            # A text that is nobody's label has no symbol, which is not the same as no label.
+            equal = symbols == wanted if wanted != ABSENT or not matcher.value else np.zeros(len(symbols), np.bool_)
+            return equal if matcher.type is MatchType.EQUAL else ~equal
+        absent = int(len(symbols) > 0 and symbols[0] == ABSENT)
+        found = np.empty(len(symbols), np.bool_)
+        found[absent:] = self.matches.of(matcher.value, symbols[absent:])
+        if matcher.type is MatchType.NOT_REGEX:
+            found = ~found
+        found[:absent] = matcher.matches_empty
+        return found
 
-class _Column:
-    """Rows of one label name."""
 
-    __slots__ = ("_n", "_refs", "_values")
-
-    def __init__(self) -> None:
-        self._refs = np.empty(16, np.int32)
-        self._values = np.empty(16, np.int32)
-        self._n = 0
-
-    def __len__(self) -> int:
-        return self._n
-
-    def extend(self, refs: NDArray[np.int32], values: NDArray[np.int32]) -> None:
-        """Add rows. Refs ascend but for those that a log or a block brings back."""
-        n = self._n
-        if (n and refs[0] < self._refs[n - 1]) or (np.diff(refs) < 0).any():
-            own, symbols = self.rows()
-            merged = np.concatenate([own, refs])
-            order = np.argsort(merged, kind="stable")
-            self._refs, self._values = merged[order], np.concatenate([symbols, values])[order]
-            self._n = len(merged)
-            return
-        end = n + len(refs)
-        self._refs = grown(self._refs, end)
-        self._values = grown(self._values, end)
-        self._refs[n:end] = refs
-        self._values[n:end] = values
-        # Last, so that a reader on another thread never counts a row that is not written.
-        self._n = end
-
-    def rows(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return refs and value symbols."""
-        n = self._n
-        return self._refs[:n], self._values[:n]
-
-    @property
-    def values(self) -> NDArray[np.int32]:
-        """Value symbols of all rows."""
-        return self.rows()[1]
-
-    def gather(self, refs: NDArray[np.int32]) -> NDArray[np.int32] | None:
-        """Return the value symbol of each ref, ABSENT for none; None where no ref has the label."""
-        own, values = self.rows()
-        if not len(own) or not len(refs):
-            return None
-        if own[-1] == len(own) - 1 and refs[-1] < len(own):
-            return values[refs]
-        at = np.searchsorted(own, refs)
-        at[at == len(own)] = 0
-        hit = own[at] == refs
-        return np.where(hit, values[at], np.int32(ABSENT)) if hit.any() else None
-
-    def kept(self, alive: NDArray[np.bool_]) -> _Column:
-        """Return the column without the rows of refs that are not alive; readers may still hold the old one."""
-        refs, values = self.rows()
-        keep = alive[refs]
-        if keep.all():
-            return self
-        column = _Column()
-        column._refs, column._values = refs[keep], values[keep]
-        column._n = len(column._refs)
-        return column
+def _is_literal(matcher: Matcher) -> bool:
+    return matcher.type is MatchType.EQUAL and bool(matcher.value)
 
 
 def decode_series(record: bytes | bytearray | memoryview) -> tuple[NDArray[np.int32], LabelSets]:

@@ -1,6 +1,7 @@
 """Which label values a regular expression matches, remembered per pattern and value.
 
-Literals, alternations, prefixes, suffixes and infixes are compared as bytes; all other patterns go to RE2.
+Literals, alternations, prefixes, suffixes and infixes are compared as bytes. Other patterns run as finite automata;
+those whose automaton would be large, or that have what is rare, go to RE2, and so do few values.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.regex import regex
+from headrace.store.automaton import automaton
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from headrace.store.symbols import Symbols
 
 _MAX_PATTERNS = 256
+_MAX_BYTES = 64 << 20
+"""Of answers that are remembered, one byte for a value and pattern."""
+
+_FEW = 256
+"""Values that are asked about without remembering anything, where nothing is remembered of the pattern yet."""
+
+_AUTOMATON_FROM = 1000
+"""Values for which making an automaton pays."""
+
 _SPECIAL = re.compile(r"[\\+?()|\[\]{}^$]")
 
 _UNKNOWN = 0
@@ -44,11 +55,14 @@ class SymbolMatches:
         """
         if not len(symbols):
             return np.zeros(0, np.bool_)
+        if len(symbols) < _FEW and pattern not in self._known:
+            return self._decide(pattern, symbols)
         known = grown(self._known.get(pattern, np.zeros(1, np.uint8)), int(symbols[-1]) + 1)
         unknown = symbols[known[symbols] == _UNKNOWN]
         if len(unknown):
             known[unknown] = np.where(self._decide(pattern, unknown), _YES, _NO)
-        if pattern not in self._known and len(self._known) >= _MAX_PATTERNS:
+        others = sum(len(one) for name, one in tuple(self._known.items()) if name != pattern)
+        if len(self._known) >= _MAX_PATTERNS or others + len(known) > _MAX_BYTES:
             self._known = {}
         self._known[pattern] = known
         fulfilled: NDArray[np.bool_] = known[symbols] == _YES
@@ -61,9 +75,17 @@ class SymbolMatches:
         affixes = _affixes(pattern)
         if affixes is not None:
             return self._symbols.affixed(symbols, *affixes)
+        if len(symbols) >= _AUTOMATON_FROM:
+            own = automaton(pattern)
+            if own is not None:
+                return own.matches(*self._symbols.arrays, symbols)
         matches = compiled.matches_bytes
         raw = self._symbols.raw
         return np.fromiter(_each(matches, raw, symbols), np.bool_, len(symbols))
+
+    def memory_bytes(self) -> int:
+        """Return the bytes that the answers take."""
+        return sum(map(len, tuple(self._known.values())))
 
     def _among(self, literals: frozenset[str], symbols: NDArray[np.int32]) -> NDArray[np.bool_]:
         wanted = [found for text in literals if (found := self._symbols.find(text)) != ABSENT]

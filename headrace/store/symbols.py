@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
+from headrace.kernels.text_cache_kernels import CELLS, EMPTY
 from headrace.store import symbols_kernels as kernels
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Symbols:
             slots = np.full(1 << (2 * (n + k)).bit_length(), kernels.EMPTY, np.int32)
             kernels.rebuild(self._text, self._bounds, n, slots, *self._secret)
             self._slots = slots
-        out = np.empty(k, np.int32)
-        kernels.intern(buf, spans, self._text, self._bounds, self._slots, self._counts, *self._secret, out)
+        out, cache = np.empty(k, np.int32), np.full(CELLS, EMPTY, np.int32)
+        kernels.intern(buf, spans, self._text, self._bounds, self._slots, self._counts, *self._secret, cache, out)
         return out
 
     def find(self, text: str) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.kernels.jit import kernel
 from headrace.kernels.siphash_kernels import siphash128
+from headrace.kernels.text_cache_kernels import cell_of, is_same
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,14 +40,8 @@ def find(
     while slots[slot] != EMPTY:
         symbol = slots[slot]
         start = bounds[symbol]
-        if bounds[symbol + 1] - start == size:
-            same = True
-            for i in range(size):
-                if text[start + i] != buf[pos + i]:
-                    same = False
-                    break
-            if same:
-                return slot
+        if bounds[symbol + 1] - start == size and is_same(buf, pos, text, start, size):
+            return slot
         slot = (slot + 1) & mask
     return -1 - slot
 
@@ -54,7 +49,8 @@ def find(
 @kernel
 def intern(
     buf: NDArray[np.uint8], spans: NDArray[np.int32], text: NDArray[np.uint8], bounds: NDArray[np.int64],
-    slots: NDArray[np.int32], counts: NDArray[np.int64], k0: np.uint64, k1: np.uint64, out: NDArray[np.int32],
+    slots: NDArray[np.int32], counts: NDArray[np.int64], k0: np.uint64, k1: np.uint64, cache: NDArray[np.int32],
+    out: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Replace texts by symbols, adding the new ones.
 
@@ -67,16 +63,28 @@ def intern(
         counts: (1,) int64: symbols; changed.
         k0: First word of the secret.
         k1: Second word of the secret.
+        cache: (CELLS,) int32 of `headrace.kernels.text_cache_kernels`, EMPTY.
         out: (k,) int32.
     """
     for j in range(len(spans)):
         pos = np.int64(spans[j, 0])
         size = np.int64(spans[j, 1])
+        cell = cell_of(buf, pos, size)
+        recent = np.int64(cache[cell])
+        if (
+            recent >= 0
+            and bounds[recent + 1] - bounds[recent] == size
+            and is_same(buf, pos, text, bounds[recent], size)
+        ):
+            out[j] = recent
+            continue
         slot = find(buf, pos, size, text, bounds, slots, k0, k1)
         if slot >= 0:
             out[j] = slots[slot]
+            cache[cell] = slots[slot]
             continue
         symbol = counts[0]
+        cache[cell] = symbol
         start = bounds[symbol]
         for i in range(size):
             text[start + i] = buf[pos + i]

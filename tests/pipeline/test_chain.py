@@ -25,6 +25,7 @@ class Rule:
     def __init__(self, decide: Callable[[Series], Series | None]) -> None:
         self._decide = decide
         self.calls = 0
+        self.leaves_plain = False
 
     def admit(self, series: Series) -> Series | None:
         self.calls += 1
@@ -122,3 +123,18 @@ def test_exemplars_follow_their_series() -> None:
     assert out.exemplars is not None
     assert out.exemplars.value.tolist() == [2.0]
     assert str(out.table.series(int(out.exemplars.series[0]))) == 'b{x="1"}'
+
+
+def test_who_leaves_plain_series_alone_is_not_asked_about_them() -> None:
+    """A chain that says so passes series of Prometheus sources on unasked; one rule that does not is asked for all."""
+    rule = Rule(lambda s: s.set(env="x"))
+    rule.leaves_plain = True
+    table = SeriesTable()
+    batch = make_batch(["a", "b"], table=table)
+    chain, _ = chain_of(rule)
+    assert run(chain, batch) is batch
+    assert rule.calls == 0
+
+    chain, _ = chain_of(rule, Rule(lambda s: s))
+    assert [name for name, *_ in rows(run(chain, batch))] == ['a{env="x"}', 'b{env="x"}']
+    assert rule.calls == 2

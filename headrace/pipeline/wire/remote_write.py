@@ -234,17 +234,10 @@ class RemoteWriteDecoder:
         ids = self._table.lookup(columns.keys)
         new = np.flatnonzero(ids == UNKNOWN)
         if len(new):
-            # A request may name a series twice.
-            keys, which, inverse = np.unique(
-                columns.keys[new].view("u8,u8").ravel(), return_index=True, return_inverse=True
-            )
-            del keys
-            first = new[which]
-            spans = self._labels(
-                buf, columns.series[first, kernels.FIRST], columns.series[first, kernels.SIZE], columns
-            )
-            learnt = self._table.learn(np.ascontiguousarray(columns.keys[first]), spans)
-            ids[new] = learnt[inverse.ravel()]
+            # A request may name a series twice; both get the id of the same row.
+            rows = columns.series[new]
+            spans = self._labels(buf, rows[:, kernels.FIRST], rows[:, kernels.SIZE], columns)
+            ids[new] = self._table.learn(np.ascontiguousarray(columns.keys[new]), spans)
         return ids
 
     def _labels(
@@ -252,17 +245,13 @@ class RemoteWriteDecoder:
     ) -> LabelSpans:
         firsts, sizes = np.ascontiguousarray(firsts), np.ascontiguousarray(sizes)
         starts = np.zeros(len(firsts) + 1, np.int32)
-        none = np.zeros((0, 4), np.int32)
+        # A label takes two bytes at least. Room that stays empty is not resident.
+        spans = np.empty((int(sizes.sum(dtype=np.int64)) // 2 + 1, 4), np.int32)
         if self._v2:
-            total = self._checked(kernels.labels_v2(buf, firsts, sizes, columns.symbols, none, starts))
-            spans = np.zeros((total, 4), np.int32)
-            if total:
-                kernels.labels_v2(buf, firsts, sizes, columns.symbols, spans, starts)
+            total = kernels.labels_v2(buf, firsts, sizes, columns.symbols, spans, starts)
         else:
-            total = self._checked(kernels.labels_v1(buf, firsts, sizes, none, starts))
-            spans = np.zeros((total, 4), np.int32)
-            if total:
-                kernels.labels_v1(buf, firsts, sizes, spans, starts)
+            total = kernels.labels_v1(buf, firsts, sizes, spans, starts)
+        spans = spans[: self._checked(total)]
         return LabelSpans(buf, spans, starts)
 
     # -- the batch -----------------------------------------------------------------------------------------
