@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 from headrace.store.files import Files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from random import Random
-
-    from collections.abc import Iterator
 
 _WRITE = 0
 _CUT = 1
@@ -163,7 +162,9 @@ class FaultyFiles(Files):
 
     # -- faults --------------------------------------------------------------------------------------------
 
-    def fail(self, operation: str, error: int = errno.EIO, match: str = "*", after: int = 0, times: int = 1 << 30) -> None:
+    def fail(
+        self, operation: str, error: int = errno.EIO, match: str = "*", after: int = 0, times: int = 1 << 30
+    ) -> None:
         """Have operations fail from now on."""
         self.faults.append(Fault(operation, error, match, after, times))
 
