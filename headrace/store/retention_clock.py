@@ -57,7 +57,7 @@ class RetentionClock:
         elif self._doubted_s is None:
             self._doubted_s = steady
             self._logger.warning(
-                "workspace %s: the clock is %d s ahead of what was expected; retention follows it in %d s if that stands",
+                "workspace %s: the clock is %d s ahead of what was expected; retention waits %d s whether that stands",
                 self._name, (now - expected) // 1000, int(DOUBT_S),
             )  # fmt: skip
         elif steady - self._doubted_s >= DOUBT_S:
