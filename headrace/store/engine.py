@@ -197,7 +197,7 @@ class Engine:
             entries.append(Record(records.LATE, self.workspace, records.encode_samples(late)))
         self._count(codes)
         # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
-        newest = int(in_order.times_ms.max(initial=NEVER))
+        newest = int(in_order.times_ms.max(initial=NEVER if late is None else late.times_ms.max()))
         token = self._needs.begin(Need(self._log.floor, newest, late is not None))
         offset: Offset | None = None
         try:

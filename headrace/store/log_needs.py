@@ -18,8 +18,8 @@ class Need(NamedTuple):
 
     Attributes:
         floor: No record of it lies in a segment with a smaller number.
-        newest_ms: Newest time of samples in order.
-        late: Whether there are out-of-order samples; these are in no block, however old they are.
+        newest_ms: Newest time of all samples.
+        late: Whether there are out-of-order samples: until the next flush they are in no block, however old they are.
     """
 
     floor: int
