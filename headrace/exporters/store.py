@@ -129,6 +129,7 @@ class StoreExporter:
                 ),
             ),
             clock_ms=lambda: settings.clock_ns() // 1_000_000,
+            steady_s=settings.monotonic_s,
         )
         attributes = {"exporter": settings.id}
         counter = settings.counters.counter
@@ -291,6 +292,9 @@ def observe(exporter: StoreExporter, host: Host) -> None:
         ("wal_commits", "Group commits of the write-ahead log.", lambda: store.log.statistics.commits, True),
         ("wal_failures", "Writes that the disk refused.", lambda: store.log.statistics.failures, True),
         ("wal_corrupt_records", "Records skipped.", lambda: store.log.statistics.corrupt_records, True),
+        ("wal_torn_tails", "Segments that end within a record.", lambda: store.log.statistics.torn_tails, True),
+        ("wal_missing_segments", "Segments not there.", lambda: store.log.statistics.missing_segments, True),
+        ("blocks_missing", "Blocks not there.", lambda: blocks("missing"), True),
         ("blocks_set_aside", "Corrupt blocks set aside.", lambda: blocks("set_aside"), True),
     ):
         host.counters.observe(

@@ -243,7 +243,8 @@ def _running(sizes: NDArray[np.generic]) -> NDArray[np.int64]:
 def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
     magic, cipher, key, _ = HEADER.unpack_from(data)
     count, _, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
-    if magic[:6] == MAGIC[:6] and magic != MAGIC:
+    # Both ends say which version it is; where they differ, one is damaged.
+    if magic[:6] == MAGIC[:6] and magic != MAGIC and magic == end_magic:
         raise StoreFailed(f"{name}: a block of version {magic[6]}, which is not known here")
     if magic != MAGIC or end_magic != MAGIC:
         raise CorruptChunk(f"{name}: no block, or cut short")

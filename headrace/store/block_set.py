@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from headrace.pipeline.errors import CorruptChunk
+from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.store import manifest
 from headrace.store.block import Block
 from headrace.store.manifest import Manifest
@@ -56,6 +56,7 @@ class BlockSet:
         self.tombstones = self._read_tombstones()
         self.manifest = self._open()
         self._numbering = threading.Lock()
+        self._changing = threading.Lock()
         self._next = self.manifest.next_block
 
     def path(self, number: int) -> Path:
@@ -84,18 +85,37 @@ class BlockSet:
             OSError: The disk refused; nothing has changed.
         """
         gone = {block.number for block in remove}
-        blocks = (*(block for block in self.blocks if block.number not in gone), *add)
-        numbers = tuple(sorted(block.number for block in blocks))
-        new = Manifest(new.next_ref, new.valid_from, numbers, self._next, new.families)
-        before, self.blocks = self.blocks, tuple(sorted(blocks, key=lambda block: block.number))
-        try:
-            new.write(self.files, self.directory)
-        except OSError:
-            self.blocks = before
-            raise
-        self.manifest = new
+        with self._changing:
+            blocks = (*(block for block in self.blocks if block.number not in gone), *add)
+            numbers = tuple(sorted(block.number for block in blocks))
+            new = Manifest(new.next_ref, new.valid_from, numbers, self._next, new.families)
+            before, self.blocks = self.blocks, tuple(sorted(blocks, key=lambda block: block.number))
+            try:
+                new.write(self.files, self.directory)
+            except OSError:
+                self.blocks = before
+                self._withdraw(add)
+                raise
+            self.manifest = new
         for number in gone:
-            self.files.remove(self.path(number))
+            self._remove(self.path(number))
+
+    def _withdraw(self, blocks: Iterable[Block]) -> None:
+        """Remove blocks that did not come into force, unless the manifest is in place and only not durable."""
+        try:
+            named = manifest.read(self.directory)
+        except (CorruptChunk, StoreFailed, OSError):
+            return
+        for block in blocks:
+            if named is None or block.number not in named.blocks:
+                self._remove(block.path)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file that is not in force; the next start does it where the disk refuses now."""
+        try:
+            self.files.remove(path)
+        except OSError as error:
+            self._logger.warning("%s is no longer needed, and stays until the next start: %s", path, error)
 
     def set_tombstones(self, tombstones: Tombstones) -> None:
         """Put tombstones in force, durable.
@@ -110,9 +130,12 @@ class BlockSet:
         self.tombstones = tombstones
 
     def set_aside(self, block: Block) -> None:
-        """Move a corrupt block out of the way; the data around it stay queryable."""
-        self.blocks = tuple(b for b in self.blocks if b is not block)
-        self._set_aside(block.path)
+        """Move a corrupt block out of the way; the data around it stay queryable. Any thread, more than once."""
+        with self._changing:
+            known = block in self.blocks
+            self.blocks = tuple(b for b in self.blocks if b is not block)
+        if known:
+            self._set_aside(block.path)
 
     def close(self) -> None:
         """Let the blocks go; files stay."""
@@ -166,9 +189,12 @@ class BlockSet:
     def _set_aside(self, path: Path) -> None:
         self.statistics.set_aside += 1
         self._logger.error("%s is corrupt and was set aside", path)
-        self.files.replace(path, path.with_suffix(".corrupt"))
+        try:
+            self.files.replace(path, path.with_suffix(".corrupt"))
+        except OSError as error:
+            self._logger.error("%s could not be renamed: %s", path, error)  # noqa: TRY400 -- it is out of use anyway
 
     def _leftover(self, path: Path) -> None:
         self.statistics.leftovers += 1
         self._logger.warning("%s is left from a write that was cut off, and is removed", path)
-        self.files.remove(path)
+        self._remove(path)

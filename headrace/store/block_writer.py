@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import struct
 from enum import IntEnum
@@ -75,7 +76,12 @@ class BlockWriter:
         self._temporary = path.with_name(path.name + ".tmp")
         files.remove(self._temporary)
         self._fd = files.create(self._temporary)
-        files.write(self._fd, HEADER.pack(MAGIC, CIPHER_NONE, 0, b""))
+        self._placed = False
+        try:
+            files.write(self._fd, HEADER.pack(MAGIC, CIPHER_NONE, 0, b""))
+        except OSError:
+            self.abandon()
+            raise
         self._at = HEADER.size
         self._values_checksum = xxhash.xxh3_64()
         self._parts: dict[Section, list[bytes]] = {section: [] for section in Section}
@@ -137,12 +143,18 @@ class BlockWriter:
         self._files.sync(self._fd)
         self._close()
         self._files.replace(self._temporary, self._path)
+        self._placed = True
 
     def abandon(self) -> None:
         """Leave nothing behind; safe after `finish`."""
-        if self._fd >= 0:
-            self._close()
+        if self._placed:
+            return
+        with contextlib.suppress(OSError):
+            if self._fd >= 0:
+                self._close()
             self._files.remove(self._temporary)
+            # The block is not in force: it may be in place though, where making that durable has failed.
+            self._files.remove(self._path)
 
     def _close(self) -> None:
         self._files.close(self._fd)

@@ -24,6 +24,8 @@ from headrace.store.head_kernels import BELOW_FLOOR
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Record, SeriesBatch
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
+from headrace.store.log_needs import LogNeeds, Need
+from headrace.store.retention_clock import RetentionClock
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
@@ -50,6 +52,9 @@ _MAX_LATE = 1 << 18
 """Out-of-order samples in memory at which they are written into blocks at once."""
 
 _MAX_FAMILIES = 100_000
+
+_DEFINED_AT_ONCE = 1 << 16
+"""Series of one record of definitions, so that no record gets larger than a log takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ class Engine:
         files: Does the writing.
         options: Settings.
         clock_ms: Unix time.
+        steady_s: Seconds of a clock that never steps; `clock_ms` is taken for one without it.
 
     Raises:
         StoreFailed: The data are of a version that is not known here.
@@ -122,6 +128,7 @@ class Engine:
         files: Files,
         options: EngineOptions,
         clock_ms: Callable[[], int],
+        steady_s: Callable[[], float] | None = None,
     ) -> None:
         self.workspace = workspace
         self.options = options
@@ -134,7 +141,10 @@ class Engine:
         self._index = Index()
         self._logged = np.zeros(256, np.bool_)
         self._new_families: list[MetadataRow] = []
-        self._segment_newest: dict[int, int] = {}
+        self._needs = LogNeeds()
+        self._defining = threading.Lock()
+        self._steady_s = steady_s or (lambda: clock_ms() / 1000)
+        self._retention_clock: RetentionClock | None = None
         self._maintenance = threading.RLock()
         self._compacting = threading.Lock()
         self._closed = False
@@ -187,10 +197,13 @@ class Engine:
             entries.append(Record(records.LATE, self.workspace, records.encode_samples(late)))
         self._count(codes)
         # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
-        offset = await self._log.append(entries)
-        self._note(offset, in_order.times_ms)
-        if late is not None:
-            self._note(offset, late.times_ms)
+        newest = int(in_order.times_ms.max(initial=NEVER if late is None else late.times_ms.max()))
+        token = self._needs.begin(Need(self._log.floor, newest, late is not None))
+        offset: Offset | None = None
+        try:
+            offset = await self._log.append(entries)
+        finally:
+            self._needs.end(token, offset)
         return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
 
     async def update_metadata(self, rows: Iterable[MetadataRow]) -> None:
@@ -207,7 +220,9 @@ class Engine:
     def _fit(self) -> None:
         """Make room for all refs."""
         self.head.fit(self._index.next_ref)
-        self._logged = grown(self._logged, self._index.next_ref, fill=False)
+        if self._index.next_ref > len(self._logged):
+            with self._defining:
+                self._logged = grown(self._logged, self._index.next_ref, fill=False)
 
     def _oldest(self, batch: SeriesBatch, latest: int) -> int:
         """Return the oldest time that is taken out of order; above `latest` where none is."""
@@ -248,11 +263,11 @@ class Engine:
         The log defines every series that it has samples of, whatever blocks say: these may go.
         """
         entries = []
-        logged = self._logged
-        known = logged[refs]
-        if not known.all():
-            new = np.unique(refs[~known])
-            logged[new] = True
+        with self._defining:
+            known = self._logged[refs]
+            new = np.unique(refs[~known]) if not known.all() else refs[:0]
+            self._logged[new] = True
+        if len(new):
             entries.append(Record(records.SERIES, self.workspace, self._index.encode(new)))
         if self._new_families:
             entries.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._new_families)))
@@ -268,11 +283,6 @@ class Engine:
         for code, amount in enumerate(np.bincount(codes).tolist()):
             counted[Code(code)] += amount
         self.statistics.appended += int(((codes < FIRST_REJECTION) & (codes != Code.DUPLICATE)).sum())
-
-    def _note(self, offset: Offset, times_ms: NDArray[np.int64]) -> None:
-        """Remember the newest time that a segment holds, which decides when it may go."""
-        newest = int(times_ms.max(initial=NEVER))
-        self._segment_newest[offset.segment] = max(newest, self._segment_newest.get(offset.segment, NEVER))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -399,7 +409,9 @@ class Engine:
             raise CorruptChunk(f"record of kind {record.kind}")
 
     def _replay_samples(self, offset: Offset, batch: SeriesBatch, *, late: bool) -> None:
-        self._note(offset, batch.times_ms)
+        self._needs.note(offset.segment, int(batch.times_ms.max(initial=NEVER)), late=late)
+        # Also refs whose definition was lost: what is left of their samples must never become another series'.
+        self._index.reserve_refs(int(batch.refs.max(initial=-1)) + 1)
         known = self._index.alive(batch.refs)
         self.statistics.replay_unknown += int((~known).sum())
         # In-order samples of before the last flush are in blocks.
@@ -423,7 +435,7 @@ class Engine:
     def _replay_deleted(self, tombstones: Tombstones) -> None:
         for row in tombstones.rows:
             self.head.drop_late(row.refs, row.start_ms, row.end_ms)
-            if any(block.number < row.below for block in self.blocks):
+            if any(block.number < row.below for block in self.blocks) and row not in self.block_set.tombstones:
                 self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
 
     # -- maintenance, on a thread of its own ---------------------------------------------------------------
@@ -462,13 +474,20 @@ class Engine:
         return (newest - linger) // self.options.block_ms * self.options.block_ms
 
     def _flush(self, boundary: int) -> int:
-        flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
-        blocks = flush.write(boundary)
-        valid_from = None if boundary == NEVER else boundary
-        self.block_set.commit(self._manifest(valid_from), add=blocks)
-        self.head.forget_late(boundary, flush.late_taken)
-        if boundary > self.head.valid_from:
-            self.head.forget_before(boundary)
+        late = self._needs.take_late()
+        worked = False
+        try:
+            flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
+            blocks = flush.write(boundary)
+            valid_from = None if boundary == NEVER else boundary
+            self.block_set.commit(self._manifest(valid_from), add=blocks)
+            worked = True
+            if boundary > self.head.valid_from:
+                self.head.forget_before(boundary)
+        finally:
+            self.head.end_flush(worked=worked)
+            if not worked:
+                self._needs.keep_late(late)
         self.statistics.flushes += 1
         return sum(block.meta.samples for block in blocks)
 
@@ -482,26 +501,25 @@ class Engine:
 
     def forget_logged(self) -> None:
         """Take only the series in the head as defined in the log; called before the log is rotated and trimmed."""
-        refs = self._index.refs()
-        logged = np.zeros(len(self._logged), np.bool_)
-        logged[refs[self.head.has_samples(refs)]] = True
-        # The writer defines again what it finds missing here, in the segment after the rotation or in `definitions`.
-        self._logged = logged
+        with self._defining:
+            refs = self._index.refs()
+            logged = np.zeros(max(len(self._logged), self._index.next_ref), np.bool_)
+            logged[refs[self.head.has_samples(refs)]] = True
+            # The writer defines again what it finds missing here: after the rotation, or `definitions` name it.
+            self._logged = logged
 
     def log_needed_from(self, below: int) -> int:
         """Return the first segment below `below` that still holds samples which are in no block, or `below`."""
-        self._segment_newest = {
-            number: newest
-            for number, newest in self._segment_newest.items()
-            if number >= below or newest >= self.head.valid_from
-        }
-        return min((number for number in self._segment_newest if number < below), default=below)
+        return self._needs.first(below, self.head.valid_from)
 
     def definitions(self) -> list[Record]:
         """Return the records that have to stay in the log when segments go."""
         refs = np.flatnonzero(self._logged).astype(np.int32)
         needed = refs[self._index.alive(refs)]
-        kept = [Record(records.SERIES, self.workspace, self._index.encode(needed))] if len(needed) else []
+        kept = [
+            Record(records.SERIES, self.workspace, self._index.encode(needed[i : i + _DEFINED_AT_ONCE]))
+            for i in range(0, len(needed), _DEFINED_AT_ONCE)
+        ]
         if self._families:
             kept.append(Record(records.METADATA, self.workspace, records.encode_metadata(self._families.values())))
         return kept
@@ -521,12 +539,14 @@ class Engine:
             return True
 
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
-        path = self.block_set.path(self.block_set.allocate())
+        with self._maintenance:
+            # Together: a tombstone that comes now is about this block too, or was seen here.
+            path = self.block_set.path(self.block_set.allocate())
+            tombstones = self.block_set.tombstones
         try:
             merged = merge_blocks(
-                sorted(group, key=lambda block: block.number), path, self._files, self.block_set.tombstones,
-                self._progress, rest=rest,
-            )  # fmt: skip
+                sorted(group, key=lambda block: block.number), path, self._files, tombstones, self._progress, rest=rest
+            )
         except CorruptChunk as error:
             self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
             self._check_blocks(group)
@@ -554,15 +574,22 @@ class Engine:
             except CorruptChunk:
                 self.block_set.set_aside(block)
 
-    def tombstone(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:
-        """Return the tombstone of all samples in blocks that fulfil `matchers`, times from start to end inclusive.
+    def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:
+        """Delete all samples in blocks that fulfil `matchers`, times from start to end inclusive; return the tombstone.
 
         The head has been flushed before. What came since is not meant: the tombstone ends where the head begins.
+        `log_deletion` is still to come: until then late samples in the log may bring back what is deleted.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
         """
         with self._maintenance:
             end_ms = min(end_ms, max(self.head.valid_from, NEVER + 1) - 1)
             refs = self._present(self._index.select(matchers), start_ms, end_ms)
-            return Tombstone(start_ms, end_ms, self.block_set.next_block, refs)
+            row = Tombstone(start_ms, end_ms, self.block_set.next_block, refs)
+            if len(refs):
+                self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
+            return row
 
     async def log_deletion(self, row: Tombstone) -> None:
         """Make a deletion durable, and void the late samples that it is about.
@@ -570,17 +597,9 @@ class Engine:
         Raises:
             StoreFailed: The disk failed.
         """
-        await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
+        # Before anything else is appended, so that the log tells it in the same order.
         self.head.drop_late(row.refs, row.start_ms, row.end_ms)
-
-    def delete(self, row: Tombstone) -> None:
-        """Put a tombstone in force that was logged.
-
-        Raises:
-            OSError: The disk refused; it comes into force when the log is read again.
-        """
-        with self._maintenance:
-            self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
+        await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
 
     def purge(self) -> int:
         """Rewrite all blocks that hold deleted samples; return how many.
@@ -623,7 +642,10 @@ class Engine:
             OSError: The disk refused; nothing has changed.
         """
         with self._maintenance:
-            limit = self._clock_ms() - self.options.retention_ms
+            if self._retention_clock is None:
+                self.believe()
+            assert self._retention_clock is not None
+            limit = self._retention_clock.now_ms() - self.options.retention_ms
             old = [block for block in self.blocks if block.meta.max_ms < limit]
             if self.options.retention_bytes:
                 left = sorted((b for b in self.blocks if b not in old), key=lambda b: b.meta.max_ms)
@@ -635,6 +657,12 @@ class Engine:
                 self.block_set.commit(self._manifest(self.block_set.manifest.valid_from), remove=old)
                 self._drop_tombstones()
             return len(old)
+
+    def believe(self) -> None:
+        """Begin to follow the clock, from the newest sample that is stored; called once the log was read."""
+        newest = self.newest_ms()
+        start = None if newest == NEVER else newest
+        self._retention_clock = RetentionClock(self._clock_ms, self._steady_s, start, self.workspace)
 
     def orphans(self) -> NDArray[np.int32]:
         """Return the refs of series without any sample, which the writer's thread may `forget`."""

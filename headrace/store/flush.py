@@ -37,17 +37,16 @@ class Flush:
         self._block_set = block_set
         self._workspace = workspace
         self._step = block_ms
-        self.late_taken = 0
-        """Late samples that `write` has written: those that came first, of those before the boundary."""
 
     def write(self, boundary: int) -> list[Block]:
         """Write what lies before `boundary` into blocks, one for each window; return them.
 
+        The head's `end_flush` is for the caller, who knows whether the blocks are in force.
+
         Raises:
             OSError: The disk refused; nothing is left behind.
         """
-        late = self._head.late_before(boundary)
-        self.late_taken = len(late.refs)
+        late = self._head.begin_flush(boundary)
         windows = self._windows(boundary)
         late_windows = late.times_ms // self._step
         blocks: list[Block] = []

@@ -54,6 +54,8 @@ class Head:
         """One more than the largest ref in use."""
         self.valid_from = NEVER
         """Samples before this time that came in order are in blocks."""
+        self._floor = NEVER
+        self._writing = (NEVER, 0)
         self._newest_seen = NEVER
 
     @property
@@ -127,9 +129,10 @@ class Head:
         codes = np.empty(len(batch.refs), np.uint8)
         with self.lock:
             done = 0
+            floor = max(self.valid_from, self._floor)
             while True:
                 arrays: tuple[Any, ...] = (*self._rows, *self._room)
-                done = kernels.append(*batch, done, latest_ms, oldest_ms, self.valid_from, codes, self._times, *arrays)
+                done = kernels.append(*batch, done, latest_ms, oldest_ms, floor, codes, self._times, *arrays)
                 if done == len(codes):
                     break
                 self._grow()
@@ -169,22 +172,30 @@ class Head:
         found: NDArray[np.bool_] = in_order | np.isin(refs, late)
         return found
 
-    def late_before(self, limit_ms: int) -> SeriesBatch:
-        """Return the late samples older than `limit_ms`, in the order in which they came."""
+    def begin_flush(self, limit_ms: int) -> SeriesBatch:
+        """Return the late samples older than `limit_ms`, in the order in which they came.
+
+        From here on nothing older is appended in order: it would come too late for the blocks that are written.
+        """
         with self.lock:
             late = self._late.settled()
-        old = late.times_ms < limit_ms
+            old = late.times_ms < limit_ms
+            self._floor = limit_ms
+            self._writing = limit_ms, int(old.sum())
         return SeriesBatch(late.refs[old], late.times_ms[old], late.values[old])
 
-    def forget_late(self, limit_ms: int, count: int) -> None:
-        """Drop the first `count` late samples older than `limit_ms`: blocks hold them now."""
+    def end_flush(self, *, worked: bool) -> None:
+        """Drop the late samples that `begin_flush` returned: blocks hold them now. Where that failed, they stay."""
         with self.lock:
-            self._late.drop_before(limit_ms, count)
+            if worked:
+                self._late.drop_before(*self._writing)
+            self._floor, self._writing = NEVER, (NEVER, 0)
 
     def drop_late(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
         """Drop late samples of some series within a time range: they are deleted."""
         with self.lock:
-            self._late.drop(refs, start_ms, end_ms)
+            limit_ms, count = self._writing
+            self._writing = limit_ms, count - self._late.drop(refs, start_ms, end_ms, limit_ms, count)
 
     def forget_before(self, limit_ms: int) -> None:
         """Drop in-order samples before `limit_ms`: blocks hold them now."""
@@ -280,11 +291,14 @@ class _Late:
             )
         return self._settled
 
-    def drop(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
-        """Drop the samples of `refs` within a time range."""
+    def drop(self, refs: NDArray[np.int32], start_ms: int, end_ms: int, limit_ms: int, count: int) -> int:
+        """Drop the samples of `refs` within a time range; return how many of the first `count` before `limit_ms`."""
         late = self.settled()
         kept = (late.times_ms < start_ms) | (late.times_ms > end_ms) | ~np.isin(late.refs, refs)
+        old = late.times_ms < limit_ms
+        dropped = int((~kept & old & (np.cumsum(old) <= count)).sum())
         self._settled = SeriesBatch(late.refs[kept], late.times_ms[kept], late.values[kept])
+        return dropped
 
     def drop_before(self, limit_ms: int, count: int) -> None:
         """Drop the first `count` of the samples older than `limit_ms`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ import xxhash
 from headrace.pipeline.errors import StoreFailed
 from headrace.store.files import Files
 from headrace.store.interfaces import Offset, Record
+from headrace.store.records import METADATA, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +36,7 @@ _HEAD = struct.Struct("<4sIBBHIQ")
 
 SEGMENT_BYTES = 128 << 20
 _MAX_RECORD = 1 << 30
+_DEFINITIONS = {SERIES, METADATA}
 
 
 class Sync(StrEnum):
@@ -58,6 +61,8 @@ class LogStatistics:
         bytes: Bytes appended.
         commits: Writes to disk, each of one or more appends.
         corrupt_records: Records that reading had to skip.
+        torn_tails: Segments that end within a record: what a write leaves that was cut off.
+        missing_segments: Segments that are not there though earlier and later ones are.
         failures: Writes that the disk refused.
     """
 
@@ -65,6 +70,8 @@ class LogStatistics:
     bytes: int = 0
     commits: int = 0
     corrupt_records: int = 0
+    torn_tails: int = 0
+    missing_segments: int = 0
     failures: int = 0
 
 
@@ -106,9 +113,11 @@ class WriteAheadLog:
         self._unwritten: list[bytes] = []
         self._failing = False
         self._busy = False
+        self._logger = logging.getLogger("headrace.store")
         self._lock = threading.Lock()
         self._rewriting = threading.Lock()
         self._dirty = False
+        self._floor = 0
 
     # -- writing -------------------------------------------------------------------------------------------
 
@@ -162,8 +171,8 @@ class WriteAheadLog:
             except OSError:
                 self.statistics.failures += 1
                 self._failing = True
-                # Part of a record may have been written: what comes goes into a new segment.
-                self._close_segment()
+                # Part of it may have been written: that goes, and what comes goes into a new segment.
+                self._cut_segment()
                 raise
             self._unwritten.clear()
             self._failing = False
@@ -180,6 +189,7 @@ class WriteAheadLog:
         if segment is None:
             number = max((n for n, _ in self.segments()), default=0) + 1
             fd = self.files.create(self._path(number))
+            self._floor = number
             segment = self._segment = _Segment(number, fd, 0)
             self.files.write(fd, MAGIC)
             segment.size = len(MAGIC)
@@ -193,16 +203,45 @@ class WriteAheadLog:
             with contextlib.suppress(OSError):
                 self.files.close(segment.fd)
 
+    def _cut_segment(self) -> None:
+        """Close the segment without what the disk refused, so that trying again does not fill the disk with pieces."""
+        segment = self._segment
+        if segment is not None:
+            with contextlib.suppress(OSError):
+                if segment.size > len(MAGIC):
+                    self.files.truncate(segment.fd, segment.size)
+                else:
+                    self.files.remove(self._path(segment.number))
+        self._close_segment()
+
+    @property
+    def floor(self) -> int:
+        """No later record lies in a segment with a smaller number."""
+        return self._floor
+
     async def sync_now(self) -> None:
-        """Make durable what `Sync.INTERVAL` has left; called about every second."""
+        """Make durable what `Sync.INTERVAL` has left; called about every second.
+
+        Raises:
+            StoreFailed: The disk failed.
+        """
         if self.sync is Sync.INTERVAL and self._dirty:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync_segment)
 
     def _sync_segment(self) -> None:
         with self._lock:
             self._dirty = False
-            if self._segment is not None:
+            if self._segment is None:
+                return
+            try:
                 self.files.sync(self._segment.fd)
+            except OSError as error:
+                # What was lost is lost, and a later sync of this file would not say so.
+                self.statistics.failures += 1
+                self._close_segment()
+                raise StoreFailed(
+                    f"write-ahead log: up to a second of it may not survive a power loss: {error}"
+                ) from None
 
     @property
     def failed(self) -> bool:
@@ -222,21 +261,28 @@ class WriteAheadLog:
         """Close the present segment; return the number below which no later record will be. Any thread."""
         with self._lock:
             self._close_segment()
-            return max((n for n, _ in self.segments()), default=0) + 1
+            self._floor = max((n for n, _ in self.segments()), default=0) + 1
+            return self._floor
 
     def trim(self, below: int, keep: Sequence[Record]) -> None:
-        """Remove the segments numbered below `below`; `keep` is written durably before. Any thread."""
+        """Remove the segments numbered below `below`; `keep` is written durably before. Any thread.
+
+        The oldest goes first, durably, so that what a crash leaves is an end of the log: a deletion never goes before
+        what it is about.
+        """
         with self._rewriting, self._lock:
             old = [path for number, path in self.segments() if number < below]
             if not old:
                 return
             if keep:
-                # The largest number that is removed: the records are read before all that stay.
-                target = old[-1]
-                self.files.write_whole(target, MAGIC + b"".join(map(encode, keep)))
-                old = old[:-1]
-            for path in old:
+                first, *old = old
+                self.files.write_whole(first, MAGIC + b"".join(map(encode, keep)))
+            for path in old[:-1] if keep else old:
                 self.files.remove(path)
+                self.files.sync_directory(self.directory)
+            if keep and old:
+                # In the place of the last one, so that numbers have no gaps.
+                self.files.replace(first, old[-1])
 
     def erase(self, workspace: str, below: int) -> None:
         """Rewrite the segments numbered below `below` without the records of a workspace, the oldest first.
@@ -271,8 +317,29 @@ class WriteAheadLog:
 
     def read(self) -> Iterator[tuple[Offset, Record]]:
         """Yield all intact records, oldest first; damaged ones are skipped and counted."""
+        before = None
+        kinds: set[int] = set()
         for number, path in self.segments():
-            yield from self._read_segment(number, path.read_bytes())
+            # A trim that was cut off leaves a gap behind the definitions that it has written.
+            if before is not None and not kinds <= _DEFINITIONS:
+                self._check_gap(before, number)
+            before = number
+            for offset, record in self._read_segment(number, path.read_bytes()):
+                kinds.add(record.kind)
+                yield offset, record
+
+    def remove_leftovers(self) -> None:
+        """Remove what a trim that was cut off has left."""
+        for path in self.directory.glob("*.wal.tmp"):
+            self.files.remove(path)
+
+    def _check_gap(self, before: int, number: int) -> None:
+        if number > before + 1:
+            self.statistics.missing_segments += number - before - 1
+            self._logger.error(
+                "%s: segments %d to %d are missing; what they held and no block holds is lost",
+                self.directory, before + 1, number - 1,
+            )  # fmt: skip
 
     def size_bytes(self) -> int:
         """Return the bytes of all segments."""
@@ -293,8 +360,11 @@ class WriteAheadLog:
             found = _next_record(data, at + 1)
             # Nothing intact behind it: a write that was cut short, which nobody was told had succeeded.
             if found is None:
+                self.statistics.torn_tails += 1
+                self._logger.warning("%s ends within a record, at byte %d", self._path(number), at)
                 return
             self.statistics.corrupt_records += 1
+            self._logger.error("%s: damaged from byte %d to %d; skipped", self._path(number), at, found)
             at = found
 
     def _path(self, number: int) -> Path:

@@ -40,7 +40,8 @@ class Manifest:
 
     def write(self, files: Files, directory: Path) -> None:
         """Put it in place, durable."""
-        body = json.dumps({**asdict(self), "families": [list(row) for row in self.families]})
+        families = [list(row) for row in self.families]
+        body = json.dumps({"version": VERSION, **asdict(self), "families": families})
         checksum = xxhash.xxh3_64_hexdigest(body.encode())
         text = f'{{"version": {VERSION}, "checksum": "{checksum}", "manifest": {body}}}\n'
         files.write_whole(directory / NAME, text.encode())
@@ -58,15 +59,17 @@ def read(directory: Path) -> Manifest | None:
         return None
     try:
         content = json.loads(path.read_bytes())
-        version = content["version"]
-        if version != VERSION:
+        version, body = content["version"], content["manifest"]
+        # What is checksummed tells a later version from a damaged number.
+        if version != VERSION and body.get("version") != VERSION:
             raise StoreFailed(f"{path}: version {version} is not known here")
-        body = content["manifest"]
+        if version != VERSION:
+            raise CorruptChunk(f"{path}: says that it is of version {version}, and is not")
         if xxhash.xxh3_64_hexdigest(json.dumps(body).encode()) != content["checksum"]:
             raise CorruptChunk(f"{path}: has another checksum")
         families = tuple(MetadataRow(*row) for row in body["families"])
         return Manifest(
             int(body["next_ref"]), body["valid_from"], tuple(body["blocks"]), int(body["next_block"]), families
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptChunk(f"{path}: {error}") from None

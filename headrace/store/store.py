@@ -71,6 +71,7 @@ class Store:
         options: Settings.
         files: Does the writing.
         clock_ms: Unix time.
+        steady_s: Seconds of a clock that never steps; `clock_ms` is taken for one without it.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class Store:
         *,
         files: Files | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        steady_s: Callable[[], float] | None = None,
     ) -> None:
         self.directory = directory
         self.options = options or StoreOptions()
         self.replay_status = ReplayStatus()
         self._files = files or Files()
         self._clock_ms = clock_ms
+        self._steady_s = steady_s
         self._logger = logging.getLogger("headrace.store")
         self._engines: dict[str, Engine] = {}
         self._lock: DirectoryLock | None = None
@@ -110,13 +113,19 @@ class Store:
             StoreFailed: The directory cannot be used.
         """
         try:
-            self.log.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._workspaces.mkdir(mode=0o700, exist_ok=True)
+            self._files.make_directory(self.log.directory)
+            self._files.make_directory(self._workspaces)
             self._lock = DirectoryLock(self.directory)
+            # Also names that somebody who was killed has made, and not synced.
+            self._files.sync_directory(self.directory)
+            self._files.sync_directory(self._workspaces)
+            self.log.remove_leftovers()
             for path in sorted(self._workspaces.iterdir()):
                 if path.is_dir():
                     self.engine(path.name)
             self._replay()
+            for engine in self._engines.values():
+                engine.believe()
         except OSError as error:
             raise StoreFailed(f"data directory {self.directory}: {error}") from None
         self._open = True
@@ -137,8 +146,11 @@ class Store:
             self._open = False
             with contextlib.suppress(StoreFailed):
                 await self.log.retry()
-            if not self.log.failed:
-                await asyncio.get_running_loop().run_in_executor(None, lambda: self.flush(everything=True))
+            try:
+                if not self.log.failed:
+                    await asyncio.get_running_loop().run_in_executor(None, lambda: self.flush(everything=True))
+            except StoreFailed as error:
+                self._logger.error("%s; the next start reads the log back", error)  # noqa: TRY400
             await self.log.close()
         if self._lock is not None:
             self._lock.release()
@@ -157,10 +169,11 @@ class Store:
             if not _WORKSPACE.fullmatch(workspace):
                 raise InvalidInput(f"workspace id {workspace!r} has characters that are not allowed")
             directory = self._workspaces / workspace
-            directory.mkdir(mode=0o700, exist_ok=True)
+            self._files.make_directory(directory)
             engine = self._engines[workspace] = Engine(
-                workspace, directory, self.log, self._files, self.options_of(workspace), self._clock_ms
-            )
+                workspace, directory, self.log, self._files, self.options_of(workspace), self._clock_ms,
+                self._steady_s,
+            )  # fmt: skip
         return engine
 
     def make(self, workspace: str) -> None:
@@ -170,8 +183,7 @@ class Store:
             StoreFailed: The disk refused.
         """
         try:
-            (self._workspaces / workspace).mkdir(mode=0o700, exist_ok=True)
-            self._files.sync_directory(self._workspaces)
+            self._files.make_directory(self._workspaces / workspace)
         except OSError as error:
             raise StoreFailed(f"workspace {workspace}: {error}") from None
 
@@ -278,14 +290,12 @@ class Store:
         loop = asyncio.get_running_loop()
         engine = self.engine(workspace)
         await loop.run_in_executor(None, lambda: self.flush(everything=True, only=engine))
-        row = await loop.run_in_executor(None, engine.tombstone, matchers, start_ms, end_ms)
-        if not len(row.refs):
-            return 0
-        await engine.log_deletion(row)
         try:
-            await loop.run_in_executor(None, engine.delete, row)
+            row = await loop.run_in_executor(None, engine.delete, matchers, start_ms, end_ms)
         except OSError as error:
             raise StoreFailed(f"workspace {workspace}: {error}") from None
+        if len(row.refs):
+            await engine.log_deletion(row)
         return len(row.refs)
 
     async def purge(self, workspace: str) -> int:
@@ -306,13 +316,23 @@ class Store:
         self.check_disk()
         with contextlib.suppress(StoreFailed):
             await self.log.retry()
-        await self.log.sync_now()
+            await self.log.sync_now()
+        await self._retain()
         if not self.log.failed:
             await loop.run_in_executor(None, self.flush)
+
+    async def _retain(self) -> None:
+        """Remove what is too old: before flushes, which a full disk makes fail until something goes."""
+        loop = asyncio.get_running_loop()
         if time.monotonic() - self._retained_s > _RETAIN_S:
             self._retained_s = time.monotonic()
             for engine in self.engines.values():
-                if await loop.run_in_executor(None, engine.retain):
+                try:
+                    removed = await loop.run_in_executor(None, engine.retain)
+                except OSError as error:
+                    self._logger.error("workspace %s: retention: %s", engine.workspace, error)  # noqa: TRY400
+                    continue
+                if removed:
                     orphans = engine.orphans()
                     self.on_forget(engine.workspace, orphans)
                     engine.forget(orphans)

@@ -52,6 +52,14 @@ class Tombstones:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __contains__(self, row: Tombstone) -> bool:
+        """Return whether an equal row is there."""
+        return any(
+            (row.start_ms, row.end_ms, row.below) == (one.start_ms, one.end_ms, one.below)
+            and np.array_equal(row.refs, one.refs)
+            for one in self.rows
+        )
+
     def with_row(self, row: Tombstone) -> Tombstones:
         """Return the set with one more."""
         return Tombstones((*self.rows, row))
