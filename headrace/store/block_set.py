@@ -86,7 +86,7 @@ class BlockSet:
         gone = {block.number for block in remove}
         blocks = (*(block for block in self.blocks if block.number not in gone), *add)
         numbers = tuple(sorted(block.number for block in blocks))
-        new = Manifest(new.next_ref, new.valid_from, numbers, self._next, new.families)
+        new = replace(new, blocks=numbers, next_block=self._next)
         before, self.blocks = self.blocks, tuple(sorted(blocks, key=lambda block: block.number))
         try:
             new.write(self.files, self.directory)

@@ -29,7 +29,7 @@ from headrace.store.samples_at import Stored, compare
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -519,6 +519,22 @@ class Engine:
                 return False
             self._merge(group)
             return True
+
+    def adopt(self, blocks: Sequence[Block], imports: Mapping[str, int]) -> None:
+        """Take blocks in that were written beside the head, of refs that `refs_of` gave.
+
+        Args:
+            blocks: With numbers that `BlockSet.allocate` gave.
+            imports: What the manifest says of imports from now on.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
+        """
+        with self._maintenance:
+            manifest = replace(self._manifest(self.block_set.manifest.valid_from), imports=dict(imports))
+            self.block_set.commit(manifest, add=blocks)
+            for block in blocks:
+                self.head.seen(block.refs, block.last_ms())
 
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
         path = self.block_set.path(self.block_set.allocate())
