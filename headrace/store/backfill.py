@@ -7,6 +7,7 @@ many parts of the import they are: an import that was cut off goes on where it w
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -118,28 +119,37 @@ class PartWriter:
         self._path = block_set.path(block_set.allocate())
         self._writer = BlockWriter(backfill.files, self._path)
         self._refs: list[NDArray[np.int32]] = []
-        self.skipped_histograms = 0
-        """Native histograms that were not taken."""
 
     @property
     def samples(self) -> int:
         """Samples taken so far."""
         return self._writer.samples
 
-    def add(self, refs: NDArray[np.int32], samples: Samples, native: NativeHistograms | None = None) -> None:
+    def add(self, refs: NDArray[np.int32], samples: Samples) -> None:
         """Take the samples of some series.
 
         Args:
             refs: (n,) int32, ascending, above all taken before.
             samples: Their doubles; a series may have none.
-            native: Their native histograms; `series` says which of `refs`.
         """
-        if native is not None:
-            self.skipped_histograms += len(native)
         refs, samples = without_empty(refs, samples)
         if len(refs):
             self._writer.add(refs, samples)
             self._refs.append(refs)
+
+    def add_native(self, refs: NDArray[np.int32], native: NativeHistograms) -> None:
+        """Take native histograms, once all samples have been taken.
+
+        Args:
+            refs: (n,) int32, ascending, above all that histograms were taken of.
+            native: `series` says which of `refs`; sorted by it and by time.
+
+        Raises:
+            InvalidInput: The columns of a row contradict each other.
+        """
+        if len(native):
+            self._writer.add_histograms(replace(native, series=refs[native.series]))
+            self._refs.append(np.unique(refs[native.series]))
 
     def finish(self) -> Block | None:
         """Write the block, durable, and return it; None where there is no sample. It is in force after `commit`."""
@@ -148,7 +158,7 @@ class PartWriter:
             writer.abandon()
             return None
         meta = BlockMeta(self._engine.workspace, writer.min_ms, writer.max_ms, writer.samples, writer.series)
-        writer.finish(meta, self._engine.index.encode(np.concatenate(self._refs)))
+        writer.finish(meta, self._engine.index.encode(np.unique(np.concatenate(self._refs))))
         return Block(self._path)
 
     def abandon(self) -> None:

@@ -82,10 +82,15 @@ def _import_block(path: Path, backfill: Backfill, on_progress: Callable[[Progres
     writer = backfill.writer()
     done = 0
     try:
+        with_native = []
         for part in source.read(order):
-            writer.add(refs[part.rows], part.floats, part.native)
+            writer.add(refs[part.rows], part.floats)
+            with_native.append(part.rows[part.has_native])
             done += len(part.rows)
             on_progress(Progress(ulid, done, len(source)))
+        # A block holds histograms behind all of its samples, so that they are read in a pass of their own.
+        for rows, native in source.read_native(np.concatenate([np.empty(0, np.int64), *with_native])):
+            writer.add_native(refs[rows], native)
         block = writer.finish()
     finally:
         writer.abandon()

@@ -26,17 +26,17 @@ _SAMPLES_AT_ONCE = 1 << 21
 
 
 class Part(NamedTuple):
-    """Samples of some series.
+    """Doubles of some series.
 
     Attributes:
         rows: (n,) int64 numbers of the series.
-        floats: Their doubles; a series may have none.
-        native: Their native histograms; `series` says which of `rows`.
+        floats: Their samples; a series may have none.
+        has_native: (n,) bool: the series has native histograms.
     """
 
     rows: NDArray[np.int64]
     floats: Samples
-    native: NativeHistograms
+    has_native: NDArray[np.bool_]
 
 
 class PrometheusBlock:
@@ -64,7 +64,7 @@ class PrometheusBlock:
         return self._index.label_sets(rows)
 
     def read(self, order: NDArray[np.int64]) -> Iterator[Part]:
-        """Yield the samples of series.
+        """Yield the doubles of series.
 
         Args:
             order: (n,) int64 numbers of series, in the order in which they are to come.
@@ -72,6 +72,30 @@ class PrometheusBlock:
         Raises:
             CorruptChunk: A chunk is damaged; it is named.
         """
+        for rows, chunks, owners in self._located(order):
+            is_float = chunks.encodings == xor_kernels.XOR
+            floats = self._floats(rows, chunks.take(np.flatnonzero(is_float)), owners[is_float])
+            has_native = np.zeros(len(rows), np.bool_)
+            has_native[owners[~is_float]] = True
+            yield Part(rows, floats, has_native)
+
+    def read_native(self, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NativeHistograms]]:
+        """Yield the native histograms of series, as `read` does: numbers of series, and histograms.
+
+        `series` of these says which of the numbers; they are sorted by it and by time.
+        """
+        for rows, chunks, owners in self._located(order):
+            native_rows = np.flatnonzero(chunks.encodings != xor_kernels.XOR)
+            native = self._segments.decode_histograms(chunks.take(native_rows), owners[native_rows])
+            if self._deleted and len(native):
+                own = native.series.astype(np.int64)
+                native = native.select(tombstones.hide(native.time_ms, own, self._index.ids[rows], self._deleted))
+            yield rows, _ordered(native)
+
+    def _located(
+        self, order: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Located, NDArray[np.int64]]]:
+        """Yield numbers of series, their chunks, and which of the series each chunk belongs to."""
         starts = self._index.chunk_starts
         sizes = starts[order + 1] - starts[order]
         for first, last in _cut(sizes, _CHUNKS_AT_ONCE):
@@ -83,18 +107,7 @@ class PrometheusBlock:
             samples = np.bincount(owners, found.counts, len(rows)).astype(np.int64)
             for a, b in _cut(samples, _SAMPLES_AT_ONCE):
                 inside = np.flatnonzero((owners >= a) & (owners < b))
-                yield self._part(rows[a:b], found.take(inside), owners[inside] - a)
-
-    def _part(self, rows: NDArray[np.int64], chunks: Located, owners: NDArray[np.int64]) -> Part:
-        is_float = chunks.encodings == xor_kernels.XOR
-        floats = self._floats(rows, chunks.take(np.flatnonzero(is_float)), owners[is_float])
-        other = np.flatnonzero(~is_float)
-        native = self._segments.decode_histograms(chunks.take(other), owners[other])
-        if self._deleted and len(native):
-            native = native.select(
-                tombstones.hide(native.time_ms, native.series.astype(np.int64), self._index.ids[rows], self._deleted)
-            )
-        return Part(rows, floats, native)
+                yield rows[a:b], found.take(inside), owners[inside] - a
 
     def _floats(self, rows: NDArray[np.int64], chunks: Located, owners: NDArray[np.int64]) -> Samples:
         total = int(chunks.counts.sum())
@@ -105,6 +118,16 @@ class PrometheusBlock:
             keep = tombstones.hide(times, sample_owners, self._index.ids[rows], self._deleted)
             times, values, sample_owners = times[keep], values[keep], sample_owners[keep]
         return samples_of(sample_owners, times, values, len(rows))
+
+
+def _ordered(native: NativeHistograms) -> NativeHistograms:
+    """Sort histograms by series and time; of two of the same the first stands."""
+    order = np.lexsort((native.time_ms, native.series))
+    own, times = native.series[order], native.time_ms[order]
+    keep = np.ones(len(order), np.bool_)
+    keep[1:] = (np.diff(own) > 0) | (np.diff(times) > 0)
+    order = order[keep]
+    return native if len(order) == len(native) and bool((np.diff(order) > 0).all()) else native.take(order)
 
 
 def samples_of(
