@@ -26,6 +26,7 @@ from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Recor
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
+from headrace.store.snapshot import write_workspace
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
@@ -519,6 +520,19 @@ class Engine:
                 return False
             self._merge(group)
             return True
+
+    def snapshot(self, target: Path) -> None:
+        """Put what is in blocks into a snapshot; see `headrace.store.snapshot`.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        # Nothing replaces or removes a block meanwhile.
+        with self._maintenance:
+            blocks = self.block_set
+            write_workspace(
+                target, self._manifest(blocks.manifest.valid_from), self.blocks, blocks.tombstones, self._files
+            )
 
     def adopt(self, blocks: Sequence[Block], imports: Mapping[str, int]) -> None:
         """Take blocks in that were written beside the head, of refs that `refs_of` gave.
