@@ -8,6 +8,7 @@ import time
 import click
 
 from headrace.cli.access import access, audit
+from headrace.cli.tsdb import tsdb
 
 _STARTED_S = time.monotonic()
 
@@ -33,6 +34,7 @@ def main() -> None:
 
 main.add_command(access)
 main.add_command(audit)
+main.add_command(tsdb)
 
 
 @main.command()

@@ -95,6 +95,10 @@ class StoreConfig(ServerConfig):
     query: QueryConfig = QueryConfig()
     """Limits of queries."""
 
+    enable_admin_api: bool = False
+    """Serve ``/api/v1/admin/tsdb/delete_series``, ``clean_tombstones`` and ``snapshot``, for the first workspace and,
+    with the ``access`` extension, for administrators alone."""
+
     @field_validator("workspaces")
     @classmethod
     def _distinct(cls, workspaces: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
@@ -49,6 +50,32 @@ class EngineIndex:
         return {row.family: [{"type": row.type, "unit": row.unit, "help": row.help}] for row in self._engine.metadata()}
 
 
+class ExporterAdmin:
+    """A store exporter as the API's `StoreAdmin`, for one workspace.
+
+    Args:
+        exporter: Whose store it is.
+        workspace: What is deleted from; snapshots are of all workspaces.
+    """
+
+    def __init__(self, exporter: StoreExporter, workspace: str) -> None:
+        self._store = exporter.store
+        self._workspace = workspace
+
+    async def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> None:
+        """Delete the samples of matching series."""
+        await self._store.delete(self._workspace, matchers, start_ms, end_ms)
+
+    async def purge(self) -> None:
+        """Remove deleted samples from disk."""
+        await self._store.purge(self._workspace)
+
+    async def snapshot(self, *, with_head: bool) -> str:
+        """Make a snapshot; return its name."""
+        made = await asyncio.to_thread(self._store.snapshot, with_head=with_head)
+        return made.name
+
+
 class StoreApi:
     """The API of a store exporter, mounted on its endpoint.
 
@@ -76,10 +103,17 @@ class StoreApi:
             replay=self._replay,
             config_yaml=host.services.get("config_yaml", str),
             clock_ns=host.clock_ns,
+            admin=self._admin(),
         )
         api = PrometheusApi(self._find, self.pool, settings)
         page = StatusPage(lambda: served(listeners), targets)
         listeners.add(exporter.config, [*api.routes(), page.route()], owner)
+
+    def _admin(self) -> ExporterAdmin | None:
+        config = self._exporter.config
+        if not (config.enable_admin_api and config.workspaces):
+            return None
+        return ExporterAdmin(self._exporter, config.workspaces[0])
 
     def _find(self, workspace: str) -> Backend | None:
         if not self._exporter.serves(workspace):

@@ -15,8 +15,11 @@ import numpy as np
 import xxhash
 
 from headrace.pipeline.errors import CorruptChunk, StoreFailed
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store import block_kernels as kernels
-from headrace.store.block_writer import CIPHER_NONE, FOOTER, HEADER, MAGIC, SECTION, Section
+from headrace.store.block_writer import CIPHER_NONE, FIRST_OPTIONAL, FOOTER, HEADER, MAGIC, SECTION, Section
+from headrace.store.codec.histograms import HistogramChunks
+from headrace.store.codec.histograms_kernels import MAX_ROWS
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
 from headrace.store.runs import Runs
 
@@ -90,7 +93,7 @@ class Block:
                 raise CorruptChunk(f"{path.name}: {self.size_bytes} bytes are no block")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._sections = _sections(self._map, path.name)
-        missing = [section.name for section in Section if section not in self._sections]
+        missing = [s.name for s in Section if s < FIRST_OPTIONAL and s not in self._sections]
         if missing:
             raise CorruptChunk(f"{path.name}: has no section {missing[0]}")
         try:
@@ -98,8 +101,11 @@ class Block:
         except (ValueError, TypeError) as error:
             raise CorruptChunk(f"{path.name}: {error}") from None
         self.refs: NDArray[np.int32] = np.cumsum(self._column(Section.REFS, np.int32), dtype=np.int32)
+        self.histograms = self._histograms()
+        """Native histograms, None where there are none."""
         self.tables = self._tables()
         self._verified = False
+        self._histograms_verified = False
 
     def series_records(self) -> bytes:
         """Return refs and label sets, ascending, as `headrace.store.records` encodes them."""
@@ -109,8 +115,13 @@ class Block:
         """Return whether samples may lie in a time range."""
         return self.meta.min_ms <= end_ms and self.meta.max_ms >= start_ms
 
+    @property
+    def all_refs(self) -> NDArray[np.int32]:
+        """The refs of all series, ascending: `refs` have samples, those of `histograms` have histograms."""
+        return self.refs if self.histograms is None else np.union1d(self.refs, self.histograms.refs)
+
     def last_ms(self) -> NDArray[np.int64]:
-        """Return the newest time of each series of the block."""
+        """Return the newest time of the samples of each of `refs`."""
         last_chunk = self.tables.chunk_times[self.tables.firsts[1:] - 1]
         newest: NDArray[np.int64] = self.tables.time_rows[2, last_chunk]
         return newest
@@ -143,6 +154,24 @@ class Block:
             raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
         return Runs(places, counts, times, values)
 
+    def read_histograms(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NativeHistograms:
+        """Return the histograms of `refs`, ascending, in a time range: sorted by ref and time.
+
+        Raises:
+            CorruptChunk: A chunk does not decode.
+        """
+        chunks = self._verified_histograms()
+        return NativeHistograms.empty() if chunks is None else chunks.read(refs, start_ms, end_ms)
+
+    def histograms_present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
+        """Return which of `refs` have histograms in a time range.
+
+        Raises:
+            CorruptChunk: A chunk does not decode.
+        """
+        chunks = self._verified_histograms()
+        return np.zeros(len(refs), np.bool_) if chunks is None else chunks.present(refs, start_ms, end_ms)
+
     def verify(self) -> None:
         """Check the checksums of all sections.
 
@@ -151,6 +180,10 @@ class Block:
         """
         for section in self._sections:
             self._section(section)
+
+    def skip_checksums(self) -> None:
+        """Read samples although the checksum of their columns does not match; for who salvages what is left."""
+        self._verified = True
 
     def section_sizes(self) -> dict[str, int]:
         """Return the bytes of each section as stored, by name."""
@@ -165,6 +198,8 @@ class Block:
         return counts
 
     def _rows(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
+        if not len(self.refs):
+            return np.full(len(refs), -1, np.int64)
         at = np.searchsorted(self.refs, refs)
         at[at == len(self.refs)] = 0
         return np.where(self.refs[at] == refs, at, -1).astype(np.int64)
@@ -176,12 +211,18 @@ class Block:
             self._section(Section.VALUES)
             self._verified = True
 
+    def _verified_histograms(self) -> HistogramChunks | None:
+        if self.histograms is not None and not self._histograms_verified:
+            self._section(Section.HISTOGRAMS)
+            self._histograms_verified = True
+        return self.histograms
+
     def _section(self, kind: Section) -> bytes:
         place = self._sections[kind]
         with memoryview(self._map) as whole, whole[place.start : place.start + place.size] as data:
             if xxhash.xxh3_64_intdigest(data) != place.checksum:
                 raise CorruptChunk(f"{self.path.name}: section {kind.name} has another checksum")
-            if kind in {Section.TIMES, Section.VALUES}:
+            if kind in {Section.TIMES, Section.VALUES, Section.HISTOGRAMS}:
                 return b""
             return bytes(cramjam.zstd.decompress(data)) if place.compressed else bytes(data)
 
@@ -202,12 +243,11 @@ class Block:
         chunk_values = self._chunk_values(len(value_places) - 1)
         ok = (
             len(firsts) == len(self.refs) + 1
-            and len(self.refs) > 0
+            and len(self.refs) + (self.histograms is not None) > 0
             and firsts[-1] == len(chunk_times) == len(chunk_values)
             and len(rows) == 3 * len(sizes)
             and bool((np.diff(firsts) > 0).all())
-            and bool((np.diff(self.refs) > 0).all())
-            and self.refs[0] >= 0
+            and bool((np.diff(self.refs, prepend=np.int32(-1)) > 0).all())
             and time_places[-1] == self._sections[Section.TIMES].start + self._sections[Section.TIMES].size
             and value_places[-1] == self._sections[Section.VALUES].start + self._sections[Section.VALUES].size
             and bool(((chunk_times >= 0) & (chunk_times < len(sizes))).all())
@@ -218,6 +258,34 @@ class Block:
             raise CorruptChunk(f"{self.path.name}: the tables contradict each other")
         buf = np.frombuffer(self._map, np.uint8)
         return kernels.Tables(firsts, chunk_times, chunk_values, time_places, rows, value_places, buf)
+
+    def _histograms(self) -> HistogramChunks | None:
+        """Read the tables of histograms and check that no chunk lies outside its section."""
+        if Section.HISTOGRAMS not in self._sections:
+            return None
+        kinds = (Section.HISTOGRAM_SIZES, Section.HISTOGRAM_ROWS, Section.HISTOGRAM_FIRSTS, Section.HISTOGRAM_REFS)
+        missing = [kind.name for kind in kinds if kind not in self._sections]
+        if missing:
+            raise CorruptChunk(f"{self.path.name}: has no section {missing[0]}")
+        place = self._sections[Section.HISTOGRAMS]
+        places = _running(self._column(Section.HISTOGRAM_SIZES, np.uint32)) + place.start
+        rows = np.frombuffer(self._column(Section.HISTOGRAM_ROWS, np.int64), np.int64)
+        firsts = _running(self._column(Section.HISTOGRAM_FIRSTS, np.uint32))
+        refs = np.cumsum(self._column(Section.HISTOGRAM_REFS, np.int32), dtype=np.int32)
+        ok = (
+            0 < len(refs) == len(firsts) - 1
+            and firsts[-1] == len(places) - 1
+            and len(rows) == 3 * (len(places) - 1)
+            and bool((np.diff(firsts) > 0).all())
+            and bool((np.diff(refs, prepend=np.int32(-1)) > 0).all())
+            and places[-1] == place.start + place.size
+            and bool(((rows[: len(places) - 1] > 0) & (rows[: len(places) - 1] <= MAX_ROWS)).all())
+        )
+        if not ok:
+            raise CorruptChunk(f"{self.path.name}: the tables of histograms contradict each other")
+        count, first, last = rows.reshape(3, -1)
+        buf = np.frombuffer(self._map, np.uint8)
+        return HistogramChunks(self.path.name, refs, firsts, count, first, last, places, buf)
 
     def _chunk_values(self, columns: int) -> NDArray[np.int32]:
         """Undo the coding of the value column of each chunk: 0 is the next new one, -k the k-th before that."""

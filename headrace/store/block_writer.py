@@ -14,6 +14,7 @@ import xxhash
 
 from headrace.kernels.key_table import KeyTable
 from headrace.store import block_kernels as kernels
+from headrace.store.codec import histograms as native
 from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.scratch import scratch
 from headrace.store.runs import Samples
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import BlockMeta
     from headrace.store.files import Files
 
@@ -60,10 +62,21 @@ class Section(IntEnum):
     REFS = 9
     SERIES = 10
     META = 11
+    HISTOGRAMS = 12
+    HISTOGRAM_SIZES = 13
+    HISTOGRAM_ROWS = 14
+    HISTOGRAM_FIRSTS = 15
+    HISTOGRAM_REFS = 16
+
+
+FIRST_OPTIONAL = Section.HISTOGRAMS
+"""Sections from here on are only there where a block has what they hold."""
+
+_STREAMED = frozenset({Section.VALUES, Section.HISTOGRAMS})
 
 
 class BlockWriter:
-    """Collects samples, series by series in ascending order of refs, and writes a block.
+    """Collects samples and then histograms, both series by series in ascending order of refs, and writes a block.
 
     Args:
         files: Does the writing.
@@ -83,7 +96,10 @@ class BlockWriter:
             self.abandon()
             raise
         self._at = HEADER.size
-        self._values_checksum = xxhash.xxh3_64()
+        self._streamed = {section: xxhash.xxh3_64() for section in _STREAMED}
+        self._histograms_at = 0
+        self._refs = np.empty(0, np.int32)
+        self._histogram_table: list[NDArray[np.int64]] = []
         self._parts: dict[Section, list[bytes]] = {section: [] for section in Section}
         self._chunk_values: list[NDArray[np.int32]] = []
         self._times_known = KeyTable()
@@ -95,9 +111,9 @@ class BlockWriter:
         self._room = scratch()
         self._last_ref = 0
         self.samples = 0
-        """Samples taken so far."""
+        """Samples and histograms taken so far."""
         self.series = 0
-        """Series taken so far."""
+        """Series taken so far; one with both counts once."""
         self.min_ms = np.iinfo(np.int64).max
         """Oldest time so far."""
         self.max_ms = np.iinfo(np.int64).min
@@ -112,6 +128,8 @@ class BlockWriter:
         """
         if not len(refs):
             return
+        if self._histograms_at:
+            raise AssertionError("bug: samples after histograms")
         done = 0
         while done < len(refs):
             done = self._add_some(samples, done)
@@ -123,6 +141,35 @@ class BlockWriter:
         self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
         self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
 
+    def add_histograms(self, histograms: NativeHistograms) -> None:
+        """Take native histograms of some series; all samples of the block have been added before.
+
+        Args:
+            histograms: Their `series` are refs: ascending, within a series strictly by time. A call may go on with
+                the last series of the call before. Of a ref and time that has a sample there is no histogram.
+
+        Raises:
+            InvalidInput: The columns of a row contradict each other; nothing of the call is taken.
+            OSError: The disk refused.
+        """
+        if not len(histograms):
+            return
+        histograms = native.canonical(histograms)
+        if not self._histograms_at:
+            self._refs = np.cumsum(np.frombuffer(b"".join(self._parts[Section.REFS]), np.int32), dtype=np.int32)
+            self._histograms_at, self._last_ref = self._at, -1
+        for part in native.encode(histograms):
+            self._streamed[Section.HISTOGRAMS].update(part.data)
+            self._write(part.data)
+            self._histogram_table.append(np.column_stack([part.refs, part.table]))
+        refs = np.unique(histograms.series)
+        refs = refs[refs > self._last_ref]
+        self._last_ref = int(histograms.series[-1])
+        self.series += len(refs) - int(np.isin(refs, self._refs).sum())
+        self.samples += len(histograms)
+        self.min_ms = min(self.min_ms, int(histograms.time_ms.min()))
+        self.max_ms = max(self.max_ms, int(histograms.time_ms.max()))
+
     def finish(self, meta: BlockMeta, series: bytes) -> None:
         """Put the block in place, durable.
 
@@ -130,14 +177,22 @@ class BlockWriter:
             meta: What it holds.
             series: Refs and label sets of all series taken, as `headrace.store.records` encodes them.
         """
-        self._parts[Section.CHUNK_VALUES] = [_coded(self._chunk_values)]
-        rows = np.concatenate([np.frombuffer(p, np.int64).reshape(3, -1) for p in self._parts[Section.TIME_ROWS]], 1)
-        self._parts[Section.TIME_ROWS] = [rows.tobytes()]
+        if self._chunk_values:
+            self._parts[Section.CHUNK_VALUES] = [_coded(self._chunk_values)]
+            rows = [np.frombuffer(part, np.int64).reshape(3, -1) for part in self._parts[Section.TIME_ROWS]]
+            self._parts[Section.TIME_ROWS] = [np.concatenate(rows, 1).tobytes()]
         self._parts[Section.SERIES] = [series]
         self._parts[Section.META] = [meta.encode()]
-        values = (Section.VALUES, 0, HEADER.size, self._at - HEADER.size, 0, self._values_checksum.intdigest())
-        table = [SECTION.pack(*values)]
-        table.extend(self._put(section, b"".join(self._parts.pop(section))) for section in list(Section)[1:])
+        end = self._at
+        table = [self._streamed_row(Section.VALUES, HEADER.size, self._histograms_at or end)]
+        if self._histogram_table:
+            self._finish_histograms()
+            table.append(self._streamed_row(Section.HISTOGRAMS, self._histograms_at, end))
+        table.extend(
+            self._put(section, b"".join(self._parts.pop(section)))
+            for section in Section
+            if section not in _STREAMED and (section < FIRST_OPTIONAL or self._parts[section])
+        )
         packed = b"".join(table)
         self._write(packed + FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC))
         self._files.sync(self._fd)
@@ -159,6 +214,19 @@ class BlockWriter:
     def _close(self) -> None:
         self._files.close(self._fd)
         self._fd = -1
+
+    def _finish_histograms(self) -> None:
+        refs, sizes, *rows = np.concatenate(self._histogram_table).T
+        starts = np.flatnonzero(np.diff(refs, prepend=-1))
+        parts = self._parts
+        parts[Section.HISTOGRAM_SIZES] = [sizes.astype(np.uint32).tobytes()]
+        parts[Section.HISTOGRAM_ROWS] = [np.stack(rows).tobytes()]
+        parts[Section.HISTOGRAM_FIRSTS] = [np.diff(starts, append=len(refs)).astype(np.uint32).tobytes()]
+        parts[Section.HISTOGRAM_REFS] = [np.diff(refs[starts], prepend=0).astype(np.int32).tobytes()]
+
+    def _streamed_row(self, section: Section, start: int, end: int) -> bytes:
+        """Return the row of the table for a section that was written as its parts came."""
+        return SECTION.pack(section, 0, start, end - start, 0, self._streamed[section].intdigest())
 
     def _put(self, section: Section, data: bytes) -> bytes:
         compressed = section not in {Section.TIMES, Section.META}
@@ -205,7 +273,7 @@ class BlockWriter:
         self._times_known.size += new_times
         self._values_known.size += new_values
         part = columns.values[: int(state[kernels.VALUE_BYTES])].data
-        self._values_checksum.update(part)
+        self._streamed[Section.VALUES].update(part)
         self._write(part)
         parts = self._parts
         parts[Section.TIMES].append(columns.times[: int(state[kernels.TIME_BYTES])].tobytes())

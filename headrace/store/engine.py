@@ -28,10 +28,11 @@ from headrace.store.log_needs import LogNeeds, Need
 from headrace.store.retention_clock import RetentionClock
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
+from headrace.store.snapshot import write_workspace
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -537,6 +538,35 @@ class Engine:
                 return False
             self._merge(group)
             return True
+
+    def snapshot(self, target: Path) -> None:
+        """Put what is in blocks into a snapshot; see `headrace.store.snapshot`.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        # Nothing replaces or removes a block meanwhile.
+        with self._maintenance:
+            blocks = self.block_set
+            write_workspace(
+                target, self._manifest(blocks.manifest.valid_from), self.blocks, blocks.tombstones, self._files
+            )
+
+    def adopt(self, blocks: Sequence[Block], imports: Mapping[str, int]) -> None:
+        """Take blocks in that were written beside the head, of refs that `refs_of` gave.
+
+        Args:
+            blocks: With numbers that `BlockSet.allocate` gave.
+            imports: What the manifest says of imports from now on.
+
+        Raises:
+            OSError: The disk refused; nothing has changed.
+        """
+        with self._maintenance:
+            manifest = replace(self._manifest(self.block_set.manifest.valid_from), imports=dict(imports))
+            self.block_set.commit(manifest, add=blocks)
+            for block in blocks:
+                self.head.seen(block.refs, block.last_ms())
 
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
         with self._maintenance:

@@ -341,6 +341,10 @@ class WriteAheadLog:
                 self.directory, before + 1, number - 1,
             )  # fmt: skip
 
+    def read_segment(self, path: Path) -> Iterator[tuple[Offset, Record]]:
+        """Yield the intact records of one segment; damaged ones are skipped and counted."""
+        yield from self._read_segment(int(path.stem), path.read_bytes())
+
     def size_bytes(self) -> int:
         """Return the bytes of all segments."""
         total = 0

@@ -30,6 +30,7 @@ class Manifest:
         blocks: Numbers of the blocks; files of other numbers are leftovers.
         next_block: The number that the next block gets.
         families: Metadata of metric families.
+        imports: How many parts of an import are in blocks, by its key; -1 once all are.
     """
 
     next_ref: int = 0
@@ -37,6 +38,7 @@ class Manifest:
     blocks: tuple[int, ...] = ()
     next_block: int = 1
     families: tuple[MetadataRow, ...] = field(default=())
+    imports: dict[str, int] = field(default_factory=dict)
 
     def write(self, files: Files, directory: Path) -> None:
         """Put it in place, durable."""
@@ -69,7 +71,8 @@ def read(directory: Path) -> Manifest | None:
             raise CorruptChunk(f"{path}: has another checksum")
         families = tuple(MetadataRow(*row) for row in body["families"])
         return Manifest(
-            int(body["next_ref"]), body["valid_from"], tuple(body["blocks"]), int(body["next_block"]), families
-        )
+            int(body["next_ref"]), body["valid_from"], tuple(body["blocks"]), int(body["next_block"]), families,
+            dict(body.get("imports", {})),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptChunk(f"{path}: {error}") from None

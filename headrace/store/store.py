@@ -1,7 +1,7 @@
 """The store of a data directory: its lock, its log and one engine for each workspace.
 
 Layout of the directory: ``lock``, ``wal/00000001.wal`` …, ``workspaces/<id>/00000001.block`` …,
-``workspaces/<id>/manifest.json``.
+``workspaces/<id>/manifest.json``; snapshots, each laid out like this, in ``snapshots``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from headrace.store.files import Files
 from headrace.store.interfaces import Record
 from headrace.store.lock import DirectoryLock
 from headrace.store.log import Sync, WriteAheadLog
+from headrace.store.snapshot import DIRECTORY as SNAPSHOTS
+from headrace.store.snapshot import snapshot_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -309,6 +311,35 @@ class Store:
             return await asyncio.get_running_loop().run_in_executor(None, engine.purge)
         except OSError as error:
             raise StoreFailed(f"workspace {workspace}: {error}") from None
+
+    def snapshot(self, *, with_head: bool = True) -> Path:
+        """Make a snapshot of all workspaces, durable on return; takes a while, so call it on a thread.
+
+        Args:
+            with_head: Write what is only in memory and in the log into blocks first, so that it is part of it.
+
+        Returns:
+            A directory below ``snapshots`` that is a data directory by itself. Its blocks are links to ours.
+
+        Raises:
+            StoreFailed: The disk refused; nothing is left behind.
+        """
+        if with_head:
+            self.flush(everything=True)
+        target = self.directory / SNAPSHOTS / snapshot_name(self._clock_ms())
+        unfinished = target.with_name(target.name + ".tmp")
+        try:
+            for engine in self.engines.values():
+                engine.snapshot(unfinished / "workspaces" / engine.workspace)
+            for path in (unfinished / "workspaces", unfinished):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._files.sync_directory(path)
+            self._files.replace(unfinished, target)
+            self._files.sync_directory(self.directory)
+        except OSError as error:
+            self._files.remove_tree(unfinished)
+            raise StoreFailed(f"snapshot {target}: {error}") from None
+        return target
 
     async def maintain(self) -> None:
         """Do what is due: sync, retry, flush, retain."""

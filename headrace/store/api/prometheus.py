@@ -21,7 +21,7 @@ from aiohttp import web
 from headrace.pipeline.errors import StoreError
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
-from headrace.store.api import params, status
+from headrace.store.api import admin, params, status
 from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
 from headrace.store.api.envelope import encode, failure, success
 from headrace.store.api.errors import ApiError, invalid_parameter
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.form import Form
     from headrace.pipeline.http.request import Request
     from headrace.pipeline.targets import TargetsSource
+    from headrace.store.api.admin import StoreAdmin
     from headrace.store.api.backend import Answer
     from headrace.store.api.pool import QueryPool, Ticket
     from headrace.store.labels import LabelTable
@@ -63,6 +64,7 @@ class ApiSettings:
         flags: Command line options by name.
         clock_ns: Unix time in nanoseconds.
         gzip_level: 1 to 9 for answers to clients that accept gzip; 0 for never.
+        admin: Does what administrators ask for; None where that is off.
     """
 
     parse_selector: SelectorParser
@@ -74,6 +76,7 @@ class ApiSettings:
     flags: dict[str, str] = field(default_factory=dict)
     clock_ns: Callable[[], int] = time.time_ns
     gzip_level: int = 1
+    admin: StoreAdmin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class PrometheusApi:
         self._pool = pool
         self._settings = settings
         self._started_ns = settings.clock_ns()
+        self._admin = admin.AdminApi(settings.admin, self._selectors)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
@@ -124,6 +128,14 @@ class PrometheusApi:
             self._route("/api/v1/status/flags", ("GET",), self._flags),
             self._route("/api/v1/status/config", ("GET",), self._config),
             self._route("/api/v1/status/walreplay", ("GET",), self._walreplay, before_ready=True),
+            *(
+                self._route(f"/api/v1/admin/tsdb/{path}", admin.METHODS, self._administer(handler))
+                for path, handler in (
+                    ("delete_series", self._admin.delete_series),
+                    ("clean_tombstones", self._admin.clean_tombstones),
+                    ("snapshot", self._admin.snapshot),
+                )
+            ),
             Route("/-/healthy", ("GET", "HEAD"), self._healthy, open_to_all=True),
             Route("/-/ready", ("GET", "HEAD"), self._ready, open_to_all=True),
         ]
@@ -144,6 +156,8 @@ class PrometheusApi:
                 return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
             try:
                 reply = await handler(request)
+                if reply.data == admin.NOTHING:
+                    return web.Response(status=204)
                 body, status_code = success(reply.data, reply.warnings, reply.infos), 200
             except ApiError as error:
                 body, status_code = failure(error), error.status
@@ -154,6 +168,13 @@ class PrometheusApi:
             return await self._respond(request, body, status_code)
 
         return Route(path, methods, answer)
+
+    @staticmethod
+    def _administer(handler: Callable[[Request], Awaitable[bytes]]) -> Callable[[Request], Awaitable[Reply]]:
+        async def answer(request: Request) -> Reply:
+            return Reply(await handler(request))
+
+        return answer
 
     async def _respond(self, request: Request, body: bytes, status_code: int) -> web.Response:
         response = web.Response(status=status_code, content_type="application/json")

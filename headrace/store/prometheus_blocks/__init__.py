@@ -1,0 +1,1 @@
+"""Blocks that Prometheus wrote, read without Prometheus: meta, index, chunks, tombstones."""
