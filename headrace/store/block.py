@@ -18,10 +18,13 @@ from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.store import block_kernels as kernels
 from headrace.store.block_writer import CIPHER_NONE, FOOTER, HEADER, MAGIC, SECTION, Section
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
+from headrace.store.exemplar_blocks import KINDS as EXEMPLAR_KINDS
+from headrace.store.exemplar_blocks import ExemplarSection
 from headrace.store.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from enum import IntEnum
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -105,6 +108,14 @@ class Block:
         """Return refs and label sets, ascending, as `headrace.store.records` encodes them."""
         return self._section(Section.SERIES)
 
+    def optional(self, kind: IntEnum) -> bytes | None:
+        """Return a section that a block need not have, None where it has not.
+
+        Raises:
+            CorruptChunk: It has another checksum.
+        """
+        return self._section(kind) if kind in self._sections else None
+
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Return whether samples may lie in a time range."""
         return self.meta.min_ms <= end_ms and self.meta.max_ms >= start_ms
@@ -176,7 +187,7 @@ class Block:
             self._section(Section.VALUES)
             self._verified = True
 
-    def _section(self, kind: Section) -> bytes:
+    def _section(self, kind: IntEnum) -> bytes:
         place = self._sections[kind]
         with memoryview(self._map) as whole, whole[place.start : place.start + place.size] as data:
             if xxhash.xxh3_64_intdigest(data) != place.checksum:
@@ -240,7 +251,7 @@ def _running(sizes: NDArray[np.generic]) -> NDArray[np.int64]:
     return out
 
 
-def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
+def _sections(data: mmap.mmap, name: str) -> dict[IntEnum, _Place]:
     magic, cipher, key, _ = HEADER.unpack_from(data)
     count, _, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
     if magic[:6] == MAGIC[:6] and magic != MAGIC:
@@ -258,10 +269,12 @@ def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
     return dict(_section_rows(packed, start, name))
 
 
-def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[Section, _Place]]:
+def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[IntEnum, _Place]]:
     for kind, compression, place, size, raw_size, checksum in SECTION.iter_unpack(packed):
         if place + size > end or raw_size > _MAX_TABLE or compression > 1:
             raise CorruptChunk(f"{name}: section {kind} does not lie in the file")
         # Sections of later versions that readers of this one need not know.
         if kind in _KINDS:
             yield Section(kind), _Place(place, size, bool(compression), checksum)
+        elif kind in EXEMPLAR_KINDS:
+            yield ExemplarSection(kind), _Place(place, size, bool(compression), checksum)

@@ -18,6 +18,7 @@ from headrace.store.codec.scratch import scratch
 from headrace.store.runs import Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -96,6 +97,8 @@ class BlockWriter:
         """Oldest time so far."""
         self.max_ms = np.iinfo(np.int64).min
         """Newest time so far."""
+        self.extra: Mapping[IntEnum, bytes] = {}
+        """Optional sections, by kind; `finish` writes them after the others."""
 
     def add(self, refs: NDArray[np.int32], samples: Samples) -> None:
         """Take the samples of some series.
@@ -132,6 +135,7 @@ class BlockWriter:
         values = (Section.VALUES, 0, HEADER.size, self._at - HEADER.size, 0, self._values_checksum.intdigest())
         table = [SECTION.pack(*values)]
         table.extend(self._put(section, b"".join(self._parts.pop(section))) for section in list(Section)[1:])
+        table.extend(self._put(kind, data) for kind, data in self.extra.items())
         packed = b"".join(table)
         self._write(packed + FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC))
         self._files.sync(self._fd)
@@ -148,7 +152,7 @@ class BlockWriter:
         self._files.close(self._fd)
         self._fd = -1
 
-    def _put(self, section: Section, data: bytes) -> bytes:
+    def _put(self, section: IntEnum, data: bytes) -> bytes:
         compressed = section not in {Section.TIMES, Section.META}
         level = _SERIES_ZSTD_LEVEL if section is Section.SERIES else _ZSTD_LEVEL
         stored = bytes(cramjam.zstd.compress(data, level)) if compressed else data
