@@ -6,13 +6,18 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TextIO
 
+import numpy as np
 from pydantic import Field
 
+from headrace.pipeline.batch import NS_PER_MS
 from headrace.pipeline.component import ExporterFactory, NoReservation, Outcome, Settings
 from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.native_histograms import NativeFlag, NativeHistograms, ResetHint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from headrace.pipeline.batch import HistogramColumns, MetricBatch
     from headrace.pipeline.component import Reservation
@@ -118,6 +123,8 @@ def describe(batch: MetricBatch, verbosity: Verbosity) -> Iterator[str]:
         yield line + (_details(batch, series, start_ns, flags) if detailed else "")
     if batch.histograms is not None:
         yield from _histograms(batch, batch.histograms, detailed=detailed)
+    if batch.native is not None:
+        yield from _native(batch, batch.native, detailed=detailed)
 
 
 def seconds(ns: int) -> str:
@@ -137,6 +144,29 @@ def _histograms(batch: MetricBatch, rows: HistogramColumns, *, detailed: bool) -
             line += " " + " ".join(f"{bound!r}:{count!r}" for bound, count in pairs)
             line += _details(batch, int(rows.series[i]), int(rows.start_ns[i]), int(rows.flags[i]))
         yield line
+
+
+def _native(batch: MetricBatch, rows: NativeHistograms, *, detailed: bool) -> Iterator[str]:
+    for i in range(len(rows)):
+        is_float = bool(rows.flags[i] & NativeFlag.FLOAT_COUNTS)
+        buckets = rows.buckets[rows.bucket_starts[i] : rows.bucket_starts[i + 1]]
+        count = rows.count[i : i + 1]
+        line = (
+            f"{batch.table.series(int(rows.series[i]))} count={_counts(count, is_float)[0]} sum={float(rows.sum[i])!r} "
+            f"schema={int(rows.schema[i])} buckets={len(buckets)} @{seconds(int(rows.time_ms[i]) * NS_PER_MS)}"
+        )
+        if detailed:
+            spans = rows.spans[rows.span_starts[i] : rows.span_starts[i + 1]].tolist()
+            line += f" zero={_counts(rows.zero_count[i : i + 1], is_float)[0]}@{float(rows.zero_threshold[i])!r}"
+            line += f" spans={spans} positive={int(rows.positive_spans[i])} counts={_counts(buckets, is_float)}"
+            line += f" hint={ResetHint(int(rows.hint[i])).name.lower()}"
+            line += _details(batch, int(rows.series[i]), int(rows.start_ms[i]) * NS_PER_MS, int(rows.flags[i]))
+        yield line
+
+
+def _counts(bits: NDArray[np.uint64], is_float: bool) -> list[float]:  # noqa: FBT001 -- what the flag says
+    counts: list[float] = (bits.view(np.float64) if is_float else bits).tolist()
+    return counts
 
 
 def _details(batch: MetricBatch, series_id: int, start_ns: int, flags: int) -> str:

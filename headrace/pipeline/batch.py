@@ -262,6 +262,11 @@ class MetricBatch:
         return len(self.series) + histograms + (0 if self.native is None else len(self.native))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to deliver: no points, no exemplars, no metadata."""
+        return not (len(self) or self.metadata or (self.exemplars is not None and len(self.exemplars)))
+
+    @property
     def size_bytes(self) -> int:
         """Bytes that the columns take, for limits of queues."""
         size = 29 * len(self.series)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline import chain_kernels as kernels
+from headrace.pipeline.batch import HistogramColumns
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.series import Refusal
 
 if TYPE_CHECKING:
@@ -21,13 +23,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.batch import ExemplarColumns, HistogramColumns, MetricBatch
+    from headrace.pipeline.batch import ExemplarColumns, MetricBatch
     from headrace.pipeline.component import SeriesProcessor
     from headrace.pipeline.counters import Drops
     from headrace.pipeline.identity import Series
     from headrace.pipeline.series import SeriesTable
 
 _FIRST_DROP = -2
+
+_Rows = TypeVar("_Rows", HistogramColumns, NativeHistograms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ class SeriesChain:
         """Return the distinct ids of `batch` that have no verdict."""
         memo = self._memo(batch.table)
         found = memo.undecided(batch.series)
-        if batch.histograms is not None:
-            found = np.concatenate([found, memo.undecided(batch.histograms.series)])
+        for rows in (batch.histograms, batch.native, batch.exemplars):
+            if rows is not None:
+                found = np.concatenate([found, memo.undecided(rows.series)])
         return np.unique(found) if len(found) else found
 
     def decide(self, batch: MetricBatch, ids: NDArray[np.int32]) -> None:
@@ -99,11 +104,15 @@ class SeriesChain:
         out, changed = memo.gather(batch.series)
         histograms = batch.histograms
         if histograms is not None:
-            histograms = self._histograms(memo, batch, histograms)
+            histograms = self._rows(memo, batch, histograms)
+        native = batch.native
+        if native is not None:
+            native = self._rows(memo, batch, native)
         exemplars = batch.exemplars
         if exemplars is not None:
             exemplars = _exemplars(memo, exemplars)
-        if not changed and histograms is batch.histograms and exemplars is batch.exemplars:
+        aside = histograms is batch.histograms and native is batch.native and exemplars is batch.exemplars
+        if not changed and aside:
             return batch
         if changed == 2:
             keep = out >= 0
@@ -111,7 +120,7 @@ class SeriesChain:
             batch = batch.select(keep)
             out = out[keep]
         batch.table.touch(out)
-        return replace(batch, series=out, histograms=histograms, exemplars=exemplars)
+        return replace(batch, series=out, histograms=histograms, native=native, exemplars=exemplars)
 
     def _run(self, series: Series) -> tuple[int, Series | None]:
         for number, stage in enumerate(self.stages):
@@ -121,16 +130,17 @@ class SeriesChain:
             series = result
         return 0, series
 
-    def _histograms(self, memo: _Memo, batch: MetricBatch, histograms: HistogramColumns) -> HistogramColumns | None:
-        out, changed = memo.gather(histograms.series)
+    def _rows(self, memo: _Memo, batch: MetricBatch, rows: _Rows) -> _Rows | None:
+        """Return histograms with the series that the stages pass on."""
+        out, changed = memo.gather(rows.series)
         if not changed:
-            return histograms
+            return rows
         if changed == 2:
-            self._count(replace(batch, series=histograms.series), out)
-            histograms = histograms.select(out >= 0)
+            self._count(replace(batch, series=rows.series), out)
+            rows = rows.select(out >= 0)
             out = out[out >= 0]
         batch.table.touch(out)
-        return replace(histograms, series=out) if len(out) else None
+        return replace(rows, series=out) if len(out) else None
 
     def _count(self, batch: MetricBatch, verdicts: NDArray[np.int32]) -> None:
         """Count what is dropped, by the stage that dropped it."""

@@ -66,11 +66,17 @@ class Outcome:
         rejected: Count of points that can never be delivered, by reason. Points that a processor dropped as it was
             told are not among them: they count as accepted.
         message: The first rejection in words, naming its series; empty without one.
+        rejected_histograms: How many of the rejected points are native histograms.
+        rejected_exemplars: Exemplars, which are no points, that can never be delivered.
+        exemplar_message: The first of these in words.
     """
 
     points: int
     rejected: Mapping[str, int] = field(default_factory=dict)
     message: str = ""
+    rejected_histograms: int = 0
+    rejected_exemplars: int = 0
+    exemplar_message: str = ""
 
     @property
     def accepted(self) -> int:

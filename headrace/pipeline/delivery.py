@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter as Tally
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import Deciding, Limiter, NoReservation, Outcome
@@ -105,11 +105,11 @@ class Pipeline:
         points = len(batch)
         for step in self.steps[first:]:
             batch = await step.run(batch)
-        if not len(batch) and not batch.metadata:
+        if batch.is_empty:
             return Outcome(points)
         if len(self.exporters) == 1:
             outcome = await _deliver(self.exporters[0], batch)
-            return Outcome(points, outcome.rejected, outcome.message)
+            return replace(outcome, points=points)
         answers = await asyncio.gather(
             *(_deliver(exporter, batch) for exporter in self.exporters), return_exceptions=True
         )
@@ -184,15 +184,21 @@ def worst(points: int, answers: Iterable[Outcome | BaseException]) -> Outcome:
         Refused: One of them is a refusal (or any other error): the sender has to send the batch again, and what the
             other branches have taken they will recognise as repeats.
     """
-    rejected: Tally[str] = Tally()
-    message = ""
+    found = Outcome(points)
+    exemplars = found
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
-        if sum(answer.rejected.values()) > rejected.total():
-            rejected = Tally(answer.rejected)
-            message = answer.message
-    return Outcome(points, dict(rejected), message)
+        if sum(answer.rejected.values()) > sum(found.rejected.values()):
+            found = answer
+        if answer.rejected_exemplars > exemplars.rejected_exemplars:
+            exemplars = answer
+    return replace(
+        found,
+        points=points,
+        rejected_exemplars=exemplars.rejected_exemplars,
+        exemplar_message=exemplars.exemplar_message,
+    )
 
 
 def release(granted: Iterable[Reservation]) -> None:

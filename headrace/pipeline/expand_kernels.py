@@ -125,3 +125,41 @@ def expand(
         out_value[n] = stale if is_stale else count[i]
         n += 1
     return n
+
+
+@kernel
+def route(
+    explicit: NDArray[np.int32],
+    values: NDArray[np.float64],
+    block: NDArray[np.int32],
+    block_start: NDArray[np.int64],
+    block_size: NDArray[np.int32],
+    block_ids: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+    ids: NDArray[np.int32],
+    series: NDArray[np.int32],
+) -> None:
+    """Move exemplars of histograms to the first bucket whose bound is not below their value.
+
+    Args:
+        explicit: (k,) int32 ids of explicit histograms, ascending; their blocks are known.
+        values: (e,) float64.
+        block: (capacity,) int32 number of the block of derived series by id.
+        block_start: (blocks,) int64 place of a block's bounds.
+        block_size: (blocks,) int32.
+        block_ids: (blocks,) int64 place of a block's ids.
+        bounds: float64 bounds of all blocks.
+        ids: int32 derived ids.
+        series: (e,) int32 ids; changed: the bucket's, or -1 where the value is in no bucket, as NaN is.
+    """
+    for i in range(len(series)):
+        at = np.searchsorted(explicit, series[i])
+        if at == len(explicit) or explicit[at] != series[i]:
+            continue
+        number = block[series[i]]
+        found = np.int32(-1)
+        for j in range(block_size[number]):
+            if values[i] <= bounds[block_start[number] + j]:
+                found = ids[block_ids[number] + j]
+                break
+        series[i] = found

@@ -1,7 +1,8 @@
 """The Prometheus edge: batches as plain Prometheus samples, for the store, remote write and text.
 
 OTLP series become Prometheus series, explicit histograms and summaries become ``_bucket``, ``_sum`` and ``_count``,
-and resources become ``target_info``. All of it is memoised per series: a batch costs gathers.
+exponential ones native histograms, and resources become ``target_info``. All of it is memoised per series: a batch
+costs gathers. An exemplar of an explicit histogram goes to the bucket that its value falls into.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from headrace.pipeline.batch import Flag, HistogramKind
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME, Form, Series, Temporality
+from headrace.pipeline.native_histogram_kernels import TOO_COARSE
+from headrace.pipeline.native_histogram_making import of_exponential
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.otlp_names import OtlpNames, canonical_float, target_info
 
 if TYPE_CHECKING:
@@ -25,17 +29,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.batch import HistogramColumns, MetricBatch
+    from headrace.pipeline.batch import ExemplarColumns, HistogramColumns, MetricBatch
     from headrace.pipeline.counters import Drops
     from headrace.pipeline.series import SeriesTable
 
 DELTA = "delta_temporality"
-NATIVE = "native_histogram"
+COARSE = "native_histogram_invalid_schema"
+NATIVE = "native_histogram_invalid"
 INVALID = "invalid_name"
 
 _MESSAGES = {
     DELTA: "delta temporality is not stored; put a deltatocumulative processor before it",
-    NATIVE: "native histograms are not stored yet",
+    COARSE: "cannot convert exponential to native histogram: the scale must be >= -4",
+    NATIVE: "the buckets of an exponential histogram do not add up to its count, or lie too far out",
     INVALID: "a metric or attribute name has no character that Prometheus allows",
 }
 
@@ -51,14 +57,16 @@ class Flat:
     """A batch at the edge.
 
     Attributes:
-        batch: Number points of Prometheus series only.
+        batch: Number points, native histograms and exemplars of Prometheus series only.
         rejected: Count of points that have no place in Prometheus' model, by reason.
         message: The first of them in words; empty without one.
+        rejected_histograms: How many of them would have been native histograms.
     """
 
     batch: MetricBatch
     rejected: dict[str, int] = field(default_factory=dict)
     message: str = ""
+    rejected_histograms: int = 0
 
 
 class PrometheusEdge:
@@ -97,23 +105,41 @@ class PrometheusEdge:
         after = self._drops.by_reason()
         rejected = {why: n - before.get(why, 0) for why, n in after.items() if n > before.get(why, 0)}
         first = next(iter(rejected), "")
-        return Flat(flat, rejected, _MESSAGES.get(first, first))
+        message = _MESSAGES.get(first, first)
+        if first in {COARSE, NATIVE}:
+            message += ": " + next((series for why, series in reversed(self._drops.samples) if why == first), "")
+        lost = (0 if batch.native is None else len(batch.native)) - (0 if flat.native is None else len(flat.native))
+        return Flat(flat, rejected, message, max(0, lost))
 
     def _expand(self, batch: MetricBatch, histograms: HistogramColumns, view: _View) -> MetricBatch:
-        native = histograms.kind == HistogramKind.EXPONENTIAL
-        if native.any():
-            example = str(batch.table.series(int(histograms.series[native.argmax()])))
-            self._drops.add(NATIVE, int(native.sum()), example)
-            histograms = histograms.select(~native)
-        batch = replace(batch, histograms=None, exemplars=None)
+        exponential = histograms.kind == HistogramKind.EXPONENTIAL
+        if exponential.any():
+            native = self._native(batch, histograms.select(exponential))
+            parts = [native] if batch.native is None else [batch.native, native]
+            batch = replace(batch, native=NativeHistograms.joined(parts))
+            histograms = histograms.select(~exponential)
+        batch = replace(batch, histograms=None)
         if not len(histograms):
             return batch
         series, row, value = view.expand(histograms)
+        if batch.exemplars is not None:
+            batch = replace(batch, exemplars=view.routed(batch.exemplars, histograms))
         known = series >= 0
         if not known.all():
             self._drops.add("series_limit", int((~known).sum()))
             series, row, value = series[known], row[known], value[known]
         return _appended(batch, series, histograms.time_ns[row], value, histograms.start_ns[row], histograms.flags[row])
+
+    def _native(self, batch: MetricBatch, histograms: HistogramColumns) -> NativeHistograms:
+        """Return exponential histograms as native ones; count what cannot be one."""
+        native, faults = of_exponential(histograms)
+        for reason, bad in ((COARSE, faults == TOO_COARSE), (NATIVE, (faults > 0) & (faults != TOO_COARSE))):
+            if bad.any():
+                first = int(bad.argmax())
+                example = f"{batch.table.series(int(histograms.series[first]))}"
+                detail = f", scale {int(histograms.scale[first])}" if reason == COARSE else ""
+                self._drops.add(reason, int(bad.sum()), f"series {example}{detail}")
+        return native.select(faults == 0)
 
     def _view(self, table: SeriesTable) -> _View:
         view = self._views.get(table)
@@ -185,6 +211,22 @@ class _View:
         table.touch(series[:n][series[:n] >= 0])
         return series[:n], rows[:n], values[:n]
 
+    def routed(self, exemplars: ExemplarColumns, histograms: HistogramColumns) -> ExemplarColumns:
+        """Return the exemplars with those of explicit histograms at the buckets that their values fall into.
+
+        Args:
+            exemplars: Of the batch.
+            histograms: Explicit ones and summaries; `expand` has seen them.
+        """
+        explicit = np.unique(histograms.series[histograms.kind == HistogramKind.EXPLICIT])
+        series = exemplars.series.copy()
+        kernels.route(
+            explicit, exemplars.value, self._block, self._block_start, self._block_size, self._block_ids, self._bounds,
+            self._ids, series,
+        )  # fmt: skip
+        out = replace(exemplars, series=series)
+        return out if (series >= 0).all() else out.select(series >= 0)
+
     def target_info(
         self, batch: MetricBatch
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
@@ -194,6 +236,7 @@ class _View:
         columns = [(batch.series, batch.time_ns)]
         if batch.histograms is not None:
             columns.append((batch.histograms.series, batch.histograms.time_ns))
+        # Native ones are of Prometheus sources, which have no resources.
         ids = np.concatenate([series for series, _ in columns])
         if not len(ids):
             return None

@@ -119,7 +119,8 @@ class CardinalityLimiter:
     def undecided(self, batch: MetricBatch) -> NDArray[np.int32]:
         """Return the ids without a verdict, in the order in which they appear."""
         view = self._view(batch.table, batch.context)
-        ids = batch.series if batch.histograms is None else np.concatenate([batch.series, batch.histograms.series])
+        beside = (batch.histograms, batch.native, batch.exemplars)
+        ids = np.concatenate([batch.series, *(rows.series for rows in beside if rows is not None)])
         new = ids[view.verdict[ids] == _UNDECIDED]
         firsts: NDArray[np.intp] = np.unique(new, return_index=True)[1]
         out: NDArray[np.int32] = new[np.sort(firsts)]
@@ -155,25 +156,29 @@ class CardinalityLimiter:
             return batch
         view = self._view(batch.table, batch.context)
         verdict = view.verdict[batch.series]
-        if (verdict == _KEEP).all() and batch.histograms is None:
+        beside = batch.histograms or batch.native or batch.exemplars
+        if (verdict == _KEEP).all() and not beside:
             return batch
         dropped = verdict == _DROP
         self._settings.drops.count("cardinality_limit", batch, dropped)
         folded = np.flatnonzero(verdict == _FOLD)
         points = view.fold(batch, folded, self._settings.monotonic_s()) if len(folded) else None
         self._folded.add(len(folded))
-        out = self._without_histograms(batch, view).select(verdict == _KEEP)
+        out = self._narrowed(batch, view).select(verdict == _KEEP)
         return out if points is None else _appended(out, *points)
 
-    def _without_histograms(self, batch: MetricBatch, view: _View) -> MetricBatch:
-        """Leave out the histograms beyond the limits: they are not folded."""
-        rows = batch.histograms
-        if rows is None:
-            return batch
-        kept = view.verdict[rows.series] == _KEEP
-        if not kept.all():
-            self._settings.drops.add("cardinality_limit", int((~kept).sum()))
-        return batch.with_columns(histograms=rows.select(kept))
+    def _narrowed(self, batch: MetricBatch, view: _View) -> MetricBatch:
+        """Leave out the histograms and exemplars beyond the limits: they are not folded."""
+        histograms, native, exemplars = batch.histograms, batch.native, batch.exemplars
+        for rows in (histograms, native):
+            beyond = 0 if rows is None else int((view.verdict[rows.series] != _KEEP).sum())
+            if beyond:
+                self._settings.drops.add("cardinality_limit", beyond)
+        return batch.with_columns(
+            histograms=None if histograms is None else histograms.select(view.verdict[histograms.series] == _KEEP),
+            native=None if native is None else native.select(view.verdict[native.series] == _KEEP),
+            exemplars=None if exemplars is None else exemplars.select(view.verdict[exemplars.series] == _KEEP),
+        )
 
     # -- time and state ------------------------------------------------------------------------------------
 

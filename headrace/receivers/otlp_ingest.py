@@ -117,7 +117,7 @@ class Ingest:
         for reason, amount in decoded.rejected.items():
             self._settings.drops.add(reason, amount, decoded.message)
         batch = decoded.batch
-        outcome = await self._sink.send(batch) if len(batch) or batch.metadata else Outcome(0)
+        outcome = Outcome(0) if batch.is_empty else await self._sink.send(batch)
         decoder.confirm(decoded)
         return _taken(decoded, outcome)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _V1 = "prometheus.WriteRequest"
 _V2 = "io.prometheus.write.v2.Request"
 _MEDIA = "application/x-protobuf"
+_INVALID_HISTOGRAM = ("native_histogram_invalid", "native_histogram_invalid_schema")
 
 
 class RemoteWriteConfig(ServerConfig):
@@ -139,7 +140,7 @@ class RemoteWriteReceiver:
         for reason, amount in decoded.rejected.items():
             self._settings.drops.add(reason, amount, decoded.message)
         batch = decoded.batch
-        outcome = await self._sink.send(batch) if len(batch) or batch.metadata else Outcome(0)
+        outcome = Outcome(0) if batch.is_empty else await self._sink.send(batch)
         return _answer(decoded, outcome, v2=v2)
 
     def _decoder(self, workspace: str, *, v2: bool) -> RemoteWriteDecoder:
@@ -157,16 +158,23 @@ class RemoteWriteReceiver:
 
 
 def _answer(decoded: Decoded, outcome: Outcome, *, v2: bool) -> web.Response:
-    # Prometheus leaves series with bad labels out of a 1.0 request without a word, and so do we, counted.
-    message = outcome.message if not v2 else "; ".join(filter(None, (decoded.message, outcome.message)))
-    native = bool(decoded.rejected.get("native_histogram"))
-    failed = bool(sum(outcome.rejected.values())) or (v2 and bool(decoded.rejected)) or native
-    response = text(message or decoded.message, 400) if failed else web.Response(status=204)
+    # Prometheus leaves series with bad labels out of a 1.0 request without a word, and so do we, counted; exemplars
+    # that it refuses it does not tell 1.0 senders about either. An invalid histogram it does.
+    messages = [decoded.message, outcome.message, outcome.exemplar_message]
+    message = "; ".join(filter(None, messages)) if v2 else outcome.message or decoded.message
+    failed = bool(sum(outcome.rejected.values())) or any(reason in decoded.rejected for reason in _INVALID_HISTOGRAM)
     if v2:
-        # Histograms and exemplars are not kept yet, so none was written.
-        response.headers["X-Prometheus-Remote-Write-Samples-Written"] = str(outcome.accepted)
-        response.headers["X-Prometheus-Remote-Write-Histograms-Written"] = "0"
-        response.headers["X-Prometheus-Remote-Write-Exemplars-Written"] = "0"
+        failed = failed or bool(decoded.rejected) or bool(outcome.rejected_exemplars)
+    response = text(message, 400) if failed else web.Response(status=204)
+    if v2:
+        bad = decoded.rejected_histograms + outcome.rejected_histograms
+        histograms = decoded.histograms - bad
+        samples = outcome.accepted - histograms
+        exemplars = 0 if decoded.batch.exemplars is None else len(decoded.batch.exemplars)
+        for kind, written in (
+            ("Samples", samples), ("Histograms", histograms), ("Exemplars", exemplars - outcome.rejected_exemplars)
+        ):  # fmt: skip
+            response.headers[f"X-Prometheus-Remote-Write-{kind}-Written"] = str(max(0, written))
     return response
 
 

@@ -21,10 +21,13 @@ from headrace.store.block_writer import CIPHER_NONE, FIRST_OPTIONAL, FOOTER, HEA
 from headrace.store.codec.histograms import HistogramChunks
 from headrace.store.codec.histograms_kernels import MAX_ROWS
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
+from headrace.store.exemplar_blocks import KINDS as EXEMPLAR_KINDS
+from headrace.store.exemplar_blocks import ExemplarSection
 from headrace.store.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from enum import IntEnum
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,6 +113,14 @@ class Block:
     def series_records(self) -> bytes:
         """Return refs and label sets, ascending, as `headrace.store.records` encodes them."""
         return self._section(Section.SERIES)
+
+    def optional(self, kind: IntEnum) -> bytes | None:
+        """Return a section that a block need not have, None where it has not.
+
+        Raises:
+            CorruptChunk: It has another checksum.
+        """
+        return self._section(kind) if kind in self._sections else None
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Return whether samples may lie in a time range."""
@@ -217,7 +228,7 @@ class Block:
             self._histograms_verified = True
         return self.histograms
 
-    def _section(self, kind: Section) -> bytes:
+    def _section(self, kind: IntEnum) -> bytes:
         place = self._sections[kind]
         with memoryview(self._map) as whole, whole[place.start : place.start + place.size] as data:
             if xxhash.xxh3_64_intdigest(data) != place.checksum:
@@ -308,7 +319,7 @@ def _running(sizes: NDArray[np.generic]) -> NDArray[np.int64]:
     return out
 
 
-def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
+def _sections(data: mmap.mmap, name: str) -> dict[IntEnum, _Place]:
     magic, cipher, key, _ = HEADER.unpack_from(data)
     count, _, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
     # Both ends say which version it is; where they differ, one is damaged.
@@ -327,10 +338,12 @@ def _sections(data: mmap.mmap, name: str) -> dict[Section, _Place]:
     return dict(_section_rows(packed, start, name))
 
 
-def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[Section, _Place]]:
+def _section_rows(packed: bytes, end: int, name: str) -> Iterator[tuple[IntEnum, _Place]]:
     for kind, compression, place, size, raw_size, checksum in SECTION.iter_unpack(packed):
         if place + size > end or raw_size > _MAX_TABLE or compression > 1:
             raise CorruptChunk(f"{name}: section {kind} does not lie in the file")
         # Sections of later versions that readers of this one need not know.
         if kind in _KINDS:
             yield Section(kind), _Place(place, size, bool(compression), checksum)
+        elif kind in EXEMPLAR_KINDS:
+            yield ExemplarSection(kind), _Place(place, size, bool(compression), checksum)

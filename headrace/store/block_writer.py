@@ -20,6 +20,7 @@ from headrace.store.codec.scratch import scratch
 from headrace.store.runs import Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -118,6 +119,8 @@ class BlockWriter:
         """Oldest time so far."""
         self.max_ms = np.iinfo(np.int64).min
         """Newest time so far."""
+        self.extra: Mapping[IntEnum, bytes] = {}
+        """Optional sections, by kind; `finish` writes them after the others."""
 
     def add(self, refs: NDArray[np.int32], samples: Samples) -> None:
         """Take the samples of some series.
@@ -193,6 +196,7 @@ class BlockWriter:
             for section in Section
             if section not in _STREAMED and (section < FIRST_OPTIONAL or self._parts[section])
         )
+        table.extend(self._put(kind, data) for kind, data in self.extra.items())
         packed = b"".join(table)
         self._write(packed + FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC))
         self._files.sync(self._fd)
@@ -228,7 +232,7 @@ class BlockWriter:
         """Return the row of the table for a section that was written as its parts came."""
         return SECTION.pack(section, 0, start, end - start, 0, self._streamed[section].intdigest())
 
-    def _put(self, section: Section, data: bytes) -> bytes:
+    def _put(self, section: IntEnum, data: bytes) -> bytes:
         compressed = section not in {Section.TIMES, Section.META}
         level = _SERIES_ZSTD_LEVEL if section is Section.SERIES else _ZSTD_LEVEL
         stored = bytes(cramjam.zstd.compress(data, level)) if compressed else data

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headrace.store import exemplar_blocks
 from headrace.store.block import Block, BlockMeta
 from headrace.store.block_writer import BlockWriter
 from headrace.store.index import Index
@@ -128,7 +129,9 @@ def merge_blocks(
             blocks[0].meta.workspace, writer.min_ms, writer.max_ms, writer.samples, writer.series,
             max(block.meta.level for block in blocks) + 1, tuple(block.number for block in blocks),
         )  # fmt: skip
-        writer.finish(meta, _series_of(blocks, np.concatenate(written)))
+        named = np.concatenate(written)
+        writer.extra = exemplar_blocks.merged(blocks, tombstones, named)
+        writer.finish(meta, _series_of(blocks, named))
     finally:
         writer.abandon()
     return Block(path)

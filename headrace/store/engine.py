@@ -15,9 +15,11 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
-from headrace.store import records
+from headrace.store import exemplar_blocks, exemplars, records
 from headrace.store.block_set import BlockSet
 from headrace.store.compaction import REST, Progress, merge_blocks, plan
+from headrace.store.engine_exemplars import EngineExemplars
+from headrace.store.exemplars import MAX_IN_MEMORY, ExemplarResult
 from headrace.store.flush import Flush
 from headrace.store.head import FOREVER, NEVER, Head
 from headrace.store.head_kernels import BELOW_FLOOR
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.block import Block
+    from headrace.store.exemplars import ExemplarBatch, ExemplarHead, Exemplars
     from headrace.store.files import Files
     from headrace.store.interfaces import Labels, MetadataRow, Offset
     from headrace.store.log import WriteAheadLog
@@ -70,6 +73,7 @@ class EngineOptions:
         block_ms: Time that a block of the head covers.
         linger_ms: How long the head keeps a window open after its end, for samples that come late; half of `block_ms`
             where it is negative.
+        max_exemplars: Exemplars in memory, until a block takes them; the oldest go first. 0 takes none.
     """
 
     retention_ms: int = 15 * 86_400_000
@@ -78,6 +82,7 @@ class EngineOptions:
     max_future_ms: int = 600_000
     block_ms: int = BLOCK_MS
     linger_ms: int = -1
+    max_exemplars: int = MAX_IN_MEMORY
 
 
 @dataclass
@@ -150,6 +155,7 @@ class Engine:
         self._compacting = threading.Lock()
         self._closed = False
         self.block_set = BlockSet(directory, files)
+        self._exemplars = EngineExemplars(self.block_set, options.max_exemplars)
         self._families = {row.family: row for row in self.block_set.manifest.families}
         self._restore_blocks()
 
@@ -206,6 +212,27 @@ class Engine:
         finally:
             self._needs.end(token, offset)
         return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
+
+    async def append_exemplars(self, batch: ExemplarBatch) -> ExemplarResult:
+        """Store exemplars; return when they are durable.
+
+        Args:
+            batch: Refs that `refs` gave; those of a series in ascending order of time.
+
+        Raises:
+            StoreFailed: The disk failed; nothing of the batch is acknowledged.
+        """
+        head = self._exemplars.head
+        head.limit = self.options.max_exemplars
+        part, codes = head.append(batch, self._clock_ms() + self.options.max_future_ms, self._index.next_ref)
+        entries = []
+        if part is not None:
+            entries = self._pending(part.rows.refs)
+            entries.append(Record(records.EXEMPLARS, self.workspace, exemplars.encode(part.rows)))
+        offset = await self._log.append(entries)
+        if part is not None:
+            head.logged(part, offset.segment)
+        return ExemplarResult(int((codes <= exemplars.ExemplarCode.DUPLICATE).sum()), codes)
 
     async def update_metadata(self, rows: Iterable[MetadataRow]) -> None:
         """Store types, helps and units of families; durable on return."""
@@ -329,6 +356,23 @@ class Engine:
         index = self._index
         return index.values(name, self._scope(index, matchers, start_ms, end_ms))
 
+    def exemplars(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> tuple[LabelTable, Exemplars]:
+        """Return the exemplars of all series that fulfil `matchers`, times from start to end inclusive.
+
+        Returns:
+            The label sets of the series that have some, by ascending ref, and the exemplars, by ref and time.
+        """
+        index = self._index
+        rows = self._exemplars.select(index.select(matchers), start_ms, end_ms)
+        refs = np.unique(rows.refs)
+        return index.table(refs, QuerySymbols(index.symbols) if symbols is None else symbols), rows
+
+    def exemplar_statistics(self) -> ExemplarHead:
+        """Return the exemplars in memory, with counts of what became of all since the workspace was opened."""
+        return self._exemplars.head
+
     def metadata(self) -> list[MetadataRow]:
         """Return what is known about families, in the order in which they were first seen."""
         return list(self._families.values())
@@ -406,6 +450,11 @@ class Engine:
             self._replay_deleted(Tombstones.decode(record.payload))
         elif record.kind in {records.SAMPLES, records.LATE}:
             self._replay_samples(offset, records.decode_samples(record.payload), late=record.kind == records.LATE)
+        elif record.kind == records.EXEMPLARS:
+            rows = exemplars.decode(record.payload)
+            known = self._index.alive(rows.refs)
+            self.statistics.replay_unknown += int((~known).sum())
+            self._exemplars.head.replay(rows.select(known), offset.segment, self._index.next_ref)
         else:
             raise CorruptChunk(f"record of kind {record.kind}")
 
@@ -436,6 +485,7 @@ class Engine:
     def _replay_deleted(self, tombstones: Tombstones) -> None:
         for row in tombstones.rows:
             self.head.drop_late(row.refs, row.start_ms, row.end_ms)
+            self._exemplars.head.drop(row.refs, row.start_ms, row.end_ms)
             if any(block.number < row.below for block in self.blocks) and row not in self.block_set.tombstones:
                 self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
 
@@ -476,13 +526,15 @@ class Engine:
 
     def _flush(self, boundary: int) -> int:
         late = self._needs.take_late()
+        in_memory = self._exemplars.head
         worked = False
         try:
-            flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
+            flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms, in_memory)
             blocks = flush.write(boundary)
             valid_from = None if boundary == NEVER else boundary
             self.block_set.commit(self._manifest(valid_from), add=blocks)
             worked = True
+            in_memory.forget(flush.exemplar_parts, flush.exemplars_below)
             if boundary > self.head.valid_from:
                 self.head.forget_before(boundary)
         finally:
@@ -506,12 +558,15 @@ class Engine:
             refs = self._index.refs()
             logged = np.zeros(max(len(self._logged), self._index.next_ref), np.bool_)
             logged[refs[self.head.has_samples(refs)]] = True
+            logged[self._exemplars.head.refs()] = True
             # The writer defines again what it finds missing here: after the rotation, or `definitions` name it.
             self._logged = logged
 
     def log_needed_from(self, below: int) -> int:
         """Return the first segment below `below` that still holds samples which are in no block, or `below`."""
-        return self._needs.first(below, self.head.valid_from)
+        needed = self._needs.first(below, self.head.valid_from)
+        exemplars_from = self._exemplars.head.needed_segment()
+        return needed if exemplars_from is None else min(needed, exemplars_from)
 
     def definitions(self) -> list[Record]:
         """Return the records that have to stay in the log when segments go."""
@@ -615,7 +670,9 @@ class Engine:
         """
         with self._maintenance:
             end_ms = min(end_ms, max(self.head.valid_from, NEVER + 1) - 1)
-            refs = self._present(self._index.select(matchers), start_ms, end_ms)
+            selected = self._index.select(matchers)
+            refs = self._present(selected, start_ms, end_ms)
+            refs = np.union1d(refs, self._exemplars.present(selected, start_ms, end_ms)).astype(np.int32)
             row = Tombstone(start_ms, end_ms, self.block_set.next_block, refs)
             if len(refs):
                 self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
@@ -629,6 +686,7 @@ class Engine:
         """
         # Before anything else is appended, so that the log tells it in the same order.
         self.head.drop_late(row.refs, row.start_ms, row.end_ms)
+        self._exemplars.head.drop(row.refs, row.start_ms, row.end_ms)
         await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
 
     def purge(self) -> int:
@@ -642,7 +700,8 @@ class Engine:
             rewritten = 0
             for block in self.blocks if not self._closed else ():
                 own = tombstones.of_block(block.number)
-                if own.touch(block.refs, block.meta.min_ms, block.meta.max_ms):
+                some = own.touch(block.refs, block.meta.min_ms, block.meta.max_ms)
+                if some or exemplar_blocks.touched(block, own):
                     self._merge([block], rest=0)
                     rewritten += 1
             with self._maintenance:
@@ -654,10 +713,15 @@ class Engine:
         tombstones = self.block_set.tombstones
         left = tuple(
             row for row in tombstones.rows
-            if any(block.number < row.below and block.overlaps(row.start_ms, row.end_ms) for block in self.blocks)
+            if any(block.number < row.below and self._is_about(row, block) for block in self.blocks)
         )  # fmt: skip
         if len(left) < len(tombstones):
             self.block_set.set_tombstones(Tombstones(left))
+
+    @staticmethod
+    def _is_about(row: Tombstone, block: Block) -> bool:
+        times = (row.start_ms, row.end_ms)
+        return block.overlaps(*times) or exemplar_blocks.overlaps(block, *times)
 
     def close(self) -> None:
         """Let the blocks go, once maintenance that is under way is over; later maintenance does nothing."""
@@ -676,6 +740,7 @@ class Engine:
                 self.believe()
             assert self._retention_clock is not None
             limit = self._retention_clock.now_ms() - self.options.retention_ms
+            self._exemplars.head.drop_before(limit)
             old = [block for block in self.blocks if block.meta.max_ms < limit]
             if self.options.retention_bytes:
                 left = sorted((b for b in self.blocks if b not in old), key=lambda b: b.meta.max_ms)
@@ -700,11 +765,13 @@ class Engine:
         used = self.head.has_samples(refs)
         for block in self.blocks:
             used |= np.isin(refs, block.refs)
+        used |= np.isin(refs, self._exemplars.used())
         return refs[~used]
 
     def forget(self, refs: NDArray[np.int32]) -> None:
         """Take series out of the index; on the writer's thread, after whoever keeps their refs was told."""
         self._index.remove(refs)
+        self._exemplars.head.forget_series(refs)
         if self._index.wasteful:
             self._index = self._index.packed()
 
@@ -717,6 +784,10 @@ class Engine:
             except CorruptChunk as error:
                 self._logger.error("%s: %s", block.path, error)  # noqa: TRY400 -- the message says all
                 self.block_set.set_aside(block)
+        try:
+            self._exemplars.restore(self._index)
+        except CorruptChunk as error:
+            self._logger.error("%s; some exemplars are left out", error)  # noqa: TRY400 -- the message says all
         manifest = self.block_set.manifest
         self._index.reserve_refs(manifest.next_ref)
         self.head.valid_from = NEVER if manifest.valid_from is None else manifest.valid_from

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.store import exemplar_blocks
 from headrace.store.block import Block, BlockMeta
 from headrace.store.block_writer import BlockWriter
-from headrace.store.head import late_runs
+from headrace.store.exemplars import ExemplarHead, Exemplars
+from headrace.store.head import NEVER, late_runs
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.runs import merge, without_empty
 
@@ -29,14 +31,22 @@ class Flush:
         block_set: Where the blocks go; it is not changed.
         workspace: Whose they are.
         block_ms: Time that a block covers.
+        exemplars: Exemplars in memory, which ride in the blocks; they are not changed.
     """
 
-    def __init__(self, head: Head, index: Index, block_set: BlockSet, workspace: str, block_ms: int) -> None:
+    def __init__(
+        self, head: Head, index: Index, block_set: BlockSet, workspace: str, block_ms: int, exemplars: ExemplarHead
+    ) -> None:
         self._head = head
         self._index = index
         self._block_set = block_set
         self._workspace = workspace
         self._step = block_ms
+        self.exemplar_parts = exemplars.snapshot()
+        """The exemplars that `write` has written are those of these parts,"""
+        self.exemplars_below = NEVER
+        """before this time."""
+        self._exemplars = Exemplars.joined([part.rows for part in self.exemplar_parts])
 
     def write(self, boundary: int) -> list[Block]:
         """Write what lies before `boundary` into blocks, one for each window; return them.
@@ -86,7 +96,16 @@ class Flush:
             if not writer.samples:
                 return None
             meta = BlockMeta(self._workspace, writer.min_ms, writer.max_ms, writer.samples, writer.series)
-            writer.finish(meta, self._index.encode(np.concatenate(taken)))
+            named = np.concatenate(taken)
+            writer.extra = exemplar_blocks.encode(self._exemplars_until(end), named, self._index)
+            writer.finish(meta, self._index.encode(named))
         finally:
             writer.abandon()
         return Block(path)
+
+    def _exemplars_until(self, end: int) -> Exemplars:
+        """Return the exemplars up to a time that no block of this flush has yet: a block takes older ones along."""
+        rows = self._exemplars
+        mine = (rows.times_ms >= self.exemplars_below) & (rows.times_ms <= end)
+        self.exemplars_below = max(self.exemplars_below, end + 1)
+        return rows.select(mine & self._index.alive(rows.refs))

@@ -32,6 +32,9 @@ LATE = 5
 DELETED = 6
 """A tombstone, as the tombstone file holds it: late samples before this record that it is about are void."""
 
+EXEMPLARS = 9
+"""Exemplars by ref; see `headrace.store.exemplars`."""
+
 _SAMPLES_HEAD = struct.Struct("<IBq")
 
 _NARROW = 0

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from headrace.pipeline.batch import STALE_BITS, Flag, HistogramColumns, HistogramKind, MetricBatch
+from headrace.pipeline.batch import (
+    STALE_BITS,
+    ExemplarColumns,
+    Flag,
+    HistogramColumns,
+    HistogramKind,
+    MetricBatch,
+)
 from headrace.pipeline.counters import Counters, Drops
 from headrace.pipeline.identity import Form, Kind, MetricType, Resource, Series, Temporality
-from headrace.pipeline.prometheus_edge import DELTA, INVALID, NATIVE, PrometheusEdge
+from headrace.pipeline.native_histograms import NativeFlag, NativeHistograms
+from headrace.pipeline.prometheus_edge import COARSE, DELTA, INVALID, NATIVE, PrometheusEdge
 from headrace.pipeline.series import SeriesTable
 from headrace.testing.batches import make_batch, rows
+from headrace.testing.batches import rows as number_rows
 
 RESOURCE = Resource((("host.name", "h"), ("service.name", "api")))
 
@@ -124,7 +135,7 @@ def test_stale_histogram_ends_all_its_series() -> None:
 
 
 def test_what_has_no_place_is_rejected_by_name() -> None:
-    """Delta streams, native histograms and empty names are counted apart, and the others go on."""
+    """Delta streams and empty names are counted apart, and the others go on."""
     table = SeriesTable()
     view = edge()
     delta = Kind(MetricType.COUNTER, Temporality.DELTA)
@@ -133,9 +144,125 @@ def test_what_has_no_place_is_rejected_by_name() -> None:
     assert [name for name, _, _ in rows(flat.batch)] == ["ok"]
     assert flat.rejected == {DELTA: 1, INVALID: 1}
     assert "deltatocumulative" in flat.message
-    native = table.intern([otlp("n", Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE, is_exponential=True))])
-    columns = histograms(native.tolist(), HistogramKind.EXPONENTIAL, [[0.0]], [[1]], [1.0])
-    assert view.flatten(with_histograms(table, columns)).rejected == {NATIVE: 1}
+
+
+EXPONENTIAL = Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE, is_exponential=True)
+
+
+def exponential(table: SeriesTable, **columns: object) -> MetricBatch:
+    """Make a batch of one exponential histogram, whose columns are those given."""
+    ids = table.intern([otlp("n", EXPONENTIAL, RESOURCE)]).tolist()
+    counts = [float(count) for count in columns.pop("counts", [])]  # type: ignore[attr-defined]  # a list
+    rows = histograms(ids, HistogramKind.EXPONENTIAL, [[0.0] * len(counts)], [counts], [1.5])
+    dtypes = {name: getattr(rows, name).dtype for name in columns}
+    given = {name: np.array([value], dtypes[name]) for name, value in columns.items()}
+    return with_histograms(table, replace(rows, **given))
+
+
+def buckets_of(rows: NativeHistograms) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the counts of the first row by index, positive ones and negative ones."""
+    out: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    place = 0
+    at = 0
+    for k, (offset, length) in enumerate(rows.spans[: rows.span_starts[1]].tolist()):
+        positive = int(rows.positive_spans[0])
+        at = offset if k in (0, positive) else at + offset
+        for _ in range(length):
+            out[k >= positive][at] = int(rows.buckets[place])
+            place += 1
+            at += 1
+    return out
+
+
+def test_exponential_histograms_become_native_ones() -> None:
+    """Index i is bucket i + 1, empty buckets are left out, the zero bucket gets a width."""
+    batch = exponential(
+        SeriesTable(), scale=3, positive_offset=-2, negative_offset=4, positive_size=9, zero_count=5.0, count=18.0,
+        counts=[0, 1, 0, 2, 0, 0, 0, 3, 0, 7, 0],
+    )  # fmt: skip
+    flat = edge().flatten(batch)
+    rows = flat.batch.native
+    assert rows is not None
+    assert flat.rejected == {}
+    assert str(flat.batch.table.series(int(rows.series[0]))) == 'n{job="api"}'
+    assert [name for name, _, _ in number_rows(flat.batch)] == ['target_info{host_name="h", job="api"}']
+    positive, negative = buckets_of(rows)
+    assert {i: count for i, count in positive.items() if count} == {0: 1, 2: 2, 6: 3}
+    assert negative == {5: 7}
+    assert positive == {0: 1, 1: 0, 2: 2, 6: 3}
+    assert (rows.schema[0], rows.count[0], rows.zero_count[0], rows.sum[0]) == (3, 18, 5, 1.5)
+    assert rows.zero_threshold[0] == 1e-128
+    assert rows.time_ms.tolist() == [0]
+
+
+@pytest.mark.parametrize("offset", [-5, -1, 0, 7])
+@pytest.mark.parametrize("scale", [9, 10, 20])
+def test_finer_scales_are_merged(scale: int, offset: int) -> None:
+    """Buckets of a scale above 8 are merged: what falls into one of scale 8 is counted there."""
+    counts = list(range(1, 12))
+    batch = exponential(
+        SeriesTable(), scale=scale, positive_offset=offset, positive_size=11, zero_threshold=0.25, counts=counts
+    )
+    rows = edge().flatten(batch).batch.native
+    assert rows is not None
+    expected: dict[int, int] = {}
+    for k, count in enumerate(counts):
+        index = ((offset + k) >> (scale - 8)) + 1
+        expected[index] = expected.get(index, 0) + count
+    assert buckets_of(rows)[0] == expected
+    assert (rows.schema[0], rows.count[0], rows.zero_threshold[0]) == (8, sum(counts), 0.25)
+
+
+def test_exponential_histograms_without_a_value_are_stale() -> None:
+    """No recorded value becomes a stale marker without buckets; a sum that was not sent is zero."""
+    rows = edge().flatten(exponential(SeriesTable(), flags=int(Flag.STALE), counts=[3], positive_size=1)).batch.native
+    assert rows is not None
+    assert rows.flags.tolist() == [NativeFlag.STALE]
+    assert rows.sum.view(np.uint64).tolist() == [int(STALE_BITS)]
+    assert (len(rows.buckets), rows.count[0]) == (0, 0)
+    rows = edge().flatten(exponential(SeriesTable(), sum=np.nan, counts=[3], positive_size=1)).batch.native
+    assert rows is not None
+    assert (rows.sum[0], rows.count[0]) == (0.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason", "why"),
+    [
+        ({"scale": -5}, COARSE, "the scale must be >= -4: series n{job=\"api\"}, scale -5"),
+        ({"count": 9.0}, NATIVE, "do not add up to its count, or lie too far out: series n{job=\"api\"}"),
+        ({"positive_offset": 2**31 - 1}, NATIVE, "lie too far out"),
+    ],
+)
+def test_exponential_histograms_that_cannot_be_native_ones(columns: dict[str, object], reason: str, why: str) -> None:
+    """The reason says which series it was."""
+    columns = {"positive_size": 2, "counts": [1, 2], **columns}
+    flat = edge().flatten(exponential(SeriesTable(), **columns))
+    assert flat.rejected == {reason: 1}
+    assert why in flat.message
+    assert flat.batch.native is not None
+    assert len(flat.batch.native) == 0
+
+
+def test_exemplars_of_histograms_go_to_buckets() -> None:
+    """To the first one whose bound is not below the value; those of counters and native histograms stay."""
+    table = SeriesTable()
+    kind = Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE)
+    ids = table.intern([otlp("h", kind), otlp("n", EXPONENTIAL), otlp("c", Kind(MetricType.COUNTER, Temporality.CUMULATIVE))])
+    series = np.array([0, 0, 0, 0, 1, 2], np.int32)
+    found = ExemplarColumns(
+        ids[series], np.arange(6), np.array([1.0, 1.5, 9.0, np.nan, 3.0, 4.0]), np.zeros(7, np.int32),
+        np.empty((0, 4), np.int32), np.empty(0, np.uint8),
+    )  # fmt: skip
+    columns = histograms(ids[:1].tolist(), HistogramKind.EXPLICIT, [[1.0, 2.0, np.inf]], [[1, 1, 1]], [1.0])
+    out = edge().flatten(with_histograms(table, columns).with_columns(exemplars=found)).batch.exemplars
+    assert out is not None
+    assert [(str(table.series(i)), value) for i, value in zip(out.series.tolist(), out.value.tolist(), strict=True)] == [
+        ('h_bucket{le="1.0"}', 1.0),
+        ('h_bucket{le="2.0"}', 1.5),
+        ('h_bucket{le="+Inf"}', 9.0),
+        ("n", 3.0),
+        ("c_total", 4.0),
+    ]
 
 
 @pytest.mark.parametrize("rounds", [12])

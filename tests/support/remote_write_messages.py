@@ -15,15 +15,40 @@ _TYPES = {
     "int64": _Field.TYPE_INT64,
     "uint32": _Field.TYPE_UINT32,
     "int32": _Field.TYPE_INT32,
+    "sint32": _Field.TYPE_SINT32,
+    "sint64": _Field.TYPE_SINT64,
+    "uint64": _Field.TYPE_UINT64,
 }
 
+_HISTOGRAM: list[tuple[str, int, str, bool | str]] = [
+    ("count_int", 1, "uint64", "count"),
+    ("count_float", 2, "double", "count"),
+    ("sum", 3, "double", False),
+    ("schema", 4, "sint32", False),
+    ("zero_threshold", 5, "double", False),
+    ("zero_count_int", 6, "uint64", "zero_count"),
+    ("zero_count_float", 7, "double", "zero_count"),
+    ("negative_spans", 8, "BucketSpan", True),
+    ("negative_deltas", 9, "sint64", True),
+    ("negative_counts", 10, "double", True),
+    ("positive_spans", 11, "BucketSpan", True),
+    ("positive_deltas", 12, "sint64", True),
+    ("positive_counts", 13, "double", True),
+    ("reset_hint", 14, "int32", False),
+    ("timestamp", 15, "int64", False),
+    ("custom_values", 16, "double", True),
+    ("start_timestamp", 17, "int64", False),
+]
+
 # Message: (name, number, type, repeated); a type with a capital is another message.
-_SCHEMA = {
+# In place of "repeated", a text is the name of the field's oneof.
+_SCHEMA: dict[str, dict[str, list[tuple[str, int, str, bool | str]]]] = {
     "v1": {
         "Label": [("name", 1, "bytes", False), ("value", 2, "bytes", False)],
         "Sample": [("value", 1, "double", False), ("timestamp", 2, "int64", False)],
         "Exemplar": [("labels", 1, "Label", True), ("value", 2, "double", False), ("timestamp", 3, "int64", False)],
-        "Histogram": [("sum", 3, "double", False), ("timestamp", 15, "int64", False)],
+        "BucketSpan": [("offset", 1, "sint32", False), ("length", 2, "uint32", False)],
+        "Histogram": _HISTOGRAM,
         "TimeSeries": [
             ("labels", 1, "Label", True),
             ("samples", 2, "Sample", True),
@@ -49,7 +74,8 @@ _SCHEMA = {
             ("value", 2, "double", False),
             ("timestamp", 3, "int64", False),
         ],
-        "Histogram": [("sum", 3, "double", False), ("timestamp", 15, "int64", False)],
+        "BucketSpan": [("offset", 1, "sint32", False), ("length", 2, "uint32", False)],
+        "Histogram": _HISTOGRAM,
         "Metadata": [("type", 1, "int32", False), ("help_ref", 3, "uint32", False), ("unit_ref", 4, "uint32", False)],
         "TimeSeries": [
             ("labels_refs", 1, "uint32", True),
@@ -71,13 +97,19 @@ def _classes() -> dict[str, dict[str, Any]]:
         for name, fields in messages.items():
             message = file.message_type.add(name=name)
             for field, number, kind, repeated in fields:
-                label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+                label = _Field.LABEL_REPEATED if repeated is True else _Field.LABEL_OPTIONAL
                 if kind[0].isupper():
                     message.field.add(
                         name=field, number=number, label=label, type=_Field.TYPE_MESSAGE, type_name=f".{package}.{kind}"
                     )
                 else:
-                    message.field.add(name=field, number=number, label=label, type=_TYPES[kind])
+                    made = message.field.add(name=field, number=number, label=label, type=_TYPES[kind])
+                    if isinstance(repeated, str):
+                        names = [one.name for one in message.oneof_decl]
+                        if repeated not in names:
+                            message.oneof_decl.add(name=repeated)
+                            names.append(repeated)
+                        made.oneof_index = names.index(repeated)
         pool.AddSerializedFile(file.SerializeToString())
     return {
         package: {

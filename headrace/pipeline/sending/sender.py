@@ -135,7 +135,7 @@ class Sender:
         Raises:
             Refused: There is no queue, and it could not be delivered now.
         """
-        if not len(batch):
+        if not len(batch) and not batch.exemplars:
             return Outcome(0)
         if self._config.sending_queue.enabled:
             self._queue.append((batch, self._room.hold(len(batch), batch.size_bytes)))

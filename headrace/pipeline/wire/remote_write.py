@@ -19,6 +19,7 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import MetricType
 from headrace.pipeline.series import UNKNOWN, Refusal
 from headrace.pipeline.wire import protobuf_kernels as protobuf
+from headrace.pipeline.wire import remote_write_histograms as native
 from headrace.pipeline.wire import remote_write_kernels as kernels
 from headrace.pipeline.wire import remote_write_plain_kernels as plain
 from headrace.pipeline.wire.spans import LabelSpans
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.pipeline.batch import BatchContext
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.pipeline.series import SeriesTable
 
 _FAR_MS = 2**63 // NS_PER_MS - 1
@@ -55,10 +57,11 @@ class Decoded:
     Attributes:
         batch: What could be read.
         samples: Samples of the request.
-        histograms: Native histograms of the request; they are not taken.
+        histograms: Native histograms of the request.
         exemplars: Exemplars of the request.
         rejected: Samples and histograms that are not in the batch, by reason.
         message: The first reason in words; empty where all is in the batch.
+        rejected_histograms: How many of the rejected are histograms.
     """
 
     batch: MetricBatch
@@ -67,6 +70,7 @@ class Decoded:
     exemplars: int
     rejected: dict[str, int] = field(default_factory=dict)
     message: str = ""
+    rejected_histograms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class _Columns:
     exemplars: NDArray[np.int32]
     exemplar_times: NDArray[np.int64]
     exemplar_values: NDArray[np.float64]
+    histograms: NDArray[np.int32]
+    histogram_starts: NDArray[np.int64]
     metadata: NDArray[np.int32]
     symbols: NDArray[np.int32]
     hashes: NDArray[np.uint64]
@@ -91,6 +97,8 @@ class _Columns:
         sizes = counts.tolist()
         series, samples = sizes[kernels.SERIES], sizes[kernels.SAMPLES]
         exemplars, metadata = sizes[kernels.EXEMPLARS], sizes[kernels.METADATA]
+        histograms = sizes[kernels.HISTOGRAMS]
+        native.check_room(histograms)
         return cls(
             np.zeros((series, 2), np.uint64),
             np.zeros((series, kernels.SERIES_COLUMNS), np.int32),
@@ -101,6 +109,8 @@ class _Columns:
             np.zeros((exemplars, kernels.EXEMPLAR_COLUMNS), np.int32),
             np.zeros(exemplars, np.int64),
             np.zeros(exemplars, np.float64),
+            np.zeros((histograms, kernels.EXEMPLAR_COLUMNS), np.int32),
+            np.zeros(histograms, np.int64),
             np.zeros((metadata, 2), np.int32),
             np.zeros((sizes[kernels.SYMBOLS], 2), np.int32),
             np.zeros((sizes[kernels.SYMBOLS], 2), np.uint64),
@@ -198,14 +208,16 @@ class RemoteWriteDecoder:
             self._read_v2(buf, size, columns, int(counts[kernels.REFERENCES]))
         else:
             self._read_v1(buf, size, columns)
+        histograms = self._histograms(buf, columns)
         ids = self._identify(buf, columns)
-        return self._decoded(buf, columns, ids, context)
+        return self._decoded(buf, columns, ids, histograms, context)
 
     def _read_v1(self, buf: NDArray[np.uint8], size: int, columns: _Columns) -> None:
         scratch = np.empty(size + PAD, np.uint8)
         status = kernels.read_v1(
             buf, size, *self._key, scratch, columns.keys, columns.series, columns.owner, columns.times,
-            columns.values, columns.exemplars, columns.exemplar_times, columns.exemplar_values, columns.metadata,
+            columns.values, columns.exemplars, columns.exemplar_times, columns.exemplar_values, columns.histograms,
+            columns.metadata,
         )  # fmt: skip
         self._checked(status)
 
@@ -217,9 +229,20 @@ class RemoteWriteDecoder:
         status = kernels.read_v2(
             buf, size, *self._key, columns.hashes, scratch, columns.keys, columns.series, columns.owner, columns.times,
             columns.starts, columns.values, columns.exemplars, columns.exemplar_times, columns.exemplar_values,
+            columns.histograms, columns.histogram_starts,
         )  # fmt: skip
         self._checked(status)
         self._checked(kernels.references_of_exemplars(buf, columns.exemplars))
+
+    def _histograms(self, buf: NDArray[np.uint8], columns: _Columns) -> native.Read | None:
+        places = columns.histograms
+        if not len(places):
+            return None
+        sizes, status = native.measured(buf, places)
+        self._checked(status)
+        found, status = native.read(buf, places, sizes, columns.histogram_starts)
+        self._checked(status)
+        return found
 
     def _checked(self, status: int) -> int:
         if status < 0:
@@ -257,39 +280,70 @@ class RemoteWriteDecoder:
     # -- the batch -----------------------------------------------------------------------------------------
 
     def _decoded(
-        self, buf: NDArray[np.uint8], columns: _Columns, ids: NDArray[np.int32], context: BatchContext
+        self,
+        buf: NDArray[np.uint8],
+        columns: _Columns,
+        ids: NDArray[np.int32],
+        histograms: native.Read | None,
+        context: BatchContext,
     ) -> Decoded:
         rejected: Tally[str] = Tally()
-        message = ""
-        series = ids[columns.owner]
-        taken = series >= 0
-        if not taken.all():
-            for code, amount in zip(*np.unique(series[~taken], return_counts=True), strict=True):
-                refusal = Refusal.of(int(code))
-                rejected[refusal.reason] += int(amount)
-                message = message or f"{refusal.text}: series {columns.owner[np.argmax(series == code)]} of the request"
-        near = _is_near(columns.times)
-        if not near.all():
-            far = taken & ~near
-            rejected["out_of_bounds"] += int(far.sum())
-            if far.any():
-                message = message or f"out of bounds: timestamp {int(columns.times[far.argmax()])} ms"
-            taken &= near
-        histograms = int(columns.series[:, kernels.HISTOGRAMS_OF].sum())
-        if histograms:
-            rejected["native_histogram"] += histograms
-            message = message or "native histograms are not taken"
+        series, taken, message = self._taken(ids, columns.owner, columns.times, rejected)
         batch = self._batch(columns, series, taken, context)
+        bad_histograms = 0
+        if histograms is not None:
+            before = rejected.total()
+            rows, why = self._taken_histograms(ids, histograms, rejected)
+            bad_histograms = rejected.total() - before
+            message = message or why
+            batch = batch.with_columns(native=rows)
         return Decoded(
             batch.with_columns(
                 exemplars=self._exemplars(buf, columns, ids), metadata=tuple(self._metadata(buf, columns, ids))
             ),
             len(columns.times),
-            histograms,
+            len(columns.histograms),
             len(columns.exemplars),
             {reason: amount for reason, amount in rejected.items() if amount},
             message,
+            bad_histograms,
         )
+
+    def _taken(
+        self, ids: NDArray[np.int32], owner: NDArray[np.int32], times: NDArray[np.int64], rejected: Tally[str]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], str]:
+        """Return ids, which rows have a series and a time, and the first that has not in words; count these."""
+        message = ""
+        series = ids[owner]
+        taken: NDArray[np.bool_] = series >= 0
+        if not taken.all():
+            for code, amount in zip(*np.unique(series[~taken], return_counts=True), strict=True):
+                refusal = Refusal.of(int(code))
+                rejected[refusal.reason] += int(amount)
+                message = message or f"{refusal.text}: series {owner[np.argmax(series == code)]} of the request"
+        near = _is_near(times)
+        if not near.all():
+            far = taken & ~near
+            rejected["out_of_bounds"] += int(far.sum())
+            if far.any():
+                message = message or f"out of bounds: timestamp {int(times[far.argmax()])} ms"
+            taken &= near
+        return series, taken, message
+
+    def _taken_histograms(
+        self, ids: NDArray[np.int32], read: native.Read, rejected: Tally[str]
+    ) -> tuple[NativeHistograms | None, str]:
+        rows, faults = read
+        series, taken, message = self._taken(ids, rows.series, rows.time_ms, rejected)
+        bad = np.flatnonzero(taken & (faults > 0))
+        for fault, amount in zip(*np.unique(faults[bad], return_counts=True), strict=True):
+            rejected[native.reason(int(fault))] += int(amount)
+        if len(bad):
+            first = int(bad[0])
+            name = self._table.series(int(series[first]))
+            why = native.text(int(faults[first]))
+            message = message or f"native histogram of {name}, timestamp {int(rows.time_ms[first])} ms: {why}"
+        return native.taken(rows, series, taken & (faults == 0)), message
 
     def _batch(
         self, columns: _Columns, series: NDArray[np.int32], taken: NDArray[np.bool_], context: BatchContext

@@ -41,18 +41,16 @@ FIRST = 0
 """Offset of the labels."""
 SIZE = 1
 """Bytes of the labels."""
-HISTOGRAMS_OF = 2
-"""Histograms of the series."""
-TYPE_OF = 3
+TYPE_OF = 2
 """2.0: type of the metric; -1 without metadata."""
-HELP_OF = 4
-UNIT_OF = 5
-SERIES_COLUMNS = 6
+HELP_OF = 3
+UNIT_OF = 4
+SERIES_COLUMNS = 5
 
 _SCATTERED = -2
 """In TYPE_OF while a request is read: other fields lie between the labels."""
 
-# Columns of an exemplar row.
+# Columns of an exemplar row; a histogram row has the same, for its message.
 EXEMPLAR_SERIES = 0
 EXEMPLAR_FIRST = 1
 EXEMPLAR_SIZE = 2
@@ -192,6 +190,7 @@ def read_v1(
     exemplars: NDArray[np.int32],
     exemplar_times: NDArray[np.int64],
     exemplar_values: NDArray[np.float64],
+    histograms: NDArray[np.int32],
     metadata: NDArray[np.int32],
 ) -> int:
     """Fill the columns of a request of version 1.0 that `count` has been through.
@@ -210,6 +209,7 @@ def read_v1(
         exemplars: (exemplars, EXEMPLAR_COLUMNS); where the labels lie.
         exemplar_times: (exemplars,) milliseconds.
         exemplar_values: (exemplars,).
+        histograms: (histograms, EXEMPLAR_COLUMNS); where the messages lie.
         metadata: (metadata, 2) offset and size of each message.
 
     Returns:
@@ -219,6 +219,7 @@ def read_v1(
     s = 0
     m = 0
     x = 0
+    h = 0
     d = 0
     while p < n:
         tag, p = varint(buf, p, n)
@@ -290,10 +291,16 @@ def read_v1(
                 x += 1
                 p = last
             else:
+                first = p
                 p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
                 if p < 0:
                     return p
-                series[s, HISTOGRAMS_OF] += tag == np.uint64(34)
+                if tag == np.uint64(34):
+                    first = span(buf, first, end)[0]
+                    histograms[h, EXEMPLAR_SERIES] = s
+                    histograms[h, EXEMPLAR_FIRST] = first
+                    histograms[h, EXEMPLAR_SIZE] = p - first
+                    h += 1
         if begin < 0:
             begin = until
         series[s, FIRST] = begin
@@ -396,16 +403,20 @@ def read_v2(
     exemplars: NDArray[np.int32],
     exemplar_times: NDArray[np.int64],
     exemplar_values: NDArray[np.float64],
+    histograms: NDArray[np.int32],
+    histogram_starts: NDArray[np.int64],
 ) -> int:
     """Fill the columns of a request of version 2.0 that `count` has been through; see `read_v1`.
 
     `hashes` are those of the symbols, `scratch` has 16 bytes for each reference (and PAD more), `starts` takes the
-    samples' start times. Labels and exemplar labels are packed references.
+    samples' start times, `histogram_starts` those of the histograms' series. Labels and exemplar labels are packed
+    references.
     """
     p = 0
     s = 0
     m = 0
     x = 0
+    h = 0
     size = len(hashes)
     while p < n:
         tag, p = varint(buf, p, n)
@@ -421,6 +432,7 @@ def read_v2(
             return p
         created = np.int64(0)
         first_sample = m
+        first_histogram = h
         series[s, FIRST] = p
         series[s, TYPE_OF] = -1
         used = 0
@@ -497,13 +509,20 @@ def read_v2(
                     return p
                 created = np.int64(number)
             else:
+                first = p
                 p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
                 if p < 0:
                     return p
-                series[s, HISTOGRAMS_OF] += tag == np.uint64(26)
+                if tag == np.uint64(26):
+                    first = span(buf, first, end)[0]
+                    histograms[h, EXEMPLAR_SERIES] = s
+                    histograms[h, EXEMPLAR_FIRST] = first
+                    histograms[h, EXEMPLAR_SIZE] = p - first
+                    h += 1
         for i in range(first_sample, m):
             if starts[i] == 0:
                 starts[i] = created
+        histogram_starts[first_histogram:h] = created
         keys[s, 0], keys[s, 1] = siphash128(scratch, 0, used, k0, k1)
         s += 1
     return 0

@@ -120,15 +120,6 @@ def test_stale_markers_and_other_nans() -> None:
     assert batch.flags.tolist() == [Flag.STALE, 0]
 
 
-def test_native_histograms_are_counted() -> None:
-    """They are not taken."""
-    request = request_v1(SERIES[:1])
-    request.timeseries[0].histograms.add(sum=1.0, timestamp=5)
-    decoded = decode(request)
-    assert decoded.rejected == {"native_histogram": 1}
-    assert len(decoded.batch) == 2
-
-
 def exemplars(batch: MetricBatch) -> list[tuple[str, int, float, dict[str, str]]]:
     assert batch.exemplars is not None
     found = batch.exemplars
