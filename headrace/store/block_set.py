@@ -85,11 +85,10 @@ class BlockSet:
             OSError: The disk refused; nothing has changed.
         """
         gone = {block.number for block in remove}
-<<<<<<< HEAD
         with self._changing:
             blocks = (*(block for block in self.blocks if block.number not in gone), *add)
             numbers = tuple(sorted(block.number for block in blocks))
-            new = Manifest(new.next_ref, new.valid_from, numbers, self._next, new.families)
+            new = replace(new, blocks=numbers, next_block=self._next)
             before, self.blocks = self.blocks, tuple(sorted(blocks, key=lambda block: block.number))
             try:
                 new.write(self.files, self.directory)
@@ -98,18 +97,6 @@ class BlockSet:
                 self._withdraw(add)
                 raise
             self.manifest = new
-=======
-        blocks = (*(block for block in self.blocks if block.number not in gone), *add)
-        numbers = tuple(sorted(block.number for block in blocks))
-        new = replace(new, blocks=numbers, next_block=self._next)
-        before, self.blocks = self.blocks, tuple(sorted(blocks, key=lambda block: block.number))
-        try:
-            new.write(self.files, self.directory)
-        except OSError:
-            self.blocks = before
-            raise
-        self.manifest = new
->>>>>>> h-import
         for number in gone:
             self._remove(self.path(number))
 
