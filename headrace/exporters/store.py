@@ -79,6 +79,9 @@ class StoreConfig(ServerConfig):
     retention: PositiveDuration = timedelta(days=15)
     """How long samples are kept; managed workspaces have settings of their own for this and the next."""
 
+    retention_size: ByteSize = 0
+    """Bytes that the blocks of a workspace may take; the oldest go while they take more. Zero is no limit."""
+
     out_of_order_time_window: NonNegativeDuration = timedelta(minutes=10)
     """How far behind the newest sample of a workspace a late one may be. Zero takes none, as in Prometheus."""
 
@@ -129,7 +132,10 @@ class StoreExporter:
                 config.sync,
                 config.min_free_disk,
                 EngineOptions(
-                    config.retention // _MS, config.out_of_order_time_window // _MS, config.max_future // _MS
+                    retention_ms=config.retention // _MS,
+                    retention_bytes=config.retention_size,
+                    out_of_order_ms=config.out_of_order_time_window // _MS,
+                    max_future_ms=config.max_future // _MS,
                 ),
             ),
             clock_ms=lambda: settings.clock_ns() // 1_000_000,

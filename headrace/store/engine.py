@@ -61,7 +61,7 @@ _DEFINED_AT_ONCE = 1 << 16
 """Series of one record of definitions, so that no record gets larger than a log takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """Settings of one workspace.
 
