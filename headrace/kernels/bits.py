@@ -92,6 +92,18 @@ def _make_count_bits(instruction: str) -> Callable[[], Any]:
     return make
 
 
+def _make_count_ones() -> Any:
+    from numba import types
+
+    def count(_typing: Any, _a: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.uint64(types.uint64), generate
+
+    return count
+
+
 def _make_cast(source: str, target: str) -> Callable[[], Any]:
     def make() -> Any:
         from llvmlite import ir
@@ -151,6 +163,12 @@ def trailing_zeros(a: np.uint64) -> np.uint64:
     """Count the zero bits below the lowest set bit; 64 for zero."""
     value = int(a)
     return np.uint64((value & -value).bit_length() - 1 if value else 64)
+
+
+@compiled_as(_make_count_ones)
+def count_ones(a: np.uint64) -> np.uint64:
+    """Count the set bits."""
+    return np.uint64(int(a).bit_count())
 
 
 @compiled_as(_make_cast("float64", "uint64"))
