@@ -114,6 +114,18 @@ def _make_prefetch() -> Any:
     return prefetch
 
 
+def _make_count_ones() -> Any:
+    from numba import types
+
+    def count(_typing: Any, _a: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.uint64(types.uint64), generate
+
+    return count
+
+
 def _make_cast(source: str, target: str) -> Callable[[], Any]:
     def make() -> Any:
         from llvmlite import ir
@@ -178,6 +190,12 @@ def trailing_zeros(a: np.uint64) -> np.uint64:
 @compiled_as(_make_prefetch)
 def prefetch(array: NDArray[Any], place: int) -> None:
     """Have the cache line with element `place` of the flattened C-contiguous array fetched; any place is allowed."""
+
+
+@compiled_as(_make_count_ones)
+def count_ones(a: np.uint64) -> np.uint64:
+    """Count the set bits."""
+    return np.uint64(int(a).bit_count())
 
 
 @compiled_as(_make_cast("float64", "uint64"))

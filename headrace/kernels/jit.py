@@ -30,6 +30,14 @@ def _plain(function: _T) -> _T:
 kernel = _plain if DISABLED else numba.njit(cache=True, nogil=True, error_model="numpy")
 """Compile lazily, keep the machine code on disk, release the GIL, and divide as IEEE 754 does."""
 
+flat_kernel = _plain if DISABLED else numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+"""As `kernel`, for functions that make no array and return none: without counts of references.
+
+A compiled function otherwise counts those of the arrays it is given, atomically, at each call and each slice: some 200
+cycles for a small function that calls three others. One that does make an array does not compile. Where all kernels of
+a file are such, it is imported as ``kernel``.
+"""
+
 
 def compiled_as(make: Callable[[], Any]) -> Callable[[_T], _T]:
     """Replace a plain Python function by the intrinsic that `make` builds, save when the JIT is off.

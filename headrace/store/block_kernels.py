@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.key_table_kernels import find
 from headrace.kernels.siphash_kernels import siphash128
 from headrace.store.codec.integers_kernels import CORRUPT

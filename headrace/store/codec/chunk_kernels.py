@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.codec.integers_kernels import CORRUPT
 from headrace.store.codec.times_kernels import decode_times, encode_times
 from headrace.store.codec.values_kernels import decode_values, encode_values

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.bits import load_u64, trailing_zeros
-from headrace.kernels.jit import kernel
-from headrace.store.codec.bitpack_kernels import pack, packed_size, unpack, width_of
+from headrace.kernels.jit import flat_kernel as kernel
+from headrace.store.codec.bitpack_kernels import find_ones, pack, packed_size, unpack, width_of
 from headrace.store.codec.varint_kernels import get_varint, put_varint, unzigzag, zigzag
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ _SPARSE = 130
 _RICE = 195
 _MAX_RICE = 40
 
+_ROOM_OF_PLACES = BLOCK + 64
 _SAMPLES_OF_MEDIAN = 9
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -316,7 +316,7 @@ def encode_integers(
         pos: Where to begin.
         words: (256 or more,) uint64 scratch.
         rest: (n or more,) int64 scratch.
-        widths: (256 or more,) int64 scratch.
+        widths: (512 or more,) int64 scratch.
     """
     first = values[0]
     divisor = _common_divisor(values, n) if divide else np.int64(1)
@@ -356,20 +356,16 @@ def _get_sparse(
     bitmap = (count + 7) >> 3
     if pos + bitmap > end:
         return CORRUPT
-    found = 0
     for i in range(count):
-        if buf[pos + (i >> 3)] >> (i & 7) & 1:
-            found += 1
-    if pos + bitmap + packed_size(found, width) > end:
+        out[np.uint64(at + i)] = 0
+    found = find_ones(buf, pos, count, count, some)
+    pos += bitmap
+    next_pos = pos + packed_size(found, width)
+    if next_pos > end:
         return CORRUPT
-    next_pos = unpack(buf, pos + bitmap, found, width, low, some, 0)
-    j = 0
-    rows = out[at : at + count]
-    for i in range(count):
-        bit = np.int64(buf[pos + (i >> 3)] >> (i & 7) & 1)
-        # Without a branch: what is not set takes the value that the next set one takes anew.
-        rows[i] = some[min(j, BLOCK - 1)] * bit
-        j += bit
+    unpack(buf, pos, found, width, low, some, _ROOM_OF_PLACES)
+    for j in range(found):
+        out[np.uint64(at + some[j])] = some[_ROOM_OF_PLACES + j]
     return next_pos
 
 
@@ -396,9 +392,9 @@ def _get_patched(
             return CORRUPT
         if shift < 64:
             out[at + place] |= some[j] << shift
-    rows = out[at : at + count]
     for i in range(count):
-        rows[i] = unzigzag(np.uint64(rows[i])) + center
+        row = np.uint64(at + i)
+        out[row] = unzigzag(np.uint64(out[row])) + center
     return next_pos
 
 
@@ -413,24 +409,15 @@ def _get_rice(
     lows = pos + np.int64(size)
     if lows + packed_size(count, k) > end:
         return CORRUPT
+    if find_ones(buf, pos, 8 * np.int64(size), count, some) < count:
+        return CORRUPT
     next_pos = unpack(buf, lows, count, k, np.int64(0), out, at)
-    ends = some[:count]
-    word = load_u64(buf, pos)
-    base = np.int64(0)
-    for i in range(count):
-        while word == _ZERO:
-            pos += 8
-            base += 64
-            if pos >= lows:
-                return CORRUPT
-            word = load_u64(buf, pos)
-        ends[i] = base + np.int64(trailing_zeros(word))
-        word &= word - _ONE
-    rows = out[at : at + count]
     shift = np.int64(k)
-    rows[0] = unzigzag(np.uint64(rows[0] | ends[0] << shift)) + center
+    out[at] = unzigzag(np.uint64(out[at] | some[0] << shift)) + center
     for i in range(1, count):
-        rows[i] = unzigzag(np.uint64(rows[i] | (ends[i] - ends[i - 1] - 1) << shift)) + center
+        row = np.uint64(at + i)
+        zeros = some[np.uint64(i)] - some[np.uint64(i - 1)] - 1
+        out[row] = unzigzag(np.uint64(out[row] | zeros << shift)) + center
     return next_pos
 
 
@@ -469,7 +456,7 @@ def decode_integers(
         n: Its length.
         wanted: 1 to n.
         out: (n + 128 or more,) int64.
-        some: (256 or more,) int64 scratch.
+        some: (512 or more,) int64 scratch.
 
     Returns:
         The offset one past the column, or one past the last block that was needed; CORRUPT where it does not decode.
@@ -506,21 +493,20 @@ def decode_integers(
             return CORRUPT
         at += count
     out[0] = first
-    rows = out[:wanted]
     if transform == PLAIN:
         for i in range(1, wanted):
-            rows[i] = first + rows[i] * factor
+            out[np.uint64(i)] = first + out[np.uint64(i)] * factor
     elif transform == DELTA:
         value = first
         for i in range(1, wanted):
-            value += rows[i] * factor
-            rows[i] = value
+            value += out[np.uint64(i)] * factor
+            out[np.uint64(i)] = value
     else:
         value = first + step * factor
         step *= factor
         out[1] = value
         for i in range(2, wanted):
-            step += out[i] * factor
+            step += out[np.uint64(i)] * factor
             value += step
-            out[i] = value
+            out[np.uint64(i)] = value
     return pos

@@ -20,7 +20,7 @@ class Scratch(NamedTuple):
         words: (1024,) uint64.
         integers: (MAX_SAMPLES + 128,) int64.
         rest: (MAX_SAMPLES + 128,) int64.
-        widths: (256,) int64.
+        widths: (512,) int64.
     """
 
     words: NDArray[np.uint64]
@@ -35,5 +35,5 @@ def scratch() -> Scratch:
         np.zeros(MAX_SAMPLES, np.uint64),
         np.zeros(MAX_SAMPLES + 128, np.int64),
         np.zeros(MAX_SAMPLES + 128, np.int64),
-        np.zeros(256, np.int64),
+        np.zeros(512, np.int64),
     )

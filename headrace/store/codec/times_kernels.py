@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.codec.integers_kernels import CORRUPT, decode_integers, encode_integers
 from headrace.store.codec.varint_kernels import get_varint, put_varint, unzigzag, zigzag
 
@@ -41,7 +41,7 @@ def encode_times(
         words: (256 or more,) uint64 scratch.
         off: (n or more,) int64 scratch.
         rest: (n or more,) int64 scratch.
-        widths: (256 or more,) int64 scratch.
+        widths: (512 or more,) int64 scratch.
     """
     # The length is part of it: equal bytes are equal columns.
     pos = put_varint(out, pos, np.uint64(n))
@@ -72,7 +72,7 @@ def decode_times(
         end: One past what may belong to it.
         n: Its length.
         out: (n + 128 or more,) int64.
-        some: (256 or more,) int64 scratch.
+        some: (512 or more,) int64 scratch.
     """
     count, pos = get_varint(buf, pos, end)
     if pos < 0 or count != np.uint64(n):

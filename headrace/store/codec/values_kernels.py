@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.bits import bits_float, float_bits, load_u64, store_u64, trailing_zeros
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.codec.integers_kernels import CORRUPT, decode_integers, encode_integers
 from headrace.store.codec.varint_kernels import get_varint, put_varint
 
@@ -188,7 +188,7 @@ def encode_values(
         words: (256 or more,) uint64 scratch.
         integers: (n or more,) int64 scratch.
         rest: (n or more,) int64 scratch.
-        widths: (256 or more,) int64 scratch.
+        widths: (512 or more,) int64 scratch.
     """
     first = float_bits(values[0])
     constant = True
@@ -328,7 +328,7 @@ def decode_values(
         out: float64 with room.
         at: Where the first row goes.
         integers: (n + 128 or more,) int64 scratch.
-        some: (256 or more,) int64 scratch.
+        some: (512 or more,) int64 scratch.
 
     Returns:
         0, or CORRUPT. Bytes behind the last wanted row are not looked at, and so is what is wrong with them.
@@ -351,18 +351,17 @@ def decode_values(
     pos = decode_integers(buf, pos + 1, end, n, n if patched else last, integers, some)
     if pos < 0:
         return CORRUPT
-    source = integers[first:last]
-    rows = out[at : at + last - first]
+    shift = first - at
     if mode == BITS:
-        for i in range(len(source)):
-            rows[i] = bits_float(np.uint64(source[i]))
+        for i in range(at, at + last - first):
+            out[np.uint64(i)] = bits_float(np.uint64(integers[np.uint64(i + shift)]))
     elif mode == 0:
-        for i in range(len(source)):
-            rows[i] = np.float64(source[i])
+        for i in range(at, at + last - first):
+            out[np.uint64(i)] = np.float64(integers[np.uint64(i + shift)])
     else:
         divisor = _POWERS[mode]
-        for i in range(len(source)):
-            rows[i] = np.float64(source[i]) / divisor
+        for i in range(at, at + last - first):
+            out[np.uint64(i)] = np.float64(integers[np.uint64(i + shift)]) / divisor
     if patched:
         return min(_get_exceptions(buf, pos, end, n, first, last, out, at), 0)
     return 0
