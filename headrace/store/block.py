@@ -17,7 +17,16 @@ import xxhash
 from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store import block_kernels as kernels
-from headrace.store.block_writer import CIPHER_NONE, FIRST_OPTIONAL, FOOTER, HEADER, MAGIC, SECTION, Section
+from headrace.store.block_writer import (
+    CIPHER_NONE,
+    FIRST_OPTIONAL,
+    FOOTER,
+    HEADER,
+    MAGIC,
+    SECTION,
+    Section,
+    header_check,
+)
 from headrace.store.codec.histograms import HistogramChunks
 from headrace.store.codec.histograms_kernels import MAX_ROWS
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
@@ -321,12 +330,14 @@ def _running(sizes: NDArray[np.generic]) -> NDArray[np.int64]:
 
 def _sections(data: mmap.mmap, name: str) -> dict[IntEnum, _Place]:
     magic, cipher, key, _ = HEADER.unpack_from(data)
-    count, _, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
+    count, check, checksum, end_magic = FOOTER.unpack_from(data, len(data) - FOOTER.size)
     # Both ends say which version it is; where they differ, one is damaged.
     if magic[:6] == MAGIC[:6] and magic != MAGIC and magic == end_magic:
         raise StoreFailed(f"{name}: a block of version {magic[6]}, which is not known here")
     if magic != MAGIC or end_magic != MAGIC:
         raise CorruptChunk(f"{name}: no block, or cut short")
+    if check and header_check(data[: HEADER.size]) != check:
+        raise CorruptChunk(f"{name}: its header is damaged")
     if cipher != CIPHER_NONE or key:
         raise StoreFailed(f"{name}: is encrypted with cipher {cipher}, key {key}, which is not known here")
     start = len(data) - FOOTER.size - count * SECTION.size

@@ -58,6 +58,8 @@ class BlockSet:
         self._numbering = threading.Lock()
         self._changing = threading.Lock()
         self._next = self.manifest.next_block
+        for row in self.tombstones.rows:
+            self.reserve(row.below)
 
     def path(self, number: int) -> Path:
         """Return where block `number` lies."""
@@ -68,6 +70,11 @@ class BlockSet:
         with self._numbering:
             number, self._next = self._next, self._next + 1
             return number
+
+    def reserve(self, below: int) -> None:
+        """Give no numbers below `below` out: a tombstone is about them."""
+        with self._numbering:
+            self._next = max(self._next, below)
 
     @property
     def next_block(self) -> int:
@@ -142,19 +149,25 @@ class BlockSet:
         self.blocks = ()
 
     def _open(self) -> Manifest:
-        for path in self.directory.glob("*.tmp"):
-            self._leftover(path)
+        # Not `glob`, which takes a directory that may not be read for an empty one.
+        for path in list(self.directory.iterdir()):
+            if path.suffix == ".tmp":
+                self._leftover(path)
         found = self._read_manifest()
-        numbers = sorted(int(path.stem) for path in self.directory.glob("*.block") if path.stem.isdecimal())
+        numbers = self._numbers(".block")
         if found is None:
             found = Manifest(blocks=tuple(numbers), next_block=max(numbers, default=0) + 1)
         leftovers = set(numbers) - set(found.blocks)
         for number in leftovers:
             self._leftover(self.path(number))
-        aside = [int(path.stem) for path in self.directory.glob("*.corrupt") if path.stem.isdecimal()]
+        aside = self._numbers(".corrupt")
         found = replace(found, next_block=max([found.next_block, *(n + 1 for n in (*leftovers, *aside))]))
         self.blocks = tuple(block for number in found.blocks if (block := self._open_block(number)) is not None)
         return found
+
+    def _numbers(self, suffix: str) -> list[int]:
+        names = [path for path in self.directory.iterdir() if path.suffix == suffix and path.stem.isdecimal()]
+        return sorted(int(path.stem) for path in names)
 
     def _read_manifest(self) -> Manifest | None:
         try:

@@ -39,14 +39,21 @@ SECTION = struct.Struct("<IIQQQQ")
 """Kind, compression (0: none, 1: zstd), place, size as stored, size as read, checksum of what is stored."""
 
 FOOTER = struct.Struct("<IIQ8s")
-"""Sections, reserved, checksum of the section table, magic."""
+"""Sections, check of the header, checksum of the section table, magic."""
 
 CIPHER_NONE = 0
+
+_HEADER = HEADER.pack(MAGIC, CIPHER_NONE, 0, b"")
 
 _ZSTD_LEVEL = 6
 _SERIES_ZSTD_LEVEL = 9
 _MAX_REMEMBERED = 1 << 18
 _SAMPLES_AT_ONCE = 1 << 18
+
+
+def header_check(header: bytes) -> int:
+    """Return the low half of the header's XXH3-64, which the footer holds; 0 stands for none."""
+    return xxhash.xxh3_64_intdigest(header) & 0xFFFFFFFF
 
 
 class Section(IntEnum):
@@ -92,7 +99,7 @@ class BlockWriter:
         self._fd = files.create(self._temporary)
         self._placed = False
         try:
-            files.write(self._fd, HEADER.pack(MAGIC, CIPHER_NONE, 0, b""))
+            files.write(self._fd, _HEADER)
         except OSError:
             self.abandon()
             raise
@@ -198,7 +205,7 @@ class BlockWriter:
         )
         table.extend(self._put(kind, data) for kind, data in self.extra.items())
         packed = b"".join(table)
-        self._write(packed + FOOTER.pack(len(table), 0, xxhash.xxh3_64_intdigest(packed), MAGIC))
+        self._write(packed + FOOTER.pack(len(table), header_check(_HEADER), xxhash.xxh3_64_intdigest(packed), MAGIC))
         self._files.sync(self._fd)
         self._close()
         self._files.replace(self._temporary, self._path)

@@ -484,6 +484,7 @@ class Engine:
 
     def _replay_deleted(self, tombstones: Tombstones) -> None:
         for row in tombstones.rows:
+            self.block_set.reserve(row.below)
             self.head.drop_late(row.refs, row.start_ms, row.end_ms)
             self._exemplars.head.drop(row.refs, row.start_ms, row.end_ms)
             if any(block.number < row.below for block in self.blocks) and row not in self.block_set.tombstones:
@@ -556,9 +557,11 @@ class Engine:
         """Take only the series in the head as defined in the log; called before the log is rotated and trimmed."""
         with self._defining:
             refs = self._index.refs()
-            logged = np.zeros(max(len(self._logged), self._index.next_ref), np.bool_)
-            logged[refs[self.head.has_samples(refs)]] = True
-            logged[self._exemplars.head.refs()] = True
+            live = np.union1d(refs[self.head.has_samples(refs)], self._exemplars.head.refs())
+            before = grown(self._logged, self._index.next_ref, fill=False)
+            logged = np.zeros_like(before)
+            # As it is: the writer may be about to define what it has just put into the head.
+            logged[live] = before[live]
             # The writer defines again what it finds missing here: after the rotation, or `definitions` name it.
             self._logged = logged
 
@@ -655,6 +658,7 @@ class Engine:
         """Read some blocks through and set the corrupt ones aside."""
         for block in group:
             try:
+                block.verify()
                 block.read(block.refs, NEVER, FOREVER)
             except CorruptChunk:
                 self.block_set.set_aside(block)

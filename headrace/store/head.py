@@ -114,6 +114,11 @@ class Head:
                 self._rows = rows._replace(slots=slots, last=grown(rows.last, len(slots), NEVER))
         self.series = max(self.series, series)
 
+    def _fit_refs(self, refs: NDArray[np.int32]) -> None:
+        """Make room for refs that a reader has seen in the index before the writer has made it."""
+        if int(refs.max(initial=-1)) >= len(self._rows.slots):
+            self.fit(int(refs.max()) + 1)
+
     def append(self, batch: SeriesBatch, latest_ms: int, oldest_ms: int) -> NDArray[np.uint8]:
         """Append samples and return their codes.
 
@@ -166,6 +171,7 @@ class Head:
 
     def has_samples(self, refs: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of `refs` have samples in the head."""
+        self._fit_refs(refs)
         with self.lock:
             in_order = self._rows.slots[refs] != kernels.NO_SLOT
             late = self._late.settled().refs
@@ -215,6 +221,7 @@ class Head:
         self._newest_seen = max(self._newest_seen, int(last_ms.max(initial=NEVER)))
 
     def _read_some(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
+        self._fit_refs(refs)
         with self.lock:
             rows = self._rows
             counts = np.empty(len(refs), np.int64)

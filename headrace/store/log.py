@@ -312,7 +312,9 @@ class WriteAheadLog:
 
     def segments(self) -> list[tuple[int, Path]]:
         """Return numbers and paths, ascending."""
-        found = [(int(path.stem), path) for path in self.directory.glob("*.wal") if path.stem.isdecimal()]
+        # Not `glob`, which takes a directory that may not be read for an empty one.
+        paths = [path for path in self.directory.iterdir() if path.suffix == ".wal" and path.stem.isdecimal()]
+        found = [(int(path.stem), path) for path in paths]
         return sorted(found)
 
     def read(self) -> Iterator[tuple[Offset, Record]]:
@@ -330,8 +332,9 @@ class WriteAheadLog:
 
     def remove_leftovers(self) -> None:
         """Remove what a trim that was cut off has left."""
-        for path in self.directory.glob("*.wal.tmp"):
-            self.files.remove(path)
+        for path in list(self.directory.iterdir()):
+            if path.name.endswith(".wal.tmp"):
+                self.files.remove(path)
 
     def _check_gap(self, before: int, number: int) -> None:
         if number > before + 1:

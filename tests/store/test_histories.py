@@ -166,9 +166,13 @@ class History:
         self.abandon()
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_histories(tmp_path: Path, shard: int) -> None:
-    """Appends in and out of order, deletions, purges, flushes, merges, restarts and crashes in any order."""
+    """Appends in and out of order, deletions, purges, flushes, merges, restarts and crashes in any order.
+
+    ``HEADRACE_HISTORIES`` is how many, over all shards.
+    """
     seeds = range(shard, HISTORIES, SHARDS)
     for seed in seeds:
         directory = tmp_path / str(seed)
