@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from headrace.pipeline.errors import StoreFailed
+from headrace.store import manifest
 from headrace.store.block import Block, BlockMeta
 from headrace.store.block_writer import BlockWriter
 from headrace.store.files import Files
@@ -64,6 +65,9 @@ class Backfill:
             self._store.open()
             self._store.flush(everything=True)
             self.engine: Engine = self._store.engine(workspace)
+            # Without a manifest all blocks that are there count, those of an import that was cut off too.
+            if not (self.engine.block_set.directory / manifest.NAME).exists():
+                self.commit("", 0, [])
         except BaseException:
             self.close()
             raise
@@ -99,7 +103,9 @@ class Backfill:
         Raises:
             StoreFailed: The disk refused; nothing has changed.
         """
-        imports = {**self.engine.block_set.manifest.imports, key: done}
+        imports = dict(self.engine.block_set.manifest.imports)
+        if key:
+            imports[key] = done
         try:
             self.engine.adopt(blocks, imports)
         except OSError as error:

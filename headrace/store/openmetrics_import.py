@@ -36,7 +36,7 @@ DIRECTORY = "imports"
 """Where imports under way keep their samples, in the data directory."""
 
 _PIECE_BYTES = 16 << 20
-_SAMPLES_AT_ONCE = 1 << 22
+_SAMPLES_AT_ONCE = 1 << 21
 _BLOCKS_AT_ONCE = 32
 _EDGE_BYTES = 1 << 20
 _EOF = b"# EOF\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cramjam
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tests.support.running import Programs, free_port
+from running import Programs, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
