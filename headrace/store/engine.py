@@ -26,6 +26,7 @@ from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Recor
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
+from headrace.store.stopwatch import measured
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ class EngineStatistics:
         compactions: Merges of blocks.
         compacted_samples: Samples written by merges.
         compaction: The merge under way, None without one.
+        flush_seconds: Time of flushes.
+        flushed_samples: Samples that flushes have written.
+        compaction_seconds: Time of merges and purges, rests included.
+        expired_blocks: Blocks that retention has removed.
+        retention_seconds: Time of looking for them and removing them.
+        deletions: Tombstones put in force.
+        delete_seconds: Time of that.
+        purged_blocks: Blocks rewritten to remove deleted samples.
+        purge_seconds: Time of that.
     """
 
     appended: int = 0
@@ -97,6 +107,15 @@ class EngineStatistics:
     compactions: int = 0
     compacted_samples: int = 0
     compaction: Progress | None = None
+    flush_seconds: float = 0.0
+    flushed_samples: int = 0
+    compaction_seconds: float = 0.0
+    expired_blocks: int = 0
+    retention_seconds: float = 0.0
+    deletions: int = 0
+    delete_seconds: float = 0.0
+    purged_blocks: int = 0
+    purge_seconds: float = 0.0
 
 
 class Engine:
@@ -461,6 +480,7 @@ class Engine:
         linger = self.options.linger_ms if self.options.linger_ms >= 0 else self.options.block_ms // 2
         return (newest - linger) // self.options.block_ms * self.options.block_ms
 
+    @measured("flush_seconds", result="flushed_samples")
     def _flush(self, boundary: int) -> int:
         flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
         blocks = flush.write(boundary)
@@ -520,6 +540,7 @@ class Engine:
             self._merge(group)
             return True
 
+    @measured("compaction_seconds")
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
         path = self.block_set.path(self.block_set.allocate())
         try:
@@ -573,6 +594,7 @@ class Engine:
         await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
         self.head.drop_late(row.refs, row.start_ms, row.end_ms)
 
+    @measured("delete_seconds", calls="deletions")
     def delete(self, row: Tombstone) -> None:
         """Put a tombstone in force that was logged.
 
@@ -582,6 +604,7 @@ class Engine:
         with self._maintenance:
             self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
 
+    @measured("purge_seconds", result="purged_blocks")
     def purge(self) -> int:
         """Rewrite all blocks that hold deleted samples; return how many.
 
@@ -616,6 +639,7 @@ class Engine:
             self._closed = True
             self.block_set.close()
 
+    @measured("retention_seconds", result="expired_blocks")
     def retain(self) -> int:
         """Remove the blocks that are older than the retention, or too many bytes; return how many.
 

@@ -20,6 +20,7 @@ import xxhash
 from headrace.pipeline.errors import StoreFailed
 from headrace.store.files import Files
 from headrace.store.interfaces import Offset, Record
+from headrace.store.stopwatch import spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,7 @@ class LogStatistics:
         commits: Writes to disk, each of one or more appends.
         corrupt_records: Records that reading had to skip.
         failures: Writes that the disk refused.
+        sync_seconds: Time of making commits durable.
     """
 
     records: int = 0
@@ -66,6 +68,7 @@ class LogStatistics:
     commits: int = 0
     corrupt_records: int = 0
     failures: int = 0
+    sync_seconds: float = 0.0
 
 
 @dataclass
@@ -156,7 +159,8 @@ class WriteAheadLog:
                 segment = self._writable(len(whole))
                 self.files.write(segment.fd, whole)
                 if self.sync is Sync.ALWAYS:
-                    self.files.sync(segment.fd)
+                    with spent(self.statistics, "sync_seconds"):
+                        self.files.sync(segment.fd)
                 else:
                     self._dirty = True
             except OSError:

@@ -22,6 +22,7 @@ from headrace.store.files import Files
 from headrace.store.interfaces import Record
 from headrace.store.lock import DirectoryLock
 from headrace.store.log import Sync, WriteAheadLog
+from headrace.store.stopwatch import spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,12 +56,13 @@ class StoreOptions:
 
 @dataclass(slots=True)
 class ReplayStatus:
-    """Progress of reading the log back, in segments: first, last, and the one being read."""
+    """Progress of reading the log back, in segments: first, last, and the one being read; and its time once done."""
 
     min: int = 0
     max: int = 0
     current: int = 0
     done: bool = False
+    seconds: float = 0.0
 
 
 class Store:
@@ -116,7 +118,8 @@ class Store:
             for path in sorted(self._workspaces.iterdir()):
                 if path.is_dir():
                     self.engine(path.name)
-            self._replay()
+            with spent(self.replay_status, "seconds"):
+                self._replay()
         except OSError as error:
             raise StoreFailed(f"data directory {self.directory}: {error}") from None
         self._open = True

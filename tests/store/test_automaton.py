@@ -29,7 +29,7 @@ TEXTS = 40 if DISABLED else 60
 def pattern(dice: random.Random, depth: int = 3) -> str:
     kind = dice.random()
     if depth == 0 or kind < 0.4:
-        return dice.choice(ATOMS) + dice.choice(OPERATORS)
+        return f"{dice.choice(ATOMS)}{dice.choice(OPERATORS)}"
     parts = [pattern(dice, depth - 1) for _ in range(dice.randrange(1, 4))]
     if kind < 0.6:
         return "".join(parts)

@@ -114,6 +114,7 @@ class PrometheusApi:
                 ("labels", _READ, self._labels, "aps:GetLabels"),
                 ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
                 ("metadata", ("GET",), self._metadata, "aps:GetMetricMetadata"),
+                ("status/tsdb", ("GET",), self._tsdb, "aps:GetLabels"),
             ):
                 route = self._route(f"{prefix}/{path}", methods, handler)
                 found.append(replace(route, action=action, params=named))
@@ -282,6 +283,13 @@ class PrometheusApi:
         if limit_per_metric > 0:
             entries = {family: found[:limit_per_metric] for family, found in entries.items()}
         return Reply(encode(entries))
+
+    async def _tsdb(self, request: Request) -> Reply:
+        form = await request.form()
+        backend = self._backend(request)
+        limit = params.entries_parameter(form)
+        facts, found = await self._pool.run(lambda _ticket: backend.index.cardinality(limit), request)
+        return Reply(encode(status.tsdb(facts, found)))
 
     async def _targets(self, request: Request) -> Reply:
         form = await request.form()
