@@ -25,6 +25,7 @@ from headrace.store.api import params, status
 from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
 from headrace.store.api.envelope import encode, failure, success
 from headrace.store.api.errors import ApiError, invalid_parameter
+from headrace.store.api.label_json import label_objects
 from headrace.store.api.quoting import go_quote
 from headrace.store.api.selectors import parse_selectors, unescape_name, union
 
@@ -386,7 +387,17 @@ def _query_reply(answer: Answer, form: Form) -> Reply:
 
 
 def _series_json(tables: Sequence[LabelTable], limit: int, ticket: Ticket) -> tuple[bytes, bool]:
-    """Write label sets, sorted and without repeats; return also whether `limit` cut some."""
+    """Write label sets, sorted and without repeats; return also whether `limit` cut some.
+
+    Args:
+        tables: Each without repeats.
+        limit: Most label sets; 0 for all.
+        ticket: Asked now and then.
+    """
+    if len(tables) == 1:
+        order = tables[0].order()
+        cut = 0 < limit < len(order)
+        return b"[" + b",".join(label_objects(tables[0].take(order[:limit] if cut else order))) + b"]", cut
     found: dict[tuple[tuple[str, str], ...], None] = {}
     for table in tables:
         for row in range(len(table)):
