@@ -108,8 +108,10 @@ def _requests(time_ms: int) -> Iterator[bytes]:
         rows = []
         for pod in range(first, first + pods):
             labels = _labels(pod)
-            for metric in range(_METRICS):
-                rows.append(({"__name__": f"container_metric_{metric}_total", **labels}, [(time_ms, 1.5 * metric)]))
+            rows += [
+                ({"__name__": f"container_metric_{metric}_total", **labels}, [(time_ms, 1.5 * metric)])
+                for metric in range(_METRICS)
+            ]
         yield packed(request_v1(rows))
 
 
@@ -194,9 +196,9 @@ def _headrace(programs: Programs, folder: Path) -> Server:
 
 def _victoria_metrics(programs: Programs, folder: Path) -> Server:
     port = free_port()
-    command = [
-        directory() / "victoria-metrics", f"-storageDataPath={folder / 'victoria'}", f"-httpListenAddr=127.0.0.1:{port}",
-        "-retentionPeriod=1", "-loggerLevel=WARN", "-search.disableCache",
+    command: list[str | Path] = [
+        directory() / "victoria-metrics", f"-storageDataPath={folder / 'victoria'}",
+        f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=1", "-loggerLevel=WARN", "-search.disableCache",
     ]  # fmt: skip
     program = programs.start("victoriametrics", command)
     program.wait_http(f"http://127.0.0.1:{port}/health")

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from headrace.exporters.store_api import StoreApi
+from headrace.exporters.store_metrics import observe
 from headrace.exporters.store_refs import StoreRefs
 from headrace.exporters.store_warm import warm_up
 from headrace.pipeline.batch import DEFAULT_WORKSPACE
@@ -160,7 +161,7 @@ class StoreExporter:
             self._directory.on_remove(self._forget_workspace)
         host.readiness.block(self._owner, "reading the write-ahead log")
         self._api = StoreApi(self, host, self._owner)
-        observe(self, host)
+        observe(self.store, self.id, host.counters)
         self._opening = asyncio.create_task(self._open(host), name="open the store")
 
     async def shutdown(self) -> None:
@@ -281,39 +282,6 @@ class StoreExporter:
         self._sent.add(outcome.accepted)
         self._failed.add(points - outcome.accepted)
         return outcome
-
-
-def observe(exporter: StoreExporter, host: Host) -> None:
-    """Have self-telemetry read the store's own figures."""
-    store = exporter.store
-
-    def total(read: str) -> float:
-        return float(sum(getattr(engine.statistics, read) for engine in store.engines.values()))
-
-    def blocks(read: str) -> float:
-        return float(sum(getattr(engine.block_set.statistics, read) for engine in store.engines.values()))
-
-    for name, description, read, monotonic in (
-        ("series", "Series known.", lambda: sum(len(e) for e in store.engines.values()), False),
-        ("head_chunks", "Sealed chunks in memory.", lambda: sum(e.head.chunks for e in store.engines.values()), False),
-        ("blocks", "Blocks on disk.", lambda: sum(len(e.blocks) for e in store.engines.values()), False),
-        ("samples_appended", "Samples stored.", lambda: total("appended"), True),
-        ("wal_bytes", "Bytes written to the write-ahead log.", lambda: store.log.statistics.bytes, True),
-        ("wal_commits", "Group commits of the write-ahead log.", lambda: store.log.statistics.commits, True),
-        ("wal_failures", "Writes that the disk refused.", lambda: store.log.statistics.failures, True),
-        ("wal_corrupt_records", "Records skipped.", lambda: store.log.statistics.corrupt_records, True),
-        ("wal_torn_tails", "Segments that end within a record.", lambda: store.log.statistics.torn_tails, True),
-        ("wal_missing_segments", "Segments not there.", lambda: store.log.statistics.missing_segments, True),
-        ("blocks_missing", "Blocks not there.", lambda: blocks("missing"), True),
-        ("blocks_set_aside", "Corrupt blocks set aside.", lambda: blocks("set_aside"), True),
-    ):
-        host.counters.observe(
-            f"headrace_store_{name}",
-            description,
-            read,
-            {"exporter": exporter.id},
-            monotonic=monotonic,
-        )
 
 
 FACTORY = ExporterFactory(name="store", config=StoreConfig, create=StoreExporter, warm_up=warm_up)

@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
-from headrace.store.api.backend import Backend
+from headrace.store.api.backend import Backend, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import ApiSettings, PrometheusApi
 from headrace.store.api.promql import PromQLService
+from headrace.store.cardinality import cardinality
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.parser import parse_selector
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.exporters.store import StoreExporter
     from headrace.pipeline.host import Host
     from headrace.pipeline.targets import TargetsSource
+    from headrace.store.cardinality import Cardinality
     from headrace.store.engine import Engine
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
@@ -48,6 +50,13 @@ class EngineIndex:
     def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
         """Return ``type``, ``unit`` and ``help`` by metric family."""
         return {row.family: [{"type": row.type, "unit": row.unit, "help": row.help}] for row in self._engine.metadata()}
+
+    def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
+        """Return what the series are made of, `limit` entries of each kind."""
+        engine, head = self._engine, self._engine.head
+        chunks = head.chunks + head.active_series
+        facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
+        return facts, cardinality(engine.index, limit)
 
 
 class ExporterAdmin:

@@ -11,9 +11,13 @@ import numpy as np
 from headrace.pipeline.batch import MetricBatch
 from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
+from headrace.store.automaton import automaton
+from headrace.store.column import LISTS_ARE_SORTED_BELOW
 from headrace.store.engine import EngineOptions
+from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
+from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql.evaluate import Evaluator
 from headrace.store.store import Store, StoreOptions
 
@@ -42,8 +46,22 @@ def warm_up() -> None:
     batch = MetricBatch.of(table, ids, np.zeros(len(ids), np.int64), np.zeros(len(ids)))
     del batch
     table.collect(0.0)
+    _ask_index()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
+
+
+def _ask_index() -> None:
+    """Ask for what an index of few series answers in other ways than one of many."""
+    index = Index()
+    amount = 2 * LISTS_ARE_SORTED_BELOW
+    index.intern(LabelSets.of([(("a", str(i)), ("b", "same")) for i in range(amount)]))
+    for type_, value in ((MatchType.EQUAL, "1"), (MatchType.REGEX, "1|2"), (MatchType.REGEX, ".+")):
+        index.select([Matcher("a", type_, value)])
+    index.select([Matcher("a", MatchType.NOT_EQUAL, "1")])
+    found = automaton("[ab]")
+    if found is not None:
+        found.matches(*index.symbols.arrays, index.select([]))
 
 
 async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> None:

@@ -26,8 +26,8 @@ _NO_REFS = np.empty(0, np.int32)
 _MAX_TAIL = 2048
 """Rows behind the lists at which these are made anew, where they are more than a quarter of all."""
 
-_MARK_FROM = 64
-"""Lists with more than one ref in this many are joined by marking refs instead of by sorting."""
+LISTS_ARE_SORTED_BELOW = 64
+"""Lists that hold no more than one ref in this many are joined by sorting, longer ones by marking refs."""
 
 
 class _Rows(NamedTuple):
@@ -239,7 +239,7 @@ def _joined(postings: Postings, chosen: NDArray[np.int64], refs: int) -> NDArray
     if len(chosen) == 1:
         return own[starts[chosen[0]] : starts[chosen[0] + 1]]
     total = int((starts[chosen + 1] - starts[chosen]).sum(dtype=np.int64))
-    if total * _MARK_FROM > refs:
+    if total * LISTS_ARE_SORTED_BELOW > refs:
         marks = np.zeros(refs, np.bool_)
         kernels.mark(own, starts, chosen, marks, True)
         return np.flatnonzero(marks).astype(np.int32)

@@ -31,6 +31,7 @@ from headrace.store.retention_clock import RetentionClock
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
 from headrace.store.snapshot import write_workspace
+from headrace.store.stopwatch import measured
 from headrace.store.tombstones import Tombstone, Tombstones, read_block
 
 if TYPE_CHECKING:
@@ -98,6 +99,15 @@ class EngineStatistics:
         compactions: Merges of blocks.
         compacted_samples: Samples written by merges.
         compaction: The merge under way, None without one.
+        flush_seconds: Time of flushes.
+        flushed_samples: Samples that flushes have written.
+        compaction_seconds: Time of merges and purges, rests included.
+        expired_blocks: Blocks that retention has removed.
+        retention_seconds: Time of looking for them and removing them.
+        deletions: Tombstones put in force.
+        delete_seconds: Time of that.
+        purged_blocks: Blocks rewritten to remove deleted samples.
+        purge_seconds: Time of that.
     """
 
     appended: int = 0
@@ -108,6 +118,15 @@ class EngineStatistics:
     compactions: int = 0
     compacted_samples: int = 0
     compaction: Progress | None = None
+    flush_seconds: float = 0.0
+    flushed_samples: int = 0
+    compaction_seconds: float = 0.0
+    expired_blocks: int = 0
+    retention_seconds: float = 0.0
+    deletions: int = 0
+    delete_seconds: float = 0.0
+    purged_blocks: int = 0
+    purge_seconds: float = 0.0
 
 
 class Engine:
@@ -525,6 +544,7 @@ class Engine:
         linger = self.options.linger_ms if self.options.linger_ms >= 0 else self.options.block_ms // 2
         return (newest - linger) // self.options.block_ms * self.options.block_ms
 
+    @measured("flush_seconds", result="flushed_samples")
     def _flush(self, boundary: int) -> int:
         late = self._needs.take_late()
         in_memory = self._exemplars.head
@@ -626,6 +646,7 @@ class Engine:
             for block in blocks:
                 self.head.seen(block.refs, block.last_ms())
 
+    @measured("compaction_seconds")
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
         with self._maintenance:
             # Together: a tombstone that comes now is about this block too, or was seen here.
@@ -663,6 +684,7 @@ class Engine:
             except CorruptChunk:
                 self.block_set.set_aside(block)
 
+    @measured("delete_seconds", calls="deletions")
     def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:
         """Delete all samples in blocks that fulfil `matchers`, times from start to end inclusive; return the tombstone.
 
@@ -693,6 +715,7 @@ class Engine:
         self._exemplars.head.drop(row.refs, row.start_ms, row.end_ms)
         await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
 
+    @measured("purge_seconds", result="purged_blocks")
     def purge(self) -> int:
         """Rewrite all blocks that hold deleted samples; return how many.
 
@@ -733,6 +756,7 @@ class Engine:
             self._closed = True
             self.block_set.close()
 
+    @measured("retention_seconds", result="expired_blocks")
     def retain(self) -> int:
         """Remove the blocks that are older than the retention, or too many bytes; return how many.
 

@@ -79,6 +79,8 @@ class Index:
         self._alive = np.zeros(256, np.bool_)
         low, high = np.frombuffer(secrets.token_bytes(16), np.uint64)
         self._secret = (np.uint64(low), np.uint64(high))
+        self.created = 0
+        """Series that were given a ref of their own, those of logs and blocks not counted."""
 
     def __len__(self) -> int:
         return int(self._counts[kernels.LIVE])
@@ -132,6 +134,8 @@ class Index:
         )  # fmt: skip
         new = np.unique(out[out >= before]) if wanted is None else out[out == wanted]
         self._extend(new, used)
+        if wanted is None:
+            self.created += len(new)
         return out
 
     def _extend(self, new: NDArray[np.int32], used: int) -> None:
@@ -229,6 +233,7 @@ class Index:
         other._lengths[refs] = np.diff(starts)
         other._rebuild(2 * len(refs) + 512)
         other._extend(refs, 0)
+        other.created = self.created
         return other
 
     # -- reading -------------------------------------------------------------------------------------------

@@ -142,8 +142,23 @@ class LabelTable:
 
     def order(self) -> NDArray[np.intp]:
         """Return the rows in Prometheus' order of label sets: name by name, value by value, prefixes first."""
-        keys = [tuple(self.labels(row).items()) for row in range(len(self))]
-        return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)
+        keys = []
+        more = np.zeros(len(self), np.bool_)
+        for column in self.values.T[::-1]:
+            ranks, ranked = self._ranks(column)
+            present = column != ABSENT
+            # A row without the label goes on with a later name, which comes behind this one, or ends, and is a prefix.
+            keys.append(np.where(present, ranks, np.where(more, ranked + 1, 0)))
+            more |= present
+        return np.lexsort(keys) if keys else np.arange(len(self))
+
+    def _ranks(self, column: NDArray[np.int32]) -> tuple[NDArray[np.int64], int]:
+        """Return for each row the rank of its value among those of the column, from 1, and how many there are."""
+        symbols, which = np.unique(column, return_inverse=True)
+        texts = [self.text(symbol) for symbol in symbols.tolist()]
+        ranks = np.empty(len(texts), np.int64)
+        ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(1, len(texts) + 1)
+        return ranks[which.ravel()], len(texts)
 
 
 @dataclass(frozen=True, slots=True)

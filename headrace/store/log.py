@@ -22,6 +22,7 @@ from headrace.pipeline.errors import StoreFailed
 from headrace.store.files import Files
 from headrace.store.interfaces import Offset, Record
 from headrace.store.records import METADATA, SERIES
+from headrace.store.stopwatch import spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ class LogStatistics:
         torn_tails: Segments that end within a record: what a write leaves that was cut off.
         missing_segments: Segments that are not there though earlier and later ones are.
         failures: Writes that the disk refused.
+        sync_seconds: Time of making commits durable.
     """
 
     records: int = 0
@@ -73,6 +75,7 @@ class LogStatistics:
     torn_tails: int = 0
     missing_segments: int = 0
     failures: int = 0
+    sync_seconds: float = 0.0
 
 
 @dataclass
@@ -165,7 +168,8 @@ class WriteAheadLog:
                 segment = self._writable(len(whole))
                 self.files.write(segment.fd, whole)
                 if self.sync is Sync.ALWAYS:
-                    self.files.sync(segment.fd)
+                    with spent(self.statistics, "sync_seconds"):
+                        self.files.sync(segment.fd)
                 else:
                     self._dirty = True
             except OSError:

@@ -24,6 +24,7 @@ from headrace.store.lock import DirectoryLock
 from headrace.store.log import Sync, WriteAheadLog
 from headrace.store.snapshot import DIRECTORY as SNAPSHOTS
 from headrace.store.snapshot import snapshot_name
+from headrace.store.stopwatch import spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,12 +58,13 @@ class StoreOptions:
 
 @dataclass(slots=True)
 class ReplayStatus:
-    """Progress of reading the log back, in segments: first, last, and the one being read."""
+    """Progress of reading the log back, in segments: first, last, and the one being read; and its time once done."""
 
     min: int = 0
     max: int = 0
     current: int = 0
     done: bool = False
+    seconds: float = 0.0
 
 
 class Store:
@@ -125,7 +127,8 @@ class Store:
             for path in sorted(self._workspaces.iterdir()):
                 if path.is_dir():
                     self.engine(path.name)
-            self._replay()
+            with spent(self.replay_status, "seconds"):
+                self._replay()
             for engine in self._engines.values():
                 engine.believe()
         except OSError as error:

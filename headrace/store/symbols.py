@@ -101,7 +101,10 @@ class Symbols:
     ) -> NDArray[np.bool_]:
         """Return which symbols begin, end and contain as said; `least` is the fewest bytes of one that does."""
         out = np.empty(len(symbols), np.bool_)
-        start, middle, end = (np.frombuffer(part, np.uint8) if part else _NOTHING for part in (prefix, inner, suffix))
+        # Writable, so that all arrays are of one type and the kernel is compiled once.
+        start, middle, end = (
+            np.frombuffer(bytearray(part), np.uint8) if part else _NOTHING for part in (prefix, inner, suffix)
+        )
         least = max(least, len(prefix) + len(suffix))
         kernels.affixed(self._text, self._bounds, symbols, start, middle, end, least, out)
         return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from headrace.kernels.jit import DISABLED
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.regex import regex
+from headrace.store import automaton_kernels, symbols_kernels
 from headrace.store.automaton import automaton
 from headrace.store.symbol_matches import SymbolMatches
 from headrace.store.symbols import Symbols
@@ -29,7 +31,7 @@ TEXTS = 40 if DISABLED else 60
 def pattern(dice: random.Random, depth: int = 3) -> str:
     kind = dice.random()
     if depth == 0 or kind < 0.4:
-        return dice.choice(ATOMS) + dice.choice(OPERATORS)
+        return f"{dice.choice(ATOMS)}{dice.choice(OPERATORS)}"
     parts = [pattern(dice, depth - 1) for _ in range(dice.randrange(1, 4))]
     if kind < 0.6:
         return "".join(parts)
@@ -118,3 +120,13 @@ def test_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for digit in range(10):
         assert asked.of(f"{digit}.*", ids).sum() == (1 if digit == 0 else 111)
         assert asked.memory_bytes() <= 5000
+
+
+@pytest.mark.skipif(DISABLED, reason="nothing is compiled")
+def test_every_pattern_runs_on_the_same_machine_code() -> None:
+    """No pattern makes a query wait for a compilation: each kernel is compiled for one set of types."""
+    symbols, ids = dictionary([f"foo-{i}" for i in range(2000)])
+    for text in ("foo.*", ".*foo", ".*o-1.*", ".+", "foo.*7", "(foo|bar)-[0-9]", "a|b"):
+        SymbolMatches(symbols).of(text, ids)
+    kernels: list[Any] = [symbols_kernels.affixed, automaton_kernels.accepted]
+    assert [len(kernel.signatures) for kernel in kernels] == [1, 1]

@@ -12,9 +12,10 @@ import aiohttp
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
-from headrace.store.api.backend import Answer, Backend, QueryOptions
+from headrace.store.api.backend import Answer, Backend, HeadFacts, QueryOptions
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.cardinality import Cardinality
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.symbols import Symbols
@@ -59,6 +60,10 @@ class FakeIndex:
     def metadata(self) -> dict[str, list[dict[str, str]]]:
         gauge = {"type": "gauge", "unit": "", "help": "Whether it is up."}
         return {"up": [gauge, {**gauge, "help": "Other."}], "down": [gauge]}
+
+    def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
+        names = [("up", 2), ("down", 1)][:limit]
+        return HeadFacts(3, 4, -5, 6), Cardinality(5, names, [("job", 2)], [("job", 3)], [("job=b", 2)])
 
 
 @dataclass

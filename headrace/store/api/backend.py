@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from headrace.store.api.pool import Ticket
+    from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
 
@@ -63,6 +64,23 @@ class QueryService(Protocol):
         """Evaluate at each step from `start_ms` to `end_ms`, both included."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeadFacts:
+    """A workspace's head.
+
+    Attributes:
+        series: Series known, those included that only blocks have samples of.
+        chunks: Chunks in memory.
+        min_ms: Oldest time in memory.
+        max_ms: Newest time.
+    """
+
+    series: int
+    chunks: int
+    min_ms: int
+    max_ms: int
+
+
 class SeriesIndex(Protocol):
     """Finds series of one workspace.
 
@@ -83,6 +101,9 @@ class SeriesIndex(Protocol):
 
     def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
         """Return ``type``, ``unit`` and ``help`` by metric family; several where sources disagree."""
+
+    def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
+        """Return what the series are made of, `limit` entries of each kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 def encode(value: Any) -> bytes:
     """Return `value` as compact JSON; what is not UTF-8 becomes the replacement character."""
     return _NOT_UTF8.sub("\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode()
+
+
+def encode_text(text: str) -> bytes:
+    """Return the same as `encode` for a string, quicker."""
+    written = encode_basestring(text)
+    return written.encode() if written.isascii() else _NOT_UTF8.sub("\ufffd", written).encode()
 
 
 def success(data: bytes, warnings: Iterable[str] = (), infos: Iterable[str] = ()) -> bytes:

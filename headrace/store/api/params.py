@@ -37,6 +37,7 @@ _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 _DURATION_NS = (365 * 86400 * NS, 7 * 86400 * NS, 86400 * NS, 3600 * NS, 60 * NS, NS, MS)
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
+_ENTRIES = 10
 _MAX_DIGITS = 400
 """A longer number is refused unread: Python's conversions of long digit strings are quadratic."""
 
@@ -147,6 +148,17 @@ def limit_parameter(form: Form) -> int:
         raise invalid_parameter("limit", f"strconv.Atoi: parsing {go_quote(text)}: {why}")
     if value < 0:
         raise invalid_parameter("limit", "limit must be non-negative")
+    return value
+
+
+def entries_parameter(form: Form) -> int:
+    """Return parameter ``limit`` where it is a number of entries: 10 where it is empty."""
+    text = form.get("limit")
+    if not text:
+        return _ENTRIES
+    value = _integer(text)
+    if value is None or value < 1:
+        raise ApiError("bad_data", "limit must be a positive number")
     return value
 
 

@@ -25,6 +25,7 @@ from headrace.store.api import admin, params, status
 from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
 from headrace.store.api.envelope import encode, failure, success
 from headrace.store.api.errors import ApiError, invalid_parameter
+from headrace.store.api.label_json import label_objects
 from headrace.store.api.quoting import go_quote
 from headrace.store.api.selectors import parse_selectors, unescape_name, union
 
@@ -118,6 +119,7 @@ class PrometheusApi:
                 ("labels", _READ, self._labels, "aps:GetLabels"),
                 ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
                 ("metadata", ("GET",), self._metadata, "aps:GetMetricMetadata"),
+                ("status/tsdb", ("GET",), self._tsdb, "aps:GetLabels"),
             ):
                 route = self._route(f"{prefix}/{path}", methods, handler)
                 found.append(replace(route, action=action, params=named))
@@ -304,6 +306,13 @@ class PrometheusApi:
             entries = {family: found[:limit_per_metric] for family, found in entries.items()}
         return Reply(encode(entries))
 
+    async def _tsdb(self, request: Request) -> Reply:
+        form = await request.form()
+        backend = self._backend(request)
+        limit = params.entries_parameter(form)
+        facts, found = await self._pool.run(lambda _ticket: backend.index.cardinality(limit), request)
+        return Reply(encode(status.tsdb(facts, found)))
+
     async def _targets(self, request: Request) -> Reply:
         form = await request.form()
         return Reply(encode(status.targets(self._settings.targets, form.get("state"), form.get("scrapePool"))))
@@ -399,7 +408,17 @@ def _query_reply(answer: Answer, form: Form) -> Reply:
 
 
 def _series_json(tables: Sequence[LabelTable], limit: int, ticket: Ticket) -> tuple[bytes, bool]:
-    """Write label sets, sorted and without repeats; return also whether `limit` cut some."""
+    """Write label sets, sorted and without repeats; return also whether `limit` cut some.
+
+    Args:
+        tables: Each without repeats.
+        limit: Most label sets; 0 for all.
+        ticket: Asked now and then.
+    """
+    if len(tables) == 1:
+        order = tables[0].order()
+        cut = 0 < limit < len(order)
+        return b"[" + b",".join(label_objects(tables[0].take(order[:limit] if cut else order))) + b"]", cut
     found: dict[tuple[tuple[str, str], ...], None] = {}
     for table in tables:
         for row in range(len(table)):

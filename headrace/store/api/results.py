@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from headrace.store.api.envelope import encode
+from headrace.store.api.label_json import label_objects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +52,8 @@ def vector_result(labels: LabelTable, time_ms: int, values: NDArray[np.float64])
     """Return the result of kind ``vector``: (n,) values of n label sets at one time."""
     time = format_time(time_ms)
     rows = (
-        b'{"metric":' + encode(labels.labels(row)) + f',"value":[{time},"{format_value(value)}"]}}'.encode("ascii")
-        for row, value in enumerate(values.tolist())
+        b'{"metric":' + metric + f',"value":[{time},"{format_value(value)}"]}}'.encode("ascii")
+        for metric, value in zip(label_objects(labels), values.tolist(), strict=True)
     )
     return b"[" + b",".join(rows) + b"]"
 
@@ -69,9 +70,8 @@ def matrix_result(
         values: (offsets[-1],) values.
     """
     rows = []
-    bounds = offsets.tolist()
-    for row, (begin, end) in enumerate(pairwise(bounds)):
+    for metric, (begin, end) in zip(label_objects(labels), pairwise(offsets.tolist()), strict=True):
         samples = zip(times_ms[begin:end].tolist(), values[begin:end].tolist(), strict=True)
         written = ",".join(f'[{format_time(time)},"{format_value(value)}"]' for time, value in samples)
-        rows.append(b'{"metric":' + encode(labels.labels(row)) + b',"values":[' + written.encode("ascii") + b"]}")
+        rows.append(b'{"metric":' + metric + b',"values":[' + written.encode("ascii") + b"]}")
     return b"[" + b",".join(rows) + b"]"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.pipeline.targets import ActiveTarget, TargetsSource
+    from headrace.store.api.backend import HeadFacts
+    from headrace.store.cardinality import Cardinality, Ranking
 
 _PROMETHEUS = "3.14.0"
 """The Prometheus whose language and API this is. Clients such as Grafana choose their features by it."""
@@ -81,6 +83,27 @@ def targets(source: TargetsSource | None, state: str, pool: str) -> dict[str, An
             if pool in {"", target.scrape_pool}
         ]
     return answer
+
+
+def tsdb(facts: HeadFacts, found: Cardinality) -> dict[str, Any]:
+    """Return the cardinality of a workspace in Prometheus' words."""
+    return {
+        "headStats": {
+            "numSeries": facts.series,
+            "numLabelPairs": found.pairs,
+            "chunkCount": facts.chunks,
+            "minTime": facts.min_ms,
+            "maxTime": facts.max_ms,
+        },
+        "seriesCountByMetricName": _listed(found.metrics),
+        "labelValueCountByLabelName": _listed(found.values),
+        "memoryInBytesByLabelName": _listed(found.label_bytes),
+        "seriesCountByLabelValuePair": _listed(found.label_pairs),
+    }
+
+
+def _listed(ranking: Ranking) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in ranking]
 
 
 def rfc3339(ns: int) -> str:

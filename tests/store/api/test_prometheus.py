@@ -446,3 +446,18 @@ async def test_status(api: ApiLab) -> None:
     assert runtime["startTime"] == "2023-11-14T22:13:20.123456789Z"
     assert (await api.get("/api/v1/status/flags")).json == {"status": "success", "data": {}}
     assert (await api.get("/api/v1/status/config")).json["data"] == {"yaml": ""}
+
+
+async def test_cardinality(api: ApiLab) -> None:
+    """What a workspace's series are made of, in Prometheus' words; the limit is of each list."""
+    reply = await api.get("/workspaces/default/api/v1/status/tsdb")
+    assert reply.json["data"] == {
+        "headStats": {"numSeries": 3, "numLabelPairs": 5, "chunkCount": 4, "minTime": -5, "maxTime": 6},
+        "seriesCountByMetricName": [{"name": "up", "value": 2}, {"name": "down", "value": 1}],
+        "labelValueCountByLabelName": [{"name": "job", "value": 2}],
+        "memoryInBytesByLabelName": [{"name": "job", "value": 3}],
+        "seriesCountByLabelValuePair": [{"name": "job=b", "value": 2}],
+    }
+    one = await api.get("/api/v1/status/tsdb?limit=1")
+    assert one.json["data"]["seriesCountByMetricName"] == [{"name": "up", "value": 2}]
+    assert (await api.get("/workspaces/other/api/v1/status/tsdb")).status == 404
