@@ -58,7 +58,8 @@ def row(rows: NativeHistograms, i: int) -> dict[str, Any]:
 
 
 def indices(spans: list[list[int]]) -> list[int]:
-    at, out = 0, []
+    at = 0
+    out: list[int] = []
     for offset, length in spans:
         at += offset
         out += range(at, at + length)
@@ -75,7 +76,13 @@ def model(message: Any, created: int) -> dict[str, Any]:
         return dict(zip(found, counts if is_float else accumulate(deltas), strict=True))
 
     zero_is_float = message.WhichOneof("zero_count") == "zero_count_float"
-    zero = (message.zero_count_float if is_float else message.zero_count_int) if zero_is_float == is_float else 0.0 if is_float else 0
+    zero = (
+        (message.zero_count_float if is_float else message.zero_count_int)
+        if zero_is_float == is_float
+        else 0.0
+        if is_float
+        else 0
+    )
     return {
         "time": message.timestamp,
         "start": message.start_timestamp or created,
@@ -121,7 +128,9 @@ def fill(message: Any, pick: random.Random, *, is_float: bool, custom: bool) -> 
             getattr(message, f"{sign}_deltas").extend(deltas)
     if custom:
         reach = sum(span.offset + span.length for span in message.positive_spans)
-        message.custom_values.extend(accumulate(pick.uniform(0.1, 2) for _ in range(max(0, reach - 1) + pick.randint(0, 2))))
+        message.custom_values.extend(
+            accumulate(pick.uniform(0.1, 2) for _ in range(max(0, reach - 1) + pick.randint(0, 2)))
+        )
     if is_float:
         message.count_float = float(total)
     else:
@@ -384,7 +393,7 @@ def test_mutated_requests(v2: bool) -> None:
         message = type(request)()
         try:
             message.ParseFromString(bytes(data))
-        except Exception:  # noqa: BLE001, S112 -- it raises its own, and is stricter about texts
+        except Exception:  # noqa: BLE001 -- it raises its own, and is stricter about texts
             continue
         found = [one for series in message.timeseries for one in series.histograms]
         assert decoded.histograms == len(found)
