@@ -19,7 +19,9 @@ from headrace.pipeline.native_histograms import NativeFlag, NativeHistograms
 from headrace.pipeline.series import SeriesTable
 from headrace.pipeline.wire import remote_write_histograms
 from headrace.pipeline.wire.remote_write import Decoded, RemoteWriteDecoder
-from remote_write_messages import Request, request_v1, request_v2
+from headrace.pipeline.wire.remote_write_encode import LabelArena
+from headrace.pipeline.wire.remote_write_encode_more import exemplar_requests, histogram_requests
+from remote_write_messages import Request, WriteRequest, request_v1, request_v2
 
 RUNS = int(os.environ.get("HEADRACE_FUZZ_RUNS", "300"))
 STALE = struct.unpack("<d", struct.pack("<Q", int(STALE_BITS)))[0]
@@ -360,6 +362,61 @@ def test_requests_that_would_take_much_memory(monkeypatch: pytest.MonkeyPatch) -
     request.timeseries[0].histograms[0].positive_deltas.extend([0] * 1000)
     with pytest.raises(TooLarge, match="2 spans and 1003 buckets"):
         decode(request)
+
+
+@pytest.mark.parametrize("max_bytes", [1, 2000, 1 << 20])
+def test_written_histograms_are_read_again(max_bytes: int) -> None:
+    """The writer of 1.0 requests is the reader's inverse, and protobuf's library reads the same."""
+    pick = random.Random(9)
+    request = request_v1([({"__name__": f"h{i}", "a": "é" * i}, []) for i in range(4)])
+    for series in request.timeseries:
+        for _ in range(8):
+            fill(series.histograms.add(), pick, is_float=pick.random() < 0.5, custom=pick.random() < 0.3)
+        series.histograms.add(sum=STALE, timestamp=5, count_float=0.0)
+    decoded = decode(request)
+    rows = decoded.batch.native
+    assert rows is not None
+    arena = LabelArena(decoded.batch.table, {"from": "here"})
+    data = [bytes(one) for one in histogram_requests(arena, rows, max_bytes)]
+    assert (len(data) == len(rows)) == (max_bytes == 1)
+    again: list[Any] = []
+    messages: list[Any] = []
+    for one in data:
+        decoder = RemoteWriteDecoder(SeriesTable(), v2=False)
+        found = decode(one, decoder)
+        assert found.batch.native is not None
+        again += [(str(found.batch.table.series(int(i))),) for i in found.batch.native.series]
+        messages += [
+            row(found.batch.native, i) | {"flags": int(found.batch.native.flags[i])} for i in range(found.histograms)
+        ]
+        message = WriteRequest.FromString(one)
+        assert sum(len(series.histograms) for series in message.timeseries) == found.histograms
+    assert messages == [row(rows, i) | {"flags": int(rows.flags[i])} for i in range(len(rows))]
+    assert again[0] == ('h0{from="here"}',)
+
+
+def test_written_exemplars_are_read_again() -> None:
+    """With their labels; one without a time gets the present."""
+    request = request_v1([({"__name__": f"c{i}"}, []) for i in range(3)])
+    for i, series in enumerate(request.timeseries):
+        for k in range(i):
+            exemplar = series.exemplars.add(value=k / 2, timestamp=k)
+            exemplar.labels.add(name=b"trace_id", value="é".encode() * 40 * k)
+            exemplar.labels.add(name=b"b", value=b"c")
+    found = decode(request).batch
+    assert found.exemplars is not None
+    (data,) = exemplar_requests(LabelArena(found.table, {}), found.exemplars, 99, 1 << 20)
+    got = [
+        (series.labels[0].value, one.value, one.timestamp, [(label.name, label.value) for label in one.labels])
+        for series in WriteRequest.FromString(bytes(data)).timeseries
+        for one in series.exemplars
+    ]
+    expected = [
+        (series.labels[0].value, one.value, one.timestamp or 99, [(label.name, label.value) for label in one.labels])
+        for series in request.timeseries
+        for one in series.exemplars
+    ]
+    assert got == expected
 
 
 @pytest.mark.fuzz
