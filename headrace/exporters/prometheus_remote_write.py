@@ -16,13 +16,16 @@ import cramjam
 import numpy as np
 from pydantic import Field, model_validator
 
+from headrace.pipeline.batch import NS_PER_MS
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
 from headrace.pipeline.config import ByteSize, PositiveDuration  # noqa: TC001 -- pydantic reads them
 from headrace.pipeline.http.auth import ClientAuthenticator
 from headrace.pipeline.http.client import ClientConfig, HttpClient
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.sending import Permanent, QueueConfig, RetryConfig, Sender, SendingConfig, Throttled
 from headrace.pipeline.wire.remote_write_encode import LabelArena, requests
+from headrace.pipeline.wire.remote_write_encode_more import exemplar_requests, histogram_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +116,7 @@ class RemoteWriteExporter:
         flat = self._edge.flatten(batch)
         outcome = await self._sender.deliver(flat.batch)
         rejected = {**flat.rejected, **outcome.rejected}
-        return Outcome(len(batch), rejected, flat.message or outcome.message)
+        return Outcome(len(batch), rejected, flat.message or outcome.message, flat.rejected_histograms)
 
     async def _send(self, batches: Sequence[MetricBatch]) -> None:
         table = batches[0].table
@@ -123,9 +126,20 @@ class RemoteWriteExporter:
         series = np.concatenate([batch.series for batch in batches])
         times_ms = np.concatenate([batch.time_ms for batch in batches])
         values = np.concatenate([batch.value for batch in batches])
-        for request, _ in requests(arena, series, times_ms, values, self._config.max_batch_size_bytes):
-            body = await asyncio.to_thread(lambda data: bytes(cramjam.snappy.compress_raw(data)), request)
-            await self._post(body)
+        limit = self._config.max_batch_size_bytes
+        for request, _ in requests(arena, series, times_ms, values, limit):
+            await self._compress_and_post(request)
+        native = NativeHistograms.joined([batch.native for batch in batches if batch.native])
+        for request in histogram_requests(arena, native, limit):
+            await self._compress_and_post(request)
+        for batch in batches:
+            if batch.exemplars:
+                now_ms = batch.context.received_ns // NS_PER_MS
+                for request in exemplar_requests(arena, batch.exemplars, now_ms, limit):
+                    await self._compress_and_post(request)
+
+    async def _compress_and_post(self, request: memoryview) -> None:
+        await self._post(await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(request))))
 
     async def _post(self, body: bytes) -> None:
         if self._client is None:

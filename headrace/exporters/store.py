@@ -6,15 +6,14 @@ The one place where the pipeline and the store meet. An acknowledgement means th
 from __future__ import annotations
 
 import asyncio
-from collections import Counter as Tally
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field, field_validator
 
+from headrace.exporters import store_delivery as delivery
 from headrace.exporters.store_api import StoreApi
 from headrace.exporters.store_metrics import observe
 from headrace.exporters.store_refs import StoreRefs
@@ -28,20 +27,20 @@ from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.room import Room
 from headrace.pipeline.workspaces import directory_of, is_served
 from headrace.store.engine import EngineOptions
-from headrace.store.interfaces import FIRST_REJECTION, Code, MetadataRow, SeriesBatch
+from headrace.store.exemplars import MAX_IN_MEMORY
+from headrace.store.interfaces import MetadataRow
 from headrace.store.log import Sync
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Reservation
     from headrace.pipeline.host import Host
-    from headrace.pipeline.prometheus_edge import Flat
     from headrace.pipeline.workspaces import ManagedWorkspace, WorkspaceDirectory
     from headrace.store.engine import Engine
-    from headrace.store.interfaces import AppendResult
 
 _MS = timedelta(milliseconds=1)
 _MAX_POINTS = 4_000_000
@@ -93,6 +92,10 @@ class StoreConfig(ServerConfig):
     """When a write is acknowledged: ``always`` after it is on disk, ``interval`` at once with a sync each second,
     ``never`` at once."""
 
+    max_exemplars: Annotated[int, Field(ge=0, le=10_000_000)] = MAX_IN_MEMORY
+    """Exemplars of a workspace that are kept in memory until a block takes them, normally after some two hours; the
+    oldest go first. Zero keeps none."""
+
     min_free_disk: ByteSize = 256 << 20
     """Below this much free disk, writes are answered 503, and queries go on."""
 
@@ -137,6 +140,7 @@ class StoreExporter:
                     retention_bytes=config.retention_size,
                     out_of_order_ms=config.out_of_order_time_window // _MS,
                     max_future_ms=config.max_future // _MS,
+                    max_exemplars=config.max_exemplars,
                 ),
             ),
             clock_ms=lambda: settings.clock_ns() // 1_000_000,
@@ -240,10 +244,8 @@ class StoreExporter:
             return Outcome(len(batch), {"unknown_workspace": len(batch)}, f"workspace {workspace!r} does not exist")
         flat = self._edge.flatten(batch)
         engine = self.store.engine(workspace)
-        rows = flat.batch
-        samples = SeriesBatch(self._refs_of(rows, engine), rows.time_ms, rows.value)
         try:
-            result = await engine.append(samples)
+            appended = await delivery.append(engine, flat.batch, self._refs_memo(flat.batch, engine))
             if batch.metadata:
                 await engine.update_metadata(
                     MetadataRow(one.family, one.type.text, one.help, one.unit) for one in batch.metadata
@@ -251,37 +253,21 @@ class StoreExporter:
         except StoreFailed as error:
             self._failed.add(len(batch))
             raise Refused(str(error), 5) from None
-        return self._outcome(len(batch), flat, result)
+        outcome = delivery.outcome(len(batch), flat, appended, self._settings.drops)
+        self._sent.add(outcome.accepted)
+        self._failed.add(outcome.points - outcome.accepted)
+        return outcome
 
-    def _refs_of(self, batch: MetricBatch, engine: Engine) -> NDArray[np.int32]:
+    def _refs_memo(self, batch: MetricBatch, engine: Engine) -> StoreRefs:
         refs = self._refs.get(engine.workspace)
         if refs is None or not refs.serves(batch.table):
             refs = self._refs[engine.workspace] = StoreRefs(batch.table, engine)
-        return refs.of(batch.table, batch.series)
+        return refs
 
     def _forget_refs(self, workspace: str, refs: NDArray[np.int32]) -> None:
         memo = self._refs.get(workspace)
         if memo is not None:
             memo.forget_refs(refs)
-
-    def _outcome(self, points: int, flat: Flat, result: AppendResult) -> Outcome:
-        rejected = Tally(flat.rejected)
-        message = flat.message
-        if result.accepted < len(result.codes):
-            bad = result.codes >= FIRST_REJECTION
-            first = int(bad.argmax())
-            series = str(flat.batch.table.series(int(flat.batch.series[first])))
-            message = message or (
-                f"{Code(int(result.codes[first])).text}: series {series}, timestamp {int(flat.batch.time_ms[first])}"
-            )
-            for code, amount in enumerate(np.bincount(result.codes).tolist()):
-                if amount and code >= FIRST_REJECTION:
-                    rejected[Code(code).reason] += amount
-                    self._settings.drops.add(Code(code).reason, amount, series)
-        outcome = Outcome(points, dict(rejected), message)
-        self._sent.add(outcome.accepted)
-        self._failed.add(points - outcome.accepted)
-        return outcome
 
 
 FACTORY = ExporterFactory(name="store", config=StoreConfig, create=StoreExporter, warm_up=warm_up)

@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
-from headrace.store.api.backend import Backend, HeadFacts
+from headrace.store.api.backend import Backend, Exemplar, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import ApiSettings, PrometheusApi
 from headrace.store.api.promql import PromQLService
 from headrace.store.cardinality import cardinality
+from headrace.store.exemplars import by_series
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.parser import parse_selector
 
@@ -46,6 +47,17 @@ class EngineIndex:
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> LabelTable:
         """Return the matching series that have samples in the time."""
         return self._engine.series(matchers, start_ms, end_ms)
+
+    def exemplars(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> list[tuple[Mapping[str, str], list[Exemplar]]]:
+        """Return the matching series that have exemplars in the time, with these in order of time."""
+        table, rows = self._engine.exemplars(matchers, start_ms, end_ms)
+        found: list[tuple[Mapping[str, str], list[Exemplar]]] = []
+        for row, (_, numbers) in enumerate(by_series(rows)):
+            own = [Exemplar(int(rows.times_ms[i]), float(rows.values[i]), rows.label_set(i)) for i in numbers]
+            found.append((table.labels(row), own))
+        return found
 
     def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
         """Return ``type``, ``unit`` and ``help`` by metric family."""

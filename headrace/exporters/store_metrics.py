@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.pipeline.errors import Refused
+from headrace.store.exemplars import ExemplarCode
 from headrace.store.head import NEVER
 from headrace.store.interfaces import FIRST_REJECTION, Code
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.counters import Counters
     from headrace.store.engine import Engine
+    from headrace.store.exemplars import ExemplarHead
     from headrace.store.store import Store
 
 PREFIX = "headrace_store_"
@@ -102,9 +104,23 @@ def _ingest(store: Store) -> Iterator[StoreMetric]:
                 "samples_rejected", "Samples refused, by reason.", _coded(store, code), monotonic=True,
                 attributes=(("reason", code.reason),),
             )  # fmt: skip
+    yield from _exemplars(store)
     created = _sum(store, lambda engine: engine.index.created)
     yield StoreMetric("series_created", "Series seen for the first time.", created, monotonic=True)
     yield StoreMetric("writable", "1 while writes are taken, 0 while they are refused.", lambda: _writable(store))
+
+
+def _exemplars(store: Store) -> Iterator[StoreMetric]:
+    for name, description, read, monotonic in (
+        ("exemplars_in_memory", "Exemplars in no block yet.", len, False),
+        ("exemplars_appended", "Exemplars stored.", lambda head: head.codes[ExemplarCode.OK], True),
+        ("exemplars_evicted", "Exemplars dropped for newer ones.", lambda head: head.evicted, True),
+    ):
+        yield StoreMetric(name, description, _exemplar_field(store, read), monotonic=monotonic)
+
+
+def _exemplar_field(store: Store, read: Callable[[ExemplarHead], int]) -> Callable[[], float]:
+    return _sum(store, lambda engine: read(engine.exemplar_statistics()))
 
 
 def _coded(store: Store, code: Code) -> Callable[[], float]:

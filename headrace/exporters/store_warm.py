@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.buffers import padded
 from headrace.pipeline.batch import MetricBatch
 from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
 from headrace.store.automaton import automaton
 from headrace.store.column import LISTS_ARE_SORTED_BELOW
 from headrace.store.engine import EngineOptions
+from headrace.store.exemplars import ExemplarBatch
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql.evaluate import Evaluator
 from headrace.store.store import Store, StoreOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.store.engine import Engine
 
 _START_MS = 1_700_000_000_000
 _STEP_MS = 15_000
@@ -74,14 +82,26 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
         for i in range(_SAMPLES):
             times = np.full(len(refs), _START_MS + i * _STEP_MS, np.int64)
             await engine.append(SeriesBatch(refs, times, np.full(len(refs), i * factor)))
+    await _append_exemplars(engine, refs)
+    engine.exemplars((), 0, 1 << 60)
     _ask(Evaluator(engine))
     store.flush(everything=True)
+    engine.exemplars((), 0, 1 << 60)
     _ask(Evaluator(engine))
     await store.close()
     again = Store(directory, options)
     again.open()
     _ask(Evaluator(again.engine("default")))
     await again.close()
+
+
+async def _append_exemplars(engine: Engine, refs: NDArray[np.int32]) -> None:
+    n = len(refs)
+    spans = np.tile(np.array([0, 1, 1, 1], np.int32), (n, 1))
+    times = np.full(n, _START_MS, np.int64)
+    starts = np.arange(n + 1, dtype=np.int32)
+    dated = np.ones(n, np.bool_)
+    await engine.append_exemplars(ExemplarBatch(refs, times, np.ones(n), dated, padded(b"ab"), spans, starts))
 
 
 def _ask(evaluator: Evaluator) -> None:

@@ -113,13 +113,17 @@ class OtlpReceiver:
 
 
 def warm_up() -> None:
-    """Compile the decoder's kernels by reading a small request of every kind of point, new and known."""
+    """Compile the kernels of the decoder and of the Prometheus edge by a small request of every kind of point."""
+    from headrace.pipeline.counters import Counters, Drops
+    from headrace.pipeline.prometheus_edge import PrometheusEdge
     from headrace.pipeline.series import SeriesTable
     from headrace.pipeline.wire.otlp_sample import sample_request
 
     decoder = OtlpDecoder(SeriesTable())
+    edge = PrometheusEdge(Drops(Counters(), "warm-up"))
+    # New series, and then known ones.
     for _ in range(2):
-        decoder.decode(sample_request(), BatchContext())
+        edge.flatten(decoder.decode(sample_request(), BatchContext()).batch)
 
 
 FACTORY = ReceiverFactory(name="otlp", config=OtlpConfig, create=OtlpReceiver, warm_up=warm_up)

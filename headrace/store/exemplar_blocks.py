@@ -171,9 +171,7 @@ def touched(block: Block, tombstones: Tombstones) -> bool:
     return not bool(_left(rows, own.rows).all())
 
 
-def select(
-    block: Block, tombstones: Tombstones, refs: NDArray[np.int32], start_ms: int, end_ms: int
-) -> Exemplars:
+def select(block: Block, tombstones: Tombstones, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Exemplars:
     """Return the exemplars of `refs` in a time range that are not deleted."""
     if not overlaps(block, start_ms, end_ms):
         return Exemplars.empty()

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.pipeline.batch import BatchContext, MetricBatch
+from headrace.pipeline.batch import BatchContext, ExemplarColumns, MetricBatch
 from headrace.pipeline.component import Settings
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.identity import Series
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.series import SeriesTable
 
 if TYPE_CHECKING:
@@ -59,6 +60,38 @@ def make_batch(
         np.broadcast_to(np.asarray(value, np.float64), n).copy(),
         context=context,
     )
+
+
+def with_native(batch: MetricBatch, series: Sequence[Series | Mapping[str, str] | str]) -> MetricBatch:
+    """Return `batch` with a native histogram, of one bucket, and an exemplar of each of `series`.
+
+    Counts, sums and values of exemplars are 1, 2, 3 …, so that rows can be told apart.
+    """
+    ids = batch.table.intern([_series(one) for one in series])
+    n = len(ids)
+    zeros, whole = np.zeros(n), np.arange(1, n + 1)
+    native = NativeHistograms(
+        series=ids,
+        time_ms=np.full(n, 1_700_000_000_000, np.int64),
+        start_ms=np.zeros(n, np.int64),
+        flags=np.zeros(n, np.uint8),
+        hint=np.zeros(n, np.uint8),
+        schema=np.zeros(n, np.int8),
+        zero_threshold=zeros,
+        zero_count=np.zeros(n, np.uint64),
+        count=whole.astype(np.uint64),
+        sum=whole.astype(np.float64),
+        span_starts=np.arange(n + 1, dtype=np.int64),
+        positive_spans=np.ones(n, np.int32),
+        spans=np.ones((n, 2), np.int32),
+        bucket_starts=np.arange(n + 1, dtype=np.int64),
+        buckets=whole.astype(np.uint64),
+        bound_starts=np.zeros(n + 1, np.int64),
+        bounds=np.empty(0),
+    )
+    times = np.full(n, 1_700_000_000_000_000_000, np.int64)
+    none = (np.zeros(n + 1, np.int32), np.empty((0, 4), np.int32), np.empty(0, np.uint8))
+    return batch.with_columns(native=native, exemplars=ExemplarColumns(ids, times, whole.astype(np.float64), *none))
 
 
 def rows(batch: MetricBatch) -> list[tuple[str, int, float]]:

@@ -10,7 +10,7 @@ from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.component import Deciding
 from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
-from headrace.testing.batches import make_batch, make_settings
+from headrace.testing.batches import make_batch, make_settings, with_native
 
 if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
@@ -72,6 +72,23 @@ class ProcessorContract:
         batch.value.view(np.uint64)[0] = 0x7FF0000000000002
         out = self.run(self.make(), batch)
         assert out.value.view(np.uint64).tolist() in ([], [0x7FF0000000000002])
+
+    def test_histograms_and_exemplars_go_with_their_series(self) -> None:
+        """Native histograms and exemplars are passed on, renamed and dropped as the points of their series are."""
+        names = ["a", "b", "a", "c"]
+        points = make_batch(names, value=[1.0, 2.0, 3.0, 4.0])
+        expected = self.run(self.make(), points)
+        kept = sorted(zip(_names(expected), expected.value.tolist(), strict=True))
+        # First with the points, then on their own, when the verdicts have to be made for them.
+        for others in (names, []):
+            batch = with_native(make_batch(others, value=[1.0, 2.0, 3.0, 4.0][: len(others)]), names)
+            out = self.run(self.make(), batch)
+            for found, column in ((out.native, "sum"), (out.exemplars, "value")):
+                got = [] if found is None else getattr(found, column).tolist()
+                ids = [] if found is None else found.series.tolist()
+                assert sorted(zip([str(out.table.series(i)) for i in ids], got, strict=True)) == kept
+            if out.native is not None:
+                assert out.native.buckets.tolist() == out.native.count.tolist() == out.native.sum.tolist()
 
     def test_series_of_several_tables(self) -> None:
         """Ids of one workspace's table are not mistaken for those of another's."""

@@ -10,7 +10,7 @@ from headrace.pipeline.batch import ExemplarColumns
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.counters import Counters, Drops
 from headrace.pipeline.series import SeriesLimits, SeriesTable
-from headrace.testing.batches import make_batch, rows
+from headrace.testing.batches import make_batch, rows, with_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,3 +138,23 @@ def test_who_leaves_plain_series_alone_is_not_asked_about_them() -> None:
     chain, _ = chain_of(rule, Rule(lambda s: s))
     assert [name for name, *_ in rows(run(chain, batch))] == ['a{env="x"}', 'b{env="x"}']
     assert rule.calls == 2
+
+
+def test_native_histograms_follow_their_series() -> None:
+    """Those of a dropped series are counted like points, the others get the new id; the rest of a batch is shared."""
+    chain, drops = chain_of(Rule(lambda s: None if s.name == "a" else s.set(x="1") if s.name == "b" else s))
+    table = SeriesTable()
+    out = run(chain, with_native(make_batch([], table=table), ["a", "b", "a", "c"]))
+    assert out.native is not None
+    assert [
+        (str(table.series(i)), total) for i, total in zip(out.native.series.tolist(), out.native.sum, strict=True)
+    ] == [
+        ('b{x="1"}', 2.0),
+        ("c", 4.0),
+    ]
+    assert out.native.buckets.tolist() == [2, 4]
+    assert drops.by_reason() == {"rule 0": 2}
+    assert drops.samples[-1] == ("rule 0", "a")
+    untouched = with_native(make_batch(["c"], table=table), ["c"])
+    assert run(chain, untouched) is untouched
+    assert run(chain, with_native(make_batch([], table=table), ["a"])).is_empty

@@ -228,8 +228,8 @@ def test_exponential_histograms_without_a_value_are_stale() -> None:
 @pytest.mark.parametrize(
     ("columns", "reason", "why"),
     [
-        ({"scale": -5}, COARSE, "the scale must be >= -4: series n{job=\"api\"}, scale -5"),
-        ({"count": 9.0}, NATIVE, "do not add up to its count, or lie too far out: series n{job=\"api\"}"),
+        ({"scale": -5}, COARSE, 'the scale must be >= -4: series n{job="api"}, scale -5'),
+        ({"count": 9.0}, NATIVE, 'do not add up to its count, or lie too far out: series n{job="api"}'),
         ({"positive_offset": 2**31 - 1}, NATIVE, "lie too far out"),
     ],
 )
@@ -247,7 +247,9 @@ def test_exemplars_of_histograms_go_to_buckets() -> None:
     """To the first one whose bound is not below the value; those of counters and native histograms stay."""
     table = SeriesTable()
     kind = Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE)
-    ids = table.intern([otlp("h", kind), otlp("n", EXPONENTIAL), otlp("c", Kind(MetricType.COUNTER, Temporality.CUMULATIVE))])
+    ids = table.intern(
+        [otlp("h", kind), otlp("n", EXPONENTIAL), otlp("c", Kind(MetricType.COUNTER, Temporality.CUMULATIVE))]
+    )
     series = np.array([0, 0, 0, 0, 1, 2], np.int32)
     found = ExemplarColumns(
         ids[series], np.arange(6), np.array([1.0, 1.5, 9.0, np.nan, 3.0, 4.0]), np.zeros(7, np.int32),
@@ -256,7 +258,9 @@ def test_exemplars_of_histograms_go_to_buckets() -> None:
     columns = histograms(ids[:1].tolist(), HistogramKind.EXPLICIT, [[1.0, 2.0, np.inf]], [[1, 1, 1]], [1.0])
     out = edge().flatten(with_histograms(table, columns).with_columns(exemplars=found)).batch.exemplars
     assert out is not None
-    assert [(str(table.series(i)), value) for i, value in zip(out.series.tolist(), out.value.tolist(), strict=True)] == [
+    assert [
+        (str(table.series(i)), value) for i, value in zip(out.series.tolist(), out.value.tolist(), strict=True)
+    ] == [
         ('h_bucket{le="1.0"}', 1.0),
         ('h_bucket{le="2.0"}', 1.5),
         ('h_bucket{le="+Inf"}', 9.0),

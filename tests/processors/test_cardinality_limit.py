@@ -16,7 +16,7 @@ from headrace.pipeline.identity import Form, Kind, MetricType, Series, Temporali
 from headrace.pipeline.series import SeriesTable
 from headrace.processors.cardinality_limit import CardinalityLimitConfig, CardinalityLimiter
 from headrace.store.promql.evaluate import Evaluator
-from headrace.testing.batches import make_batch, make_settings, rows
+from headrace.testing.batches import make_batch, make_settings, rows, with_native
 from headrace.testing.store_fakes import MemoryQueryable
 
 MS = 1_000_000
@@ -238,3 +238,14 @@ def test_validation(config: dict[str, Any], why: str) -> None:
     """Settings without a meaning are refused."""
     with pytest.raises(ValidationError, match=why):
         CardinalityLimitConfig(**config)
+
+
+def test_native_histograms_and_exemplars_are_limited_too() -> None:
+    """They are series like others; beyond a limit they are dropped and counted, never folded."""
+    for action in ("drop", "overflow"):
+        lab = Lab(max_series=1, action=action)
+        out = lab.limiter.process(with_native(make_batch([]), ["h", "h", "i"]))
+        assert out.native is not None
+        assert out.exemplars is not None
+        assert out.native.sum.tolist() == out.exemplars.value.tolist() == [1.0, 2.0]
+        assert lab.counters.value("headrace_dropped_points", {"reason": "cardinality_limit"}) == 1

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,9 @@ async def sample(engine: Engine, labels: Sequence[Labels], time: int) -> Any:
     return refs
 
 
-async def put(engine: Engine, labels: Labels, *rows: tuple[int, float, dict[str, str]], dated: bool = True) -> list[str]:
+async def put(
+    engine: Engine, labels: Labels, *rows: tuple[int, float, dict[str, str]], dated: bool = True
+) -> list[str]:
     refs = engine.refs([labels] * len(rows))
     result = await engine.append_exemplars(batch(refs, rows, dated=dated))
     return [ExemplarCode(code).name for code in result.codes.tolist()]
@@ -227,7 +230,7 @@ def test_mutated_records() -> None:
             found = exemplars.decode(bytes(data[: pick.randint(0, len(data)) if pick.random() < 0.3 else None]))
         except CorruptChunk:
             continue
-        assert [found.label_set(i) for i in range(len(found.refs))] is not None
+        assert all(isinstance(found.label_set(i), dict) for i in range(len(found.refs)))
 
 
 class _FakeBlock:
@@ -267,7 +270,13 @@ async def test_memory_is_bounded(tmp_path: Path) -> None:
     engine = store.engine("default")
     await put(engine, LABELS[0], *((START + i, float(i), {}) for i in range(4)))
     await put(engine, LABELS[1], *((START + i, float(i), {}) for i in range(3)))
-    assert [(row[0][1][1], row[2]) for row in contents(engine)] == [("0", 2.0), ("0", 3.0), ("1", 0.0), ("1", 1.0), ("1", 2.0)]
+    assert [(row[0][1][1], row[2]) for row in contents(engine)] == [
+        ("0", 2.0),
+        ("0", 3.0),
+        ("1", 0.0),
+        ("1", 1.0),
+        ("1", 2.0),
+    ]
     assert engine.exemplar_statistics().evicted == 2
     await store.close()
 
@@ -374,13 +383,13 @@ class History:
             rows.append((pick.choice(LABELS), (time, float(pick.randint(0, 3)), labels)))
         refs = self.engine.refs([labels for labels, _ in rows])
         codes = (await self.engine.append_exemplars(batch(refs, [row for _, row in rows]))).codes.tolist()
-        for (labels, (time, value, own)), code in zip(rows, codes, strict=True):
-            row = (labels, time, value, dict(sorted(own.items())))
+        for (series, (time, value, own)), code in zip(rows, codes, strict=True):
+            row = (series, time, value, dict(sorted(own.items())))
             if code == ExemplarCode.OK:
                 assert row not in self.model
                 self.model.append(row)
             elif code == ExemplarCode.OUT_OF_ORDER:
-                assert any(other[0] == labels for other in self.model) or self.deleted
+                assert any(other[0] == series for other in self.model) or self.deleted
             else:
                 assert code == ExemplarCode.DUPLICATE
                 assert row in self.model or self.deleted
@@ -430,7 +439,7 @@ class History:
         found = contents(self.engine, start, end)
         assert sorted(found, key=key) == sorted((r for r in self.model if start <= r[1] <= end), key=key), self.log
         times = [(row[0], row[1]) for row in found]
-        assert all(a[1] <= b[1] for a, b in zip(times, times[1:], strict=False) if a[0] == b[0])
+        assert all(a[1] <= b[1] for a, b in pairwise(times) if a[0] == b[0])
 
     async def run(self) -> None:
         for _ in range(25):

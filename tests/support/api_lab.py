@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ import aiohttp
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
-from headrace.store.api.backend import Answer, Backend, HeadFacts, QueryOptions
+from headrace.store.api.backend import Answer, Backend, Exemplar, HeadFacts, QueryOptions
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import ApiSettings, PrometheusApi
 from headrace.store.cardinality import Cardinality
@@ -56,6 +57,13 @@ class FakeIndex:
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> LabelTable:
         return LabelTable.of(self._found(matchers, start_ms, end_ms), QuerySymbols(Symbols()))
+
+    def exemplars(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> list[tuple[Mapping[str, str], list[Exemplar]]]:
+        made = [Exemplar(1_500, 0.5, {"trace_id": "é", "a": "b"}), Exemplar(2_000, math.inf, {})]
+        found = self._found(matchers, start_ms, end_ms)
+        return [(labels, made) for labels in found if labels["job"] == "b"]
 
     def metadata(self) -> dict[str, list[dict[str, str]]]:
         gauge = {"type": "gauge", "unit": "", "help": "Whether it is up."}

@@ -18,7 +18,8 @@ def sample_request() -> bytes:
     point.attributes.add(key="k").value.int_value = 1
     histogram = scope.metrics.add(name="c").histogram
     histogram.aggregation_temporality = CUMULATIVE
-    histogram.data_points.add(time_unix_nano=1, count=2, sum=1, bucket_counts=[1, 1], explicit_bounds=[1])
+    buckets = histogram.data_points.add(time_unix_nano=1, count=2, sum=1, bucket_counts=[1, 1], explicit_bounds=[1])
+    buckets.exemplars.add(time_unix_nano=1, as_double=1)
     exponential = scope.metrics.add(name="d").exponential_histogram
     exponential.aggregation_temporality = CUMULATIVE
     exponential.data_points.add(time_unix_nano=1, count=1).positive.bucket_counts.append(1)

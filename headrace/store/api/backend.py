@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from headrace.store.api.pool import Ticket
@@ -81,6 +81,14 @@ class HeadFacts:
     max_ms: int
 
 
+class Exemplar(NamedTuple):
+    """A value that stands for others, with what tells where it comes from, such as a trace id."""
+
+    time_ms: int
+    value: float
+    labels: Mapping[str, str]
+
+
 class SeriesIndex(Protocol):
     """Finds series of one workspace.
 
@@ -98,6 +106,11 @@ class SeriesIndex(Protocol):
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> LabelTable:
         """Return the matching series that have samples in the time."""
+
+    def exemplars(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Sequence[tuple[Mapping[str, str], Sequence[Exemplar]]]:
+        """Return the matching series that have exemplars in the time, with these in order of time."""
 
     def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
         """Return ``type``, ``unit`` and ``help`` by metric family; several where sources disagree."""

@@ -21,7 +21,7 @@ from aiohttp import web
 from headrace.pipeline.errors import StoreError
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
-from headrace.store.api import admin, params, status
+from headrace.store.api import admin, exemplars, params, status
 from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
 from headrace.store.api.envelope import encode, failure, success
 from headrace.store.api.errors import ApiError, invalid_parameter
@@ -82,7 +82,7 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler answers: JSON data with its annotations."""
+    """What a handler answers: JSON data with its annotations; 204 without data."""
 
     data: bytes
     warnings: Sequence[str] = ()
@@ -115,6 +115,7 @@ class PrometheusApi:
             for path, methods, handler, action in (
                 ("query", _READ, self._query, "aps:QueryMetrics"),
                 ("query_range", _READ, self._query_range, "aps:QueryMetrics"),
+                ("query_exemplars", _READ, self._query_exemplars, "aps:QueryMetrics"),
                 ("series", _READ, self._series, "aps:GetSeries"),
                 ("labels", _READ, self._labels, "aps:GetLabels"),
                 ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
@@ -158,7 +159,7 @@ class PrometheusApi:
                 return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
             try:
                 reply = await handler(request)
-                if reply.data == admin.NOTHING:
+                if not reply.data or reply.data == admin.NOTHING:
                     return web.Response(status=204)
                 body, status_code = success(reply.data, reply.warnings, reply.infos), 200
             except ApiError as error:
@@ -224,6 +225,20 @@ class PrometheusApi:
             return backend.queries.range(query, start_ms, end_ms, step_ms, QueryOptions(ticket, limit, lookback_ms))
 
         return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
+
+    async def _query_exemplars(self, request: Request) -> Reply:
+        form = await request.form()
+        backend = self._backend(request)
+        start_ms, end_ms = _window(form)
+        if end_ms < start_ms:
+            raise ApiError("bad_data", "end timestamp must not be before start timestamp")
+        query = _query_text(form)
+
+        def find(ticket: Ticket) -> bytes:
+            selectors = exemplars.selectors_of(query)
+            return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
+
+        return Reply(await self._pool.run(find, request))
 
     async def _series(self, request: Request) -> Reply:
         form = await request.form()

@@ -461,3 +461,22 @@ async def test_cardinality(api: ApiLab) -> None:
     one = await api.get("/api/v1/status/tsdb?limit=1")
     assert one.json["data"]["seriesCountByMetricName"] == [{"name": "up", "value": 2}]
     assert (await api.get("/workspaces/other/api/v1/status/tsdb")).status == 404
+
+
+async def test_exemplars(api: ApiLab) -> None:
+    """Those of every series that any selector of the expression selects, once, by ascending labels."""
+    query = "sum(rate(up[5m])) + down + down offset 1h"
+    found = await api.get("/api/v1/query_exemplars", ("query", query), ("start", "1"), ("end", "2.5"))
+    assert (await api.get("/api/v1/query_exemplars", ("query", "1"))).status == 204
+    exemplars = [
+        {"labels": {"trace_id": "é", "a": "b"}, "value": "0.5", "timestamp": 1.5},
+        {"labels": {}, "value": "+Inf", "timestamp": 2},
+    ]
+    assert found.json == {
+        "status": "success",
+        "data": [
+            {"seriesLabels": {"__name__": "down", "job": "b"}, "exemplars": exemplars},
+            {"seriesLabels": {"__name__": "up", "instance": "y:1", "job": "b"}, "exemplars": exemplars},
+        ],
+    }
+    assert set(api.index.windows) == {(1000, 2500)}
