@@ -15,14 +15,18 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
-from headrace.store import exemplar_blocks, exemplars, records
+from headrace.store import exemplar_blocks, exemplars, histogram_records, records
 from headrace.store.block_set import BlockSet
+from headrace.store.codec.histograms import STALE_BITS, canonical, is_stale
 from headrace.store.compaction import REST, Progress, merge_blocks, plan
 from headrace.store.engine_exemplars import EngineExemplars
 from headrace.store.exemplars import MAX_IN_MEMORY, ExemplarResult
 from headrace.store.flush import Flush
 from headrace.store.head import FOREVER, NEVER, Head
 from headrace.store.head_kernels import BELOW_FLOOR
+from headrace.store.histogram_rows import HistogramSeries, taken
+from headrace.store.histogram_rows import compare as compare_histograms
+from headrace.store.histogram_rows import merge as merge_histograms
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Record, SeriesBatch
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
@@ -32,7 +36,7 @@ from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
 from headrace.store.snapshot import write_workspace
 from headrace.store.stopwatch import measured
-from headrace.store.tombstones import Tombstone, Tombstones, read_block
+from headrace.store.tombstones import Tombstone, Tombstones, read_block, read_block_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import Block
     from headrace.store.exemplars import ExemplarBatch, ExemplarHead, Exemplars
     from headrace.store.files import Files
@@ -208,7 +213,7 @@ class Engine:
         """
         now = self._clock_ms()
         latest = now + self.options.max_future_ms
-        codes = self.head.append(batch, latest, self._oldest(batch, latest))
+        codes = self.head.append(batch, latest, self._oldest(batch.times_ms, latest))
         in_order = batch
         late = None
         if codes.any():
@@ -224,12 +229,7 @@ class Engine:
         self._count(codes)
         # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
         newest = int(in_order.times_ms.max(initial=NEVER if late is None else late.times_ms.max()))
-        token = self._needs.begin(Need(self._log.floor, newest, late is not None))
-        offset: Offset | None = None
-        try:
-            offset = await self._log.append(entries)
-        finally:
-            self._needs.end(token, offset)
+        await self._log_samples(entries, Need(self._log.floor, newest, late is not None))
         return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
 
     async def append_exemplars(self, batch: ExemplarBatch) -> ExemplarResult:
@@ -253,6 +253,44 @@ class Engine:
             head.logged(part, offset.segment)
         return ExemplarResult(int((codes <= exemplars.ExemplarCode.DUPLICATE).sum()), codes)
 
+    async def append_histograms(self, histograms: NativeHistograms) -> AppendResult:
+        """Store native histograms; return when they are durable.
+
+        A series' newest time is that of its samples and histograms together, and at one time it has only one of the
+        two. Histograms are equal where they differ in nothing but reset hint and start time.
+
+        Args:
+            histograms: `series` are refs that `refs` gave; any order of rows, repeats allowed.
+
+        Raises:
+            InvalidInput: The columns of a row contradict each other; nothing of them is stored.
+            StoreFailed: The disk failed; nothing of them is acknowledged.
+        """
+        histograms = canonical(histograms)
+        latest = self._clock_ms() + self.options.max_future_ms
+        oldest = self._oldest(histograms.time_ms, latest)
+        in_order, codes = self.head.append_histograms(histograms, latest, oldest)
+        late = self._take_late_histograms(histograms, codes)
+        codes[codes == BELOW_FLOOR] = Code.OK
+        entries = self._pending(histograms.series)
+        for kind, part in ((records.HISTOGRAMS, in_order), (records.LATE_HISTOGRAMS, late)):
+            if len(part):
+                entries.append(Record(kind, self.workspace, histogram_records.encode(part)))
+        self._count(codes)
+        newest = max(int(in_order.time_ms.max(initial=NEVER)), int(late.time_ms.max(initial=NEVER)))
+        # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
+        await self._log_samples(entries, Need(self._log.floor, newest, len(late) > 0))
+        return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
+
+    async def _log_samples(self, entries: list[Record], need: Need) -> None:
+        """Log what has been put into the head, which holds the segments that it may be in until blocks have it."""
+        token = self._needs.begin(need)
+        offset: Offset | None = None
+        try:
+            offset = await self._log.append(entries)
+        finally:
+            self._needs.end(token, offset)
+
     async def update_metadata(self, rows: Iterable[MetadataRow]) -> None:
         """Store types, helps and units of families; durable on return."""
         for row in rows:
@@ -271,13 +309,13 @@ class Engine:
             with self._defining:
                 self._logged = grown(self._logged, self._index.next_ref, fill=False)
 
-    def _oldest(self, batch: SeriesBatch, latest: int) -> int:
+    def _oldest(self, times_ms: NDArray[np.int64], latest: int) -> int:
         """Return the oldest time that is taken out of order; above `latest` where none is."""
         if not self.options.out_of_order_ms:
             return latest + 1
         newest = self.head.newest_ms
         if newest == NEVER:
-            newest = min(int(batch.times_ms.max(initial=NEVER + self.options.out_of_order_ms)), latest)
+            newest = min(int(times_ms.max(initial=NEVER + self.options.out_of_order_ms)), latest)
         return newest - self.options.out_of_order_ms
 
     def _take_late(self, batch: SeriesBatch, codes: NDArray[np.uint8]) -> SeriesBatch | None:
@@ -287,6 +325,7 @@ class Engine:
             rows = np.flatnonzero(doubtful)
             late = SeriesBatch(batch.refs[rows], batch.times_ms[rows], batch.values[rows])
             stored = compare(late, self._stored)
+            self._compare_kinds(late, stored)
             codes[rows[stored == Stored.EQUAL]] = Code.DUPLICATE
             codes[rows[stored == Stored.OTHER]] = Code.CONFLICT
         kept = (codes == Code.OUT_OF_ORDER_OK) | (codes == BELOW_FLOOR)
@@ -295,6 +334,41 @@ class Engine:
         taken = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
         self.head.add_late(taken)
         return taken
+
+    def _compare_kinds(self, late: SeriesBatch, stored: NDArray[np.uint8]) -> None:
+        """Settle samples at times of histograms of their series: conflicts, unless they are stale markers."""
+        sources = self._stored_histograms(np.unique(late.refs), int(late.times_ms.min()), int(late.times_ms.max()))
+        if sources:
+            found = merge_histograms(sources)
+            hit = taken(late.refs, late.times_ms, found.series, found.time_ms)
+            stale = late.values.view(np.uint64) == STALE_BITS
+            stored[hit] = np.where(stale, Stored.EQUAL, Stored.OTHER)[hit]
+
+    def _take_late_histograms(self, histograms: NativeHistograms, codes: NDArray[np.uint8]) -> NativeHistograms:
+        """Keep what came out of order, as far as nothing of its time is there; settle the codes of these rows."""
+        doubtful = (codes == Code.OUT_OF_ORDER_OK) | (codes == Code.OUT_OF_ORDER) | (codes == BELOW_FLOOR)
+        rows = np.flatnonzero(doubtful)
+        if len(rows):
+            late = histograms.take(rows)
+            refs, start, end = np.unique(late.series), int(late.time_ms.min()), int(late.time_ms.max())
+            stored = compare_histograms(late, self._stored_histograms(refs, start, end))
+            samples = merge(self._stored(refs, start, end), len(refs))
+            owners = np.repeat(refs, np.diff(samples.offsets))
+            hit = taken(late.series, late.time_ms, owners, samples.times_ms)
+            stored[hit] = np.where(is_stale(late), Stored.EQUAL, Stored.OTHER)[hit]
+            codes[rows[stored == Stored.EQUAL]] = Code.DUPLICATE
+            codes[rows[stored == Stored.OTHER]] = Code.CONFLICT
+        late = histograms.select((codes == Code.OUT_OF_ORDER_OK) | (codes == BELOW_FLOOR))
+        self.head.histograms.add_late(late)
+        return late
+
+    def _stored_histograms(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[NativeHistograms]:
+        try:
+            return self._histogram_sources(refs, start_ms, end_ms)
+        except CorruptChunk as error:
+            # As of samples: what is late is taken unseen.
+            self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
+            return []
 
     def _stored(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
         try:
@@ -356,6 +430,22 @@ class Engine:
         samples = merge(self._sources(refs, start_ms, end_ms), len(refs))
         refs, samples = without_empty(refs, samples)
         return ColumnarSeries(index.table(refs, symbols), *samples)
+
+    def select_histograms(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> HistogramSeries:
+        """Return the native histograms of all series that fulfil `matchers`, as `select` does samples.
+
+        Raises:
+            CorruptChunk: A block does not decode; it is set aside, so that the next try answers without it.
+        """
+        index = self._index
+        symbols = QuerySymbols(index.symbols) if symbols is None else symbols
+        found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
+        refs, counts = np.unique(found.series, return_counts=True)
+        offsets = np.zeros(len(refs) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return HistogramSeries(index.table(refs, symbols), offsets, found)
 
     def series(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
@@ -425,8 +515,10 @@ class Engine:
     def _present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int32]:
         tombstones = self.block_set.tombstones
         if tombstones.touch(refs, start_ms, end_ms):
-            return without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
-        found = np.zeros(len(refs), np.bool_)
+            sampled = without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
+            parts = [part.series for part in self._histogram_sources(refs, start_ms, end_ms)]
+            return refs[np.isin(refs, np.concatenate([sampled, *parts]))]
+        found = self.head.histograms.present(refs, start_ms, end_ms)
         for run in self.head.read(refs, start_ms, end_ms):
             found |= run.counts > 0
         for block in self.blocks:
@@ -434,6 +526,7 @@ class Engine:
                 left = ~found
                 with self._reading(block):
                     found[left] = block.present(refs[left], start_ms, end_ms)
+                    found[left] |= block.histograms_present(refs[left], start_ms, end_ms)
         return refs[found]
 
     def _sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
@@ -447,6 +540,17 @@ class Engine:
                 with self._reading(block):
                     found.append(read_block(block, tombstones, refs, start_ms, end_ms))
         return found + newest
+
+    def _histogram_sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[NativeHistograms]:
+        # In the order of `_sources`, for its reasons.
+        newest = self.head.histograms.read(refs, start_ms, end_ms)
+        tombstones = self.block_set.tombstones
+        found = []
+        for block in self.blocks:
+            if block.histograms is not None and block.overlaps(start_ms, end_ms):
+                with self._reading(block):
+                    found.append(read_block_histograms(block, tombstones, refs, start_ms, end_ms))
+        return [part for part in (*found, *newest) if len(part)]
 
     def _reading(self, block: Block) -> _SettingAside:
         return _SettingAside(self.block_set, block)
@@ -471,9 +575,13 @@ class Engine:
             self._replay_samples(offset, records.decode_samples(record.payload), late=record.kind == records.LATE)
         elif record.kind == records.EXEMPLARS:
             rows = exemplars.decode(record.payload)
+            self._index.reserve_refs(int(rows.refs.max(initial=-1)) + 1)
             known = self._index.alive(rows.refs)
             self.statistics.replay_unknown += int((~known).sum())
             self._exemplars.head.replay(rows.select(known), offset.segment, self._index.next_ref)
+        elif record.kind in {records.HISTOGRAMS, records.LATE_HISTOGRAMS}:
+            histograms = canonical(histogram_records.decode(record.payload))
+            self._replay_histograms(offset, histograms, late=record.kind == records.LATE_HISTOGRAMS)
         else:
             raise CorruptChunk(f"record of kind {record.kind}")
 
@@ -495,6 +603,27 @@ class Engine:
         missed = codes == Code.OUT_OF_ORDER_OK
         if missed.any():
             self._replay_late(SeriesBatch(batch.refs[missed], batch.times_ms[missed], batch.values[missed]))
+
+    def _replay_histograms(self, offset: Offset, histograms: NativeHistograms, *, late: bool) -> None:
+        self._needs.note(offset.segment, int(histograms.time_ms.max(initial=NEVER)), late=late)
+        self._index.reserve_refs(int(histograms.series.max(initial=-1)) + 1)
+        known = self._index.alive(histograms.series)
+        self.statistics.replay_unknown += int((~known).sum())
+        # As of samples: what came in order before the last flush is in blocks.
+        histograms = histograms.select(known if late else known & (histograms.time_ms >= self.head.valid_from))
+        self.statistics.replayed += len(histograms)
+        missed = np.ones(len(histograms), np.bool_)
+        if not late:
+            _, codes = self.head.append_histograms(histograms, FOREVER - 1, NEVER + 1)
+            missed = codes == Code.OUT_OF_ORDER_OK
+        histograms = histograms.select(missed)
+        if not len(histograms):
+            return
+        times = histograms.time_ms
+        sources = self._stored_histograms(np.unique(histograms.series), int(times.min()), int(times.max()))
+        new = compare_histograms(histograms, sources) == Stored.NOTHING
+        self.head.seen(histograms.series, times)
+        self.head.histograms.add_late(histograms.select(new))
 
     def _replay_late(self, batch: SeriesBatch) -> None:
         new = compare(batch, self._stored) == Stored.NOTHING
@@ -681,6 +810,7 @@ class Engine:
             try:
                 block.verify()
                 block.read(block.refs, NEVER, FOREVER)
+                block.read_histograms(block.all_refs, NEVER, FOREVER)
             except CorruptChunk:
                 self.block_set.set_aside(block)
 
@@ -727,7 +857,7 @@ class Engine:
             rewritten = 0
             for block in self.blocks if not self._closed else ():
                 own = tombstones.of_block(block.number)
-                some = own.touch(block.refs, block.meta.min_ms, block.meta.max_ms)
+                some = own.touch(block.all_refs, block.meta.min_ms, block.meta.max_ms)
                 if some or exemplar_blocks.touched(block, own):
                     self._merge([block], rest=0)
                     rewritten += 1
@@ -792,7 +922,7 @@ class Engine:
         refs = self._index.refs()
         used = self.head.has_samples(refs)
         for block in self.blocks:
-            used |= np.isin(refs, block.refs)
+            used |= np.isin(refs, block.all_refs)
         used |= np.isin(refs, self._exemplars.used())
         return refs[~used]
 
@@ -805,7 +935,7 @@ class Engine:
 
     def _restore_blocks(self) -> None:
         for block in self.blocks:
-            if self._index.alive(block.refs).all():
+            if self._index.alive(block.all_refs).all():
                 continue
             try:
                 self._index.restore(block.series_records())
@@ -819,9 +949,12 @@ class Engine:
         manifest = self.block_set.manifest
         self._index.reserve_refs(manifest.next_ref)
         self.head.valid_from = NEVER if manifest.valid_from is None else manifest.valid_from
+        self.head.histograms.valid_from = self.head.valid_from
         self._fit()
         for block in self.blocks:
             self.head.seen(block.refs, block.last_ms())
+            if block.histograms is not None:
+                self.head.seen(block.histograms.refs, block.histograms.newest_ms())
 
 
 class _SettingAside:

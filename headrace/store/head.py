@@ -16,11 +16,15 @@ from headrace.pipeline.errors import CorruptChunk
 from headrace.store import head_kernels as kernels
 from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
-from headrace.store.interfaces import SeriesBatch
+from headrace.store.histogram_head import HistogramHead
+from headrace.store.histogram_kernels import judge
+from headrace.store.interfaces import Code, SeriesBatch
 from headrace.store.runs import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from headrace.pipeline.native_histograms import NativeHistograms
 
 NEVER = np.iinfo(np.int64).min
 """Newest time of a series without samples."""
@@ -38,6 +42,8 @@ class Head:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self._admitting = threading.Lock()
+        """Held while histograms are judged and added, so that a flush sees them or has them come too late."""
         state = np.zeros(kernels.STATE, np.int64)
         state[kernels.NEWEST] = NEVER
         state[kernels.LAST_TIMES] = -1
@@ -50,6 +56,7 @@ class Head:
         self._room = scratch()
         self._times = np.empty(kernels.WIDTH, np.int64)
         self._late = _Late()
+        self.histograms = HistogramHead()
         self.series = 0
         """One more than the largest ref in use."""
         self.valid_from = NEVER
@@ -81,28 +88,28 @@ class Head:
 
     @property
     def late_samples(self) -> int:
-        """Out-of-order samples that are not in blocks yet."""
-        return len(self._late)
+        """Out-of-order samples and histograms that are not in blocks yet."""
+        return len(self._late) + self.histograms.late_samples
 
     @property
     def oldest_ms(self) -> int:
         """Oldest time that may be in the head; FOREVER when it is empty."""
         with self.lock:
             late = self._late.settled().times_ms
-        return min(self.oldest_in_order_ms, int(late.min(initial=FOREVER)))
+        return min(self.oldest_in_order_ms, int(late.min(initial=FOREVER)), self.histograms.oldest_late_ms)
 
     @property
     def oldest_in_order_ms(self) -> int:
-        """Oldest time of samples that came in order; FOREVER without any."""
+        """Oldest time of samples and histograms that came in order; FOREVER without any."""
         with self.lock:
-            return int(kernels.oldest_time(self._rows))
+            return min(int(kernels.oldest_time(self._rows)), self.histograms.oldest_in_order_ms)
 
     def memory_bytes(self) -> int:
         """Return the bytes in use, not counting room for more."""
         state = self._rows.state
         slots = int(state[kernels.SLOTS]) * (12 * kernels.WIDTH + 20)
         chunks = 16 * self.chunks + 32 * int(state[kernels.TIMES])
-        late = 20 * len(self._late)
+        late = 20 * len(self._late) + self.histograms.memory_bytes()
         return slots + chunks + int(state[kernels.VALUE_BYTES] + state[kernels.TIME_BYTES]) + 12 * self.series + late
 
     def fit(self, series: int) -> None:
@@ -143,6 +150,21 @@ class Head:
                 self._grow()
         return codes
 
+    def append_histograms(
+        self, histograms: NativeHistograms, latest_ms: int, oldest_ms: int
+    ) -> tuple[NativeHistograms, NDArray[np.uint8]]:
+        """Append native histograms; return those that came in order, and the codes of all, as `append` does."""
+        codes = np.empty(len(histograms), np.uint8)
+        refs, times_ms = histograms.series, histograms.time_ms
+        with self._admitting:
+            with self.lock:
+                floor = max(self.valid_from, self._floor)
+                newest = judge(refs, times_ms, latest_ms, oldest_ms, floor, self._rows.last, codes)
+            self._newest_seen = max(self._newest_seen, int(newest))
+            in_order = histograms.select(codes == Code.OK)
+            self.histograms.add(in_order)
+        return in_order, codes
+
     def add_late(self, batch: SeriesBatch) -> None:
         """Keep samples that came out of order, or too late for an open row."""
         with self.lock:
@@ -170,20 +192,20 @@ class Head:
         return late_runs(late, refs, start_ms, end_ms)
 
     def has_samples(self, refs: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return which of `refs` have samples in the head."""
+        """Return which of `refs` have samples or histograms in the head."""
         self._fit_refs(refs)
         with self.lock:
             in_order = self._rows.slots[refs] != kernels.NO_SLOT
             late = self._late.settled().refs
         found: NDArray[np.bool_] = in_order | np.isin(refs, late)
-        return found
+        return found if self.histograms.is_empty else found | self.histograms.has_samples(refs)
 
     def begin_flush(self, limit_ms: int) -> SeriesBatch:
         """Return the late samples older than `limit_ms`, in the order in which they came.
 
         From here on nothing older is appended in order: it would come too late for the blocks that are written.
         """
-        with self.lock:
+        with self._admitting, self.lock:
             late = self._late.settled()
             old = late.times_ms < limit_ms
             self._floor = limit_ms
@@ -192,19 +214,22 @@ class Head:
 
     def end_flush(self, *, worked: bool) -> None:
         """Drop the late samples that `begin_flush` returned: blocks hold them now. Where that failed, they stay."""
+        self.histograms.end_flush(worked=worked)
         with self.lock:
             if worked:
                 self._late.drop_before(*self._writing)
             self._floor, self._writing = NEVER, (NEVER, 0)
 
     def drop_late(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
-        """Drop late samples of some series within a time range: they are deleted."""
+        """Drop late samples and histograms of some series within a time range: they are deleted."""
+        self.histograms.drop_late(refs, start_ms, end_ms)
         with self.lock:
             limit_ms, count = self._writing
             self._writing = limit_ms, count - self._late.drop(refs, start_ms, end_ms, limit_ms, count)
 
     def forget_before(self, limit_ms: int) -> None:
-        """Drop in-order samples before `limit_ms`: blocks hold them now."""
+        """Drop in-order samples and histograms before `limit_ms`: blocks hold them now."""
+        self.histograms.forget_before(limit_ms)
         with self.lock:
             self.valid_from = limit_ms
             rows = self._rows
