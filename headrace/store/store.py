@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _MAINTAIN_S = 1.0
-_RETAIN_S = 60.0
+_RETAIN_MS = 60_000
 _COMPACT_S = 10.0
 
 
@@ -91,7 +91,7 @@ class Store:
         self._lock: DirectoryLock | None = None
         self._maintainer: asyncio.Task[None] | None = None
         self._compactor: asyncio.Task[None] | None = None
-        self._retained_s = 0.0
+        self._retained_ms = 0
         self._open = False
         self._maintaining = threading.Lock()
         self.options_of: Callable[[str], EngineOptions] = lambda _workspace: self.options.engine
@@ -309,8 +309,9 @@ class Store:
         await self.log.sync_now()
         if not self.log.failed:
             await loop.run_in_executor(None, self.flush)
-        if time.monotonic() - self._retained_s > _RETAIN_S:
-            self._retained_s = time.monotonic()
+        # As far as the clock has moved either way: one that was set back must not keep old blocks.
+        if abs(self._clock_ms() - self._retained_ms) > _RETAIN_MS:
+            self._retained_ms = self._clock_ms()
             for engine in self.engines.values():
                 if await loop.run_in_executor(None, engine.retain):
                     orphans = engine.orphans()
