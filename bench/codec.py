@@ -7,7 +7,7 @@ query gets them; one thread, seconds of CPU. ``python -m bench.codec`` prints a 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def _quickest(work: Callable[[], object], values: int) -> float:
     return values / best * 1e9
 
 
-def _ours(rows: NDArray[np.generic], *, values: bool) -> Figures:
+def _ours(rows: NDArray[Any], *, values: bool) -> Figures:
     chunks, length = rows.shape
     buf = np.zeros(chunks * int(max_size(length)) + 16, np.uint8)
     places = np.zeros(chunks + 1, np.int64)
@@ -68,7 +68,7 @@ def _ours(rows: NDArray[np.generic], *, values: bool) -> Figures:
     return Figures(int(places[-1]) / rows.size, encoded, decoded)
 
 
-def _gorilla(rows: NDArray[np.generic], *, values: bool) -> Figures:
+def _gorilla(rows: NDArray[Any], *, values: bool) -> Figures:
     chunks, length = rows.shape
     words = np.zeros(chunks * (2 * length + 8), np.uint64)
     places = np.zeros(chunks + 1, np.int64)
@@ -87,7 +87,7 @@ def _gorilla(rows: NDArray[np.generic], *, values: bool) -> Figures:
     return Figures(8 * (int(places[-1]) - 1.5 * chunks) / rows.size, encoded, decoded)
 
 
-def _check(rows: NDArray[np.generic], out: NDArray[np.generic]) -> None:
+def _check(rows: NDArray[Any], out: NDArray[Any]) -> None:
     if not np.array_equal(rows.view(np.uint64), out.view(np.uint64)):
         raise AssertionError("bug: what was decoded is not what was encoded")
 

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
+# mypy: disable-error-code="assignment,arg-type,return-value,no-any-return,operator"
 """Gorilla's encodings as a yardstick: timestamps as differences of differences, values XORed with the one before.
 
 Bits go into 64-bit words, highest first. A column has its length outside.

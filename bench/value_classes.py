@@ -77,7 +77,8 @@ def _histogram(rng: np.random.Generator, n: int, scrapes: int) -> NDArray[np.flo
     seconds = np.array([0.003, 0.007, 0.017, 0.04, 0.07, 0.17, 0.4, 0.7, 1.7, 3.5, 7.0, 12.0])
     spent = (found * seconds[None, :, None]).sum(1) * rng.uniform(0.9, 1.1, (n, scrapes))
     total = rng.random(n)[:, None] * 1000 + np.cumsum(spent, 1)
-    return np.concatenate([buckets, total[:, None, :], buckets[:, -1:, :]], 1).reshape(-1, scrapes)
+    whole: NDArray[np.float64] = np.concatenate([buckets, total[:, None, :], buckets[:, -1:, :]], 1)
+    return whole.reshape(-1, scrapes)
 
 
 def _requests(rng: np.random.Generator, n: int, scrapes: int) -> NDArray[np.float64]:
@@ -105,7 +106,8 @@ def _random(rng: np.random.Generator, n: int, scrapes: int) -> NDArray[np.float6
 def _status(rng: np.random.Generator, n: int, scrapes: int) -> NDArray[np.float64]:
     """0 or 1, which flips in one of 10,000 scrapes."""
     flips = np.cumsum(rng.random((n, scrapes)) < 1e-4, 1)
-    return ((np.arange(n)[:, None] % 5 == 1) ^ (flips % 2 == 1)).astype(float)
+    values: NDArray[np.float64] = ((np.arange(n)[:, None] % 5 == 1) ^ (flips % 2 == 1)).astype(np.float64)
+    return values
 
 
 CLASSES: dict[str, Callable[[np.random.Generator, int, int], NDArray[np.float64]]] = {

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _MAINTAIN_S = 1.0
-_RETAIN_S = 60.0
+_RETAIN_MS = 60_000
 _COMPACT_S = 10.0
 
 
@@ -98,7 +98,7 @@ class Store:
         self._lock: DirectoryLock | None = None
         self._maintainer: asyncio.Task[None] | None = None
         self._compactor: asyncio.Task[None] | None = None
-        self._retained_s = 0.0
+        self._retained_ms = 0
         self._open = False
         self._maintaining = threading.Lock()
         self.options_of: Callable[[str], EngineOptions] = lambda _workspace: self.options.engine
@@ -358,8 +358,9 @@ class Store:
     async def _retain(self) -> None:
         """Remove what is too old: before flushes, which a full disk makes fail until something goes."""
         loop = asyncio.get_running_loop()
-        if time.monotonic() - self._retained_s > _RETAIN_S:
-            self._retained_s = time.monotonic()
+        # As far as the clock has moved either way: one that was set back must not keep old blocks.
+        if abs(self._clock_ms() - self._retained_ms) > _RETAIN_MS:
+            self._retained_ms = self._clock_ms()
             for engine in self.engines.values():
                 try:
                     removed = await loop.run_in_executor(None, engine.retain)

@@ -4,7 +4,13 @@ from typing import Any, TypeVar
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 def njit(
-    *, cache: bool = ..., nogil: bool = ..., error_model: str = ..., inline: str = ..., boundscheck: bool = ...
+    *,
+    cache: bool = ...,
+    nogil: bool = ...,
+    error_model: str = ...,
+    inline: str = ...,
+    boundscheck: bool = ...,
+    _nrt: bool = ...,
 ) -> Callable[[_F], _F]: ...
 
 class _Config:
