@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.kernels.buffers import padded
 from headrace.pipeline.regex import regex
+from headrace.store.cardinality import cardinality
 from headrace.store.index import Index, LabelSets
 from headrace.store.labels import QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
@@ -151,5 +152,6 @@ def run() -> dict[str, float]:
     for name in ("cluster", "container", "instance", "job", "node", "zone"):
         index.select([Matcher(name, MatchType.EQUAL, "eu-1")])
     out["bytes_per_series"] = index.memory_bytes() / SERIES
+    out["cardinality_ms"] = _best(partial(cardinality, index, 10)) * 1e3
     _patterns(out)
     return out

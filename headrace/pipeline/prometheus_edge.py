@@ -187,8 +187,9 @@ class _View:
         if gone.any() or (self._block[heads] != kernels.NO_BLOCK).any():
             self._block.fill(kernels.NO_BLOCK)
             self._used = [0, 0, 0]
-        dead = set(ids.tolist())
-        self._infos = {resource: i for resource, i in self._infos.items() if i not in dead}
+        if self._infos:
+            dead = set(ids.tolist())
+            self._infos = {resource: i for resource, i in self._infos.items() if i not in dead}
 
     def expand(self, histograms: HistogramColumns) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
         """Return series, row and value of the derived points."""

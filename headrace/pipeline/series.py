@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -298,11 +298,15 @@ class SeriesTable:
 
     def label_spans(self, ids: NDArray[np.int32]) -> LabelSpans:
         """Return the labels of live series as bytes of the table's own arena, sorted by name; copy to keep them."""
+        places, starts = self._places(ids)
+        return LabelSpans(*self._symbols.spans(self._pairs[places]), starts)
+
+    def _places(self, ids: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return where the pairs of live series are, one series after the other, and where each one's begin."""
         sizes = self._length[ids]
         starts = np.zeros(len(ids) + 1, np.int32)
         np.cumsum(sizes, out=starts[1:])
-        rows = np.repeat(self._first[ids] - starts[:-1], sizes) + np.arange(int(starts[-1]))
-        return LabelSpans(*self._symbols.spans(self._pairs[rows]), starts)
+        return np.repeat(self._first[ids] - starts[:-1], sizes) + np.arange(int(starts[-1])), starts
 
     def symbol_text(self, symbol: int) -> str:
         """Return the text of a symbol."""
@@ -399,10 +403,9 @@ class SeriesTable:
         heads = self._heads[:rows][live]
         self._resources.keep(heads[:, 3])
         self._scopes.keep(heads[:, 4])
-        used = [self._pairs[int(f) : int(f) + int(n)].ravel() for f, n in zip(
-            self._first[:rows][live], self._length[:rows][live], strict=True)]  # fmt: skip
-        names = np.concatenate([*used, heads[:, 2], heads[:, 5]])
-        renaming = self._symbols.keep(names[names >= 0]) if used else _NO_RENAMING
+        places, _ = self._places(np.flatnonzero(live))
+        names = np.concatenate([self._pairs[places].ravel(), heads[:, 2], heads[:, 5]])
+        renaming = self._symbols.keep(names[names >= 0]) if len(places) else _NO_RENAMING
         pairs = np.empty_like(self._pairs)
         self._counts[1] = kernels.pack_pairs(self._first, self._length, rows, self._pairs, pairs, renaming)
         self._pairs = pairs
@@ -495,15 +498,17 @@ class _SymbolStore:
     def keep(self, used: NDArray[np.int32]) -> NDArray[np.int32]:
         """Forget all symbols but `used`; return the new number by the old one, -1 for the forgotten."""
         renaming = np.full(len(self), -1, np.int32)
-        kept = np.unique(used)
-        texts = [self._text[self._bounds[s] : self._bounds[s + 1]].tobytes() for s in kept.tolist()]
+        marks = np.zeros(len(self), np.bool_)
+        marks[used] = True
+        kept = np.flatnonzero(marks).astype(np.int32)
         renaming[kept] = np.arange(len(kept), dtype=np.int32)
-        sizes = np.array([len(t) for t in texts], np.int32)
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        spans = np.stack([offsets[:-1], sizes, offsets[:-1], sizes], axis=1).astype(np.int32)
+        # Each of them is interned again, as a name and as its own value, out of the old arena.
+        text, spans = self.spans(np.stack([kept, kept], axis=1))
+        size = int(spans[:, 1].sum(dtype=np.int64))
+        self._text, self._bounds = np.zeros(size + 65_536, np.uint8), np.zeros(2 * len(kept) + 4096, np.int64)
         self._counts[0] = 0
         self._table.clear()
-        labels = LabelSpans(padded(b"".join(texts)), spans, np.array([0, len(kept)], np.int32))
+        labels = LabelSpans(text, spans, np.array([0, len(kept)], np.int32))
         self.intern_spans(labels, np.array([len(kept)], np.int32))
         return renaming
 

@@ -11,13 +11,14 @@ One thread adds; readers see the columns as long as they were when they began.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
+from headrace.store import column_kernels as columns
 from headrace.store import index_kernels as kernels
 from headrace.store.column import Column
 from headrace.store.labels import LabelTable, QuerySymbols
@@ -144,7 +145,7 @@ class Index:
             return
         pairs = self._pairs[used : int(self._counts[kernels.PAIRS])]
         refs = np.repeat(new, self._lengths[new])
-        order = np.argsort(pairs[:, 0], kind="stable")
+        order = self._by_name(np.ascontiguousarray(pairs[:, 0]))
         names, firsts = np.unique(pairs[order, 0], return_index=True)
         for name, rows in zip(names.tolist(), np.split(order, firsts[1:]), strict=True):
             column = self._columns.get(name)
@@ -154,6 +155,17 @@ class Index:
                 self._columns = {**self._columns, name: column}
             column.extend(refs[rows], pairs[rows, 1])
         self._alive[new] = True
+
+    def _by_name(self, names: NDArray[np.int32]) -> NDArray[np.integer[Any]]:
+        """Return the rows sorted by name, those of one name in their order."""
+        if len(names) < len(self.symbols):
+            return np.argsort(names, kind="stable")
+        places = np.zeros(len(self.symbols) + 1, np.int32)
+        columns.count(names, places[1:])
+        np.cumsum(places, out=places)
+        order = np.empty(len(names), np.int32)
+        columns.fill(_NO_REFS, names, places, order)
+        return order
 
     def _make_room(self, series: int, pairs: int, refs: int) -> None:
         self._firsts = grown(self._firsts, refs)
@@ -206,8 +218,8 @@ class Index:
         self._alive[refs] = False
         self._counts[kernels.LIVE] -= len(refs)
         self._rebuild(2 * len(self) + 512)
-        columns = {name: column.kept(self._alive) for name, column in self._columns.items()}
-        self._columns = {name: column for name, column in columns.items() if len(column)}
+        kept = {name: column.kept(self._alive) for name, column in self._columns.items()}
+        self._columns = {name: column for name, column in kept.items() if len(column)}
 
     @property
     def wasteful(self) -> bool:
@@ -223,12 +235,14 @@ class Index:
         total = int(self._lengths[refs].sum(dtype=np.int64))
         pairs, starts = np.empty((total, 2), np.int32), np.empty(len(refs) + 1, np.int32)
         kernels.gather_pairs(refs, self._firsts, self._lengths, self._pairs, pairs, starts)
-        symbols, numbers = np.unique(pairs, return_inverse=True)
-        other.symbols = self.symbols.gathered(symbols.astype(np.int32))
+        symbols = self._distinct(pairs.ravel())
+        numbers = np.zeros(len(self.symbols), np.int32)
+        numbers[symbols] = np.arange(len(symbols), dtype=np.int32)
+        other.symbols = self.symbols.gathered(symbols)
         other.matches = SymbolMatches(other.symbols)
         other._counts[:] = self.next_ref, total, len(refs)
         other._make_room(0, 0, self.next_ref)
-        other._pairs = np.concatenate([numbers.reshape(-1, 2).astype(np.int32), np.zeros((2, 2), np.int32)])
+        other._pairs = np.concatenate([numbers[pairs], np.zeros((2, 2), np.int32)])
         other._firsts[refs] = starts[:-1]
         other._lengths[refs] = np.diff(starts)
         other._rebuild(2 * len(refs) + 512)
@@ -274,11 +288,11 @@ class Index:
 
     def names(self, refs: NDArray[np.int32] | None) -> list[str]:
         """Return the label names of `refs`, or of all series, sorted."""
-        columns = self._columns.items()
+        found = self._columns.items()
         text = self.symbols.text
         if refs is None:
-            return sorted(text(name) for name, _ in columns)
-        return sorted(text(name) for name, column in columns if column.gather(refs) is not None)
+            return sorted(text(name) for name, _ in found)
+        return sorted(text(name) for name, column in found if column.gather(refs) is not None)
 
     def values(self, name: str, refs: NDArray[np.int32] | None) -> list[str]:
         """Return the values of label `name` of `refs`, or of all series, sorted."""
@@ -300,8 +314,8 @@ class Index:
         """Return the bytes that the index takes, symbols and columns included."""
         own = self._firsts.nbytes + self._lengths.nbytes + self._alive.nbytes + self._slots.nbytes
         pairs = 8 * int(self._counts[kernels.PAIRS])
-        columns = sum(map(Column.memory_bytes, self._columns.values()))
-        return own + pairs + columns + self.symbols.memory_bytes() + self.matches.memory_bytes()
+        rows = sum(map(Column.memory_bytes, self._columns.values()))
+        return own + pairs + rows + self.symbols.memory_bytes() + self.matches.memory_bytes()
 
     def _column(self, name: str) -> Column | None:
         symbol = self.symbols.find(name)
