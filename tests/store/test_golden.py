@@ -123,7 +123,7 @@ def test_all_forms_occur() -> None:
     assert {32, 33, 34, 35} <= modes
     assert any(0 < mode < 23 for mode in modes)
     assert any(mode & 128 for mode in modes)
-    assert plain_formats.FORMS == {0, 1, 2, 3}
+    assert {0, 1, 2, 3} == plain_formats.FORMS
     assert {0, 1, 2, 4, 6} <= plain_formats.TRANSFORMS
 
 

@@ -71,6 +71,7 @@ def chunks() -> dict[str, tuple[list[int], np.ndarray[tuple[int], np.dtype[np.fl
         "decimals": (jitter, wild / 100),
         "divisor": (jitter, wild * 4096),
         "two values": (even, (n % 7 == 0).astype(np.float64)),
+        "now and then": (even, np.where(n % 4 == 1, 1_000_000 + wild % 16, 0.0)),
         "late scrapes": ((START + 15_000 * n + np.where(n % 40 == 7, n, 0)).tolist(), wild),
         "divided quadratic": (even, (n * n * 10).astype(np.float64)),
         "sparse": (even, np.where(n % 60 == 0, wild, 0.0)),
