@@ -243,7 +243,10 @@ class StoreExporter:
             self._settings.drops.add("unknown_workspace", len(batch), workspace)
             return Outcome(len(batch), {"unknown_workspace": len(batch)}, f"workspace {workspace!r} does not exist")
         flat = self._edge.flatten(batch)
-        engine = self.store.engine(workspace)
+        try:
+            engine = self.store.engine(workspace)
+        except OSError as error:
+            raise Refused(f"workspace {workspace}: {error}", 5) from None
         try:
             appended = await delivery.append(engine, flat.batch, self._refs_memo(flat.batch, engine))
             if batch.metadata:
