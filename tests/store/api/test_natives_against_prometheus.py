@@ -69,8 +69,8 @@ def make_data() -> Data:
     for i in range(4):
         growing = Honest(pick)
         row = next(row for row in iter(growing.next, None) if row.buckets)
-        rows = [STALE if k % 20 == 19 else more(row, k) for k in range(POINTS)]
-        data.append(({"__name__": "fixed", "i": str(i)}, [], list(zip(times, rows, strict=True))))
+        fixed = [(time, STALE if k % 20 == 19 else more(row, k)) for k, time in enumerate(times)]
+        data.append(({"__name__": "fixed", "i": str(i)}, [], fixed))
     for i in range(2, 5):
         data.append(({"__name__": "g", "i": str(i)}, [(time, float(i)) for time in times[5:50]], []))
     for i in range(3):
