@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from headrace.pipeline.errors import CorruptChunk, InvalidInput
 from headrace.store.engine import Engine, EngineOptions
+from headrace.store.flush import Flush
 from headrace.store.histogram_head import HistogramHead
 from headrace.store.interfaces import Code, SeriesBatch
 from headrace.store.log import Sync
@@ -20,6 +22,7 @@ from native_rows import STALE, STALE_BITS, Row, bits, columns, rows_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from headrace.store.block import Block
     from headrace.store.interfaces import Labels
 
 START = 1_700_000_000_000
@@ -164,6 +167,36 @@ async def test_a_corrupt_block_is_set_aside(tmp_path: Path) -> None:
     assert contents(engine) == [("h0", 1000, TWO)]
 
 
+async def test_what_comes_during_a_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order for its series and older than the end of the flush: it is not lost, nor after a restart."""
+    store = opened(tmp_path)
+    engine = store.engine("default")
+    await natives(engine, (0, 0, ONE), (1, -20_000, ONE))
+    await numbers(engine, (2, -20_000, 1))
+    came = []
+    write = Flush.write
+
+    def slow(flush: Flush, boundary: int) -> list[Block]:
+        blocks = write(flush, boundary)
+        came.append(natives(engine, (1, -10_000, TWO)))
+        came.append(numbers(engine, (2, -10_000, 2)))
+        for one in came:
+            with contextlib.suppress(StopIteration):
+                one.send(None)
+        return blocks
+
+    monkeypatch.setattr(Flush, "write", slow)
+    store.flush(everything=True)
+    monkeypatch.undo()
+    for _ in range(2):
+        assert [row[:2] for row in contents(engine)] == [("h0", 0), ("h1", -20_000), ("h1", -10_000)]
+        assert engine.select(ALL, *EVER).times_ms.tolist() == [START - 20_000, START - 10_000]
+        await store.close()
+        store = opened(tmp_path)
+        engine = store.engine("default")
+    await store.close()
+
+
 async def test_retention(tmp_path: Path) -> None:
     """Blocks of histograms go when they are old."""
     store = opened(tmp_path, retention_ms=86_400_000)
@@ -183,6 +216,7 @@ def test_the_head_encodes_what_is_enough(tmp_path: Path) -> None:
     given = []
     for k in range(2000):
         head.add(columns([k % 7, 9], [k, k], [ONE, TWO]))
+        head.seal_where_due()
         given += [(k % 7, k, ONE), (9, k, TWO)]
     assert sum(part.size_bytes for part in head._open) <= 100_000
     assert len(head._sealed) > 2
