@@ -269,7 +269,7 @@ class Engine:
         histograms = canonical(histograms)
         latest = self._clock_ms() + self.options.max_future_ms
         oldest = self._oldest(histograms.time_ms, latest)
-        in_order, codes = self.head.append_histograms(histograms, latest, oldest)
+        codes, in_order = self.head.append_histograms(histograms, latest, oldest)
         late = self._take_late_histograms(histograms, codes)
         codes[codes == BELOW_FLOOR] = Code.OK
         entries = self._pending(histograms.series)
@@ -614,7 +614,7 @@ class Engine:
         self.statistics.replayed += len(histograms)
         missed = np.ones(len(histograms), np.bool_)
         if not late:
-            _, codes = self.head.append_histograms(histograms, FOREVER - 1, NEVER + 1)
+            codes, _ = self.head.append_histograms(histograms, FOREVER - 1, NEVER + 1)
             missed = codes == Code.OUT_OF_ORDER_OK
         histograms = histograms.select(missed)
         if not len(histograms):

@@ -18,7 +18,7 @@ from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
 from headrace.store.histogram_head import HistogramHead
 from headrace.store.histogram_kernels import judge
-from headrace.store.interfaces import Code, SeriesBatch
+from headrace.store.interfaces import SeriesBatch
 from headrace.store.runs import Runs
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ class Head:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._admitting = threading.Lock()
-        """Held while histograms are judged and added, so that a flush sees them or has them come too late."""
         state = np.zeros(kernels.STATE, np.int64)
         state[kernels.NEWEST] = NEVER
         state[kernels.LAST_TIMES] = -1
@@ -152,18 +150,24 @@ class Head:
 
     def append_histograms(
         self, histograms: NativeHistograms, latest_ms: int, oldest_ms: int
-    ) -> tuple[NativeHistograms, NDArray[np.uint8]]:
-        """Append native histograms; return those that came in order, and the codes of all, as `append` does."""
+    ) -> tuple[NDArray[np.uint8], NativeHistograms]:
+        """Append native histograms as `append` does samples; return their codes, and those that are kept: the OK ones.
+
+        Args:
+            histograms: Canonical; their refs are below `series`.
+            latest_ms: Newest time taken.
+            oldest_ms: Oldest time taken out of order; above `latest_ms` to take none.
+        """
         codes = np.empty(len(histograms), np.uint8)
-        refs, times_ms = histograms.series, histograms.time_ms
-        with self._admitting:
-            with self.lock:
-                floor = max(self.valid_from, self._floor)
-                newest = judge(refs, times_ms, latest_ms, oldest_ms, floor, self._rows.last, codes)
-            self._newest_seen = max(self._newest_seen, int(newest))
-            in_order = histograms.select(codes == Code.OK)
+        # Judged and added in one go, so that a flush either sees them or has them come too late.
+        with self.lock:
+            where = (latest_ms, oldest_ms, max(self.valid_from, self._floor), self._rows.last)
+            newest = judge(histograms.series, histograms.time_ms, *where, codes)
+            in_order = histograms.select(codes == kernels.OK)
             self.histograms.add(in_order)
-        return in_order, codes
+        self.histograms.seal_where_due()
+        self._newest_seen = max(self._newest_seen, int(newest))
+        return codes, in_order
 
     def add_late(self, batch: SeriesBatch) -> None:
         """Keep samples that came out of order, or too late for an open row."""
@@ -205,7 +209,7 @@ class Head:
 
         From here on nothing older is appended in order: it would come too late for the blocks that are written.
         """
-        with self._admitting, self.lock:
+        with self.lock:
             late = self._late.settled()
             old = late.times_ms < limit_ms
             self._floor = limit_ms

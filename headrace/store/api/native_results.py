@@ -7,7 +7,6 @@ Source:
 from __future__ import annotations
 
 import math
-from decimal import Decimal, localcontext
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from headrace.store.promql.natives import NativeRanges, Natives
 
 _LARGEST_EXPONENT = 1024
-_DIGITS = 40
 
 _OPEN_LEFT = 0
 _OPEN_RIGHT = 1
@@ -42,11 +40,17 @@ Bucket = tuple[float, float, float, int]
 
 
 @cache
-def _power(schema: int, part: int) -> float:
-    """Return 2^(part / 2^schema), rounded once."""
-    with localcontext() as context:
-        context.prec = _DIGITS
-        return float(Decimal(2) ** (Decimal(part) / (1 << schema)))
+def _fractions(schema: int) -> list[float]:
+    """Return the bounds from 0.5 on and below 1, to the bit as Prometheus has them.
+
+    Every second one is a bound of the schema before; the others are their neighbours times the ratio of two bounds.
+    """
+    if schema == 0:
+        return [0.5]
+    coarser = _fractions(schema - 1)
+    # Where it all begins, the ratio is the double below the square root of two.
+    ratio = 2.0 ** (2.0**-schema) if schema > 1 else math.nextafter(math.sqrt(2), 0)
+    return [bound for half in coarser for bound in (half, half * ratio)]
 
 
 def bound(schema: int, index: int) -> float:
@@ -60,7 +64,7 @@ def bound(schema: int, index: int) -> float:
     if exponent == _LARGEST_EXPONENT and part == 0:
         return math.nextafter(math.inf, 0)
     try:
-        return math.ldexp(_power(schema, part) if part else 1.0, exponent)
+        return math.ldexp(_fractions(schema)[part] if part else 0.5, exponent + 1)
     except OverflowError:
         return math.inf
 
@@ -136,8 +140,10 @@ def vector_result(labels: LabelTable, time_ms: int, values: NDArray[np.float64],
     time = format_time(time_ms)
     rows = []
     for row, (value, native) in enumerate(zip(values.tolist(), natives.rows[:, 0].tolist(), strict=True)):
-        what = f'"histogram":[{time},{histogram(natives.histograms, native)}]'
-        text = what if native >= 0 else f'"value":[{time},"{format_value(value)}"]'
+        if native >= 0:
+            text = f'"histogram":[{time},{histogram(natives.histograms, native)}]'
+        else:
+            text = f'"value":[{time},"{format_value(value)}"]'
         rows.append(b'{"metric":' + encode(labels.labels(row)) + b"," + text.encode("ascii") + b"}")
     return b"[" + b",".join(rows) + b"]"
 
