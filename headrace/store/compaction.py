@@ -10,9 +10,10 @@ import numpy as np
 
 from headrace.store.block import Block, BlockMeta
 from headrace.store.block_writer import BlockWriter
+from headrace.store.histogram_rows import merge as merge_histograms
 from headrace.store.index import Index
 from headrace.store.runs import merge, without_empty
-from headrace.store.tombstones import read_block
+from headrace.store.tombstones import read_block, read_block_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -122,13 +123,14 @@ def merge_blocks(
             written.append(some)
             on_progress(Progress(last, len(refs), len(blocks)))
             time.sleep(rest * (time.monotonic() - began))
+        written += _merge_histograms(blocks, writer, tombstones, rest)
         if not writer.samples:
             return None
         meta = BlockMeta(
             blocks[0].meta.workspace, writer.min_ms, writer.max_ms, writer.samples, writer.series,
             max(block.meta.level for block in blocks) + 1, tuple(block.number for block in blocks),
         )  # fmt: skip
-        writer.finish(meta, _series_of(blocks, np.concatenate(written)))
+        writer.finish(meta, _series_of(blocks, np.unique(np.concatenate(written))))
     finally:
         writer.abandon()
     return Block(path)
@@ -138,9 +140,34 @@ _OLDEST = np.iinfo(np.int64).min
 _NEWEST = np.iinfo(np.int64).max
 
 
+def _merge_histograms(
+    blocks: Sequence[Block], writer: BlockWriter, tombstones: Tombstones, rest: float
+) -> list[NDArray[np.int32]]:
+    """Write the native histograms of all blocks; return whose they are."""
+    lanes = [block.histograms for block in blocks if block.histograms is not None]
+    refs = np.unique(np.concatenate([np.empty(0, np.int32), *(lane.refs for lane in lanes)]))
+    sizes = sum((lane.counts(refs) for lane in lanes), np.zeros(len(refs), np.int64))
+    written = []
+    for first, last in _batches(sizes * _HISTOGRAM_WEIGHT):
+        began = time.monotonic()
+        some = refs[first:last]
+        found = [read_block_histograms(block, tombstones, some, _OLDEST, _NEWEST) for block in blocks]
+        merged = merge_histograms(found)
+        writer.add_histograms(merged)
+        written.append(np.unique(merged.series))
+        time.sleep(rest * (time.monotonic() - began))
+    return written
+
+
+_HISTOGRAM_WEIGHT = 32
+"""How many samples a histogram counts as where memory is bounded."""
+
+
 def _sizes(block: Block, refs: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the samples of each ref in a block."""
     tables = block.tables
+    if not len(block.refs):
+        return np.zeros(len(refs), np.int64)
     counts = np.add.reduceat(tables.time_rows[0][tables.chunk_times], tables.firsts[:-1])
     at = np.minimum(np.searchsorted(block.refs, refs), len(block.refs) - 1)
     sizes: NDArray[np.int64] = np.where(block.refs[at] == refs, counts[at], 0)
@@ -162,6 +189,6 @@ def _series_of(blocks: Sequence[Block], refs: NDArray[np.int32]) -> bytes:
     """Return the series record of `refs`, put together from those of the blocks."""
     index = Index()
     for block in blocks:
-        if not index.alive(block.refs).all():
+        if not index.alive(block.all_refs).all():
             index.restore(block.series_records())
     return index.encode(refs)

@@ -15,19 +15,23 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
-from headrace.store import records
+from headrace.store import histogram_records, records
 from headrace.store.block_set import BlockSet
+from headrace.store.codec.histograms import STALE_BITS, canonical, is_stale
 from headrace.store.compaction import REST, Progress, merge_blocks, plan
 from headrace.store.flush import Flush
 from headrace.store.head import FOREVER, NEVER, Head
 from headrace.store.head_kernels import BELOW_FLOOR
+from headrace.store.histogram_rows import HistogramSeries, taken
+from headrace.store.histogram_rows import compare as compare_histograms
+from headrace.store.histogram_rows import merge as merge_histograms
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, Record, SeriesBatch
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
 from headrace.store.snapshot import write_workspace
-from headrace.store.tombstones import Tombstone, Tombstones, read_block
+from headrace.store.tombstones import Tombstone, Tombstones, read_block, read_block_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import Block
     from headrace.store.files import Files
     from headrace.store.interfaces import Labels, MetadataRow, Offset
@@ -173,7 +178,7 @@ class Engine:
         """
         now = self._clock_ms()
         latest = now + self.options.max_future_ms
-        codes = self.head.append(batch, latest, self._oldest(batch, latest))
+        codes = self.head.append(batch, latest, self._oldest(batch.times_ms, latest))
         in_order = batch
         late = None
         if codes.any():
@@ -194,6 +199,38 @@ class Engine:
             self._note(offset, late.times_ms)
         return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
 
+    async def append_histograms(self, histograms: NativeHistograms) -> AppendResult:
+        """Store native histograms; return when they are durable.
+
+        A series' newest time is that of its samples and histograms together, and at one time it has only one of the
+        two. Histograms are equal where they differ in nothing but reset hint and start time.
+
+        Args:
+            histograms: `series` are refs that `refs` gave; any order of rows, repeats allowed.
+
+        Raises:
+            InvalidInput: The columns of a row contradict each other; nothing of them is stored.
+            StoreFailed: The disk failed; nothing of them is acknowledged.
+        """
+        histograms = canonical(histograms)
+        latest = self._clock_ms() + self.options.max_future_ms
+        oldest = self._oldest(histograms.time_ms, latest)
+        codes = self.head.judge_histograms(histograms.series, histograms.time_ms, latest, oldest)
+        in_order = histograms.select(codes == Code.OK)
+        self.head.histograms.add(in_order)
+        late = self._take_late_histograms(histograms, codes)
+        codes[codes == BELOW_FLOOR] = Code.OK
+        entries = self._pending(histograms.series)
+        for kind, part in ((records.HISTOGRAMS, in_order), (records.LATE_HISTOGRAMS, late)):
+            if len(part):
+                entries.append(Record(kind, self.workspace, histogram_records.encode(part)))
+        self._count(codes)
+        # Also where nothing is new: an acknowledged repeat has to be as durable as what it repeats.
+        offset = await self._log.append(entries)
+        self._note(offset, in_order.time_ms)
+        self._note(offset, late.time_ms)
+        return AppendResult(int((codes < FIRST_REJECTION).sum()), codes)
+
     async def update_metadata(self, rows: Iterable[MetadataRow]) -> None:
         """Store types, helps and units of families; durable on return."""
         for row in rows:
@@ -210,13 +247,13 @@ class Engine:
         self.head.fit(self._index.next_ref)
         self._logged = grown(self._logged, self._index.next_ref, fill=False)
 
-    def _oldest(self, batch: SeriesBatch, latest: int) -> int:
+    def _oldest(self, times_ms: NDArray[np.int64], latest: int) -> int:
         """Return the oldest time that is taken out of order; above `latest` where none is."""
         if not self.options.out_of_order_ms:
             return latest + 1
         newest = self.head.newest_ms
         if newest == NEVER:
-            newest = min(int(batch.times_ms.max(initial=NEVER + self.options.out_of_order_ms)), latest)
+            newest = min(int(times_ms.max(initial=NEVER + self.options.out_of_order_ms)), latest)
         return newest - self.options.out_of_order_ms
 
     def _take_late(self, batch: SeriesBatch, codes: NDArray[np.uint8]) -> SeriesBatch | None:
@@ -226,6 +263,7 @@ class Engine:
             rows = np.flatnonzero(doubtful)
             late = SeriesBatch(batch.refs[rows], batch.times_ms[rows], batch.values[rows])
             stored = compare(late, self._stored)
+            self._compare_kinds(late, stored)
             codes[rows[stored == Stored.EQUAL]] = Code.DUPLICATE
             codes[rows[stored == Stored.OTHER]] = Code.CONFLICT
         kept = (codes == Code.OUT_OF_ORDER_OK) | (codes == BELOW_FLOOR)
@@ -234,6 +272,41 @@ class Engine:
         taken = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
         self.head.add_late(taken)
         return taken
+
+    def _compare_kinds(self, late: SeriesBatch, stored: NDArray[np.uint8]) -> None:
+        """Settle samples at times of histograms of their series: conflicts, unless they are stale markers."""
+        sources = self._stored_histograms(np.unique(late.refs), int(late.times_ms.min()), int(late.times_ms.max()))
+        if sources:
+            found = merge_histograms(sources)
+            hit = taken(late.refs, late.times_ms, found.series, found.time_ms)
+            stale = late.values.view(np.uint64) == STALE_BITS
+            stored[hit] = np.where(stale, Stored.EQUAL, Stored.OTHER)[hit]
+
+    def _take_late_histograms(self, histograms: NativeHistograms, codes: NDArray[np.uint8]) -> NativeHistograms:
+        """Keep what came out of order, as far as nothing of its time is there; settle the codes of these rows."""
+        doubtful = (codes == Code.OUT_OF_ORDER_OK) | (codes == Code.OUT_OF_ORDER) | (codes == BELOW_FLOOR)
+        rows = np.flatnonzero(doubtful)
+        if len(rows):
+            late = histograms.take(rows)
+            refs, start, end = np.unique(late.series), int(late.time_ms.min()), int(late.time_ms.max())
+            stored = compare_histograms(late, self._stored_histograms(refs, start, end))
+            samples = merge(self._stored(refs, start, end), len(refs))
+            owners = np.repeat(refs, np.diff(samples.offsets))
+            hit = taken(late.series, late.time_ms, owners, samples.times_ms)
+            stored[hit] = np.where(is_stale(late), Stored.EQUAL, Stored.OTHER)[hit]
+            codes[rows[stored == Stored.EQUAL]] = Code.DUPLICATE
+            codes[rows[stored == Stored.OTHER]] = Code.CONFLICT
+        late = histograms.select((codes == Code.OUT_OF_ORDER_OK) | (codes == BELOW_FLOOR))
+        self.head.histograms.add_late(late)
+        return late
+
+    def _stored_histograms(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[NativeHistograms]:
+        try:
+            return self._histogram_sources(refs, start_ms, end_ms)
+        except CorruptChunk as error:
+            # As of samples: what is late is taken unseen.
+            self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
+            return []
 
     def _stored(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
         try:
@@ -301,6 +374,22 @@ class Engine:
         refs, samples = without_empty(refs, samples)
         return ColumnarSeries(index.table(refs, symbols), *samples)
 
+    def select_histograms(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> HistogramSeries:
+        """Return the native histograms of all series that fulfil `matchers`, as `select` does samples.
+
+        Raises:
+            CorruptChunk: A block does not decode; it is set aside, so that the next try answers without it.
+        """
+        index = self._index
+        symbols = QuerySymbols(index.symbols) if symbols is None else symbols
+        found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
+        refs, counts = np.unique(found.series, return_counts=True)
+        offsets = np.zeros(len(refs) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return HistogramSeries(index.table(refs, symbols), offsets, found)
+
     def series(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
     ) -> LabelTable:
@@ -352,8 +441,10 @@ class Engine:
     def _present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int32]:
         tombstones = self.block_set.tombstones
         if tombstones.touch(refs, start_ms, end_ms):
-            return without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
-        found = np.zeros(len(refs), np.bool_)
+            sampled = without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
+            parts = [part.series for part in self._histogram_sources(refs, start_ms, end_ms)]
+            return refs[np.isin(refs, np.concatenate([sampled, *parts]))]
+        found = self.head.histograms.present(refs, start_ms, end_ms)
         for run in self.head.read(refs, start_ms, end_ms):
             found |= run.counts > 0
         for block in self.blocks:
@@ -361,6 +452,7 @@ class Engine:
                 left = ~found
                 with self._reading(block):
                     found[left] = block.present(refs[left], start_ms, end_ms)
+                    found[left] |= block.histograms_present(refs[left], start_ms, end_ms)
         return refs[found]
 
     def _sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
@@ -374,6 +466,17 @@ class Engine:
                 with self._reading(block):
                     found.append(read_block(block, tombstones, refs, start_ms, end_ms))
         return found + newest
+
+    def _histogram_sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[NativeHistograms]:
+        # In the order of `_sources`, for its reasons.
+        newest = self.head.histograms.read(refs, start_ms, end_ms)
+        tombstones = self.block_set.tombstones
+        found = []
+        for block in self.blocks:
+            if block.histograms is not None and block.overlaps(start_ms, end_ms):
+                with self._reading(block):
+                    found.append(read_block_histograms(block, tombstones, refs, start_ms, end_ms))
+        return [part for part in (*found, *newest) if len(part)]
 
     def _reading(self, block: Block) -> _SettingAside:
         return _SettingAside(self.block_set, block)
@@ -396,6 +499,9 @@ class Engine:
             self._replay_deleted(Tombstones.decode(record.payload))
         elif record.kind in {records.SAMPLES, records.LATE}:
             self._replay_samples(offset, records.decode_samples(record.payload), late=record.kind == records.LATE)
+        elif record.kind in {records.HISTOGRAMS, records.LATE_HISTOGRAMS}:
+            histograms = canonical(histogram_records.decode(record.payload))
+            self._replay_histograms(offset, histograms, late=record.kind == records.LATE_HISTOGRAMS)
         else:
             raise CorruptChunk(f"record of kind {record.kind}")
 
@@ -415,6 +521,27 @@ class Engine:
         missed = codes == Code.OUT_OF_ORDER_OK
         if missed.any():
             self._replay_late(SeriesBatch(batch.refs[missed], batch.times_ms[missed], batch.values[missed]))
+
+    def _replay_histograms(self, offset: Offset, histograms: NativeHistograms, *, late: bool) -> None:
+        self._note(offset, histograms.time_ms)
+        known = self._index.alive(histograms.series)
+        self.statistics.replay_unknown += int((~known).sum())
+        # As of samples: what came in order before the last flush is in blocks.
+        histograms = histograms.select(known if late else known & (histograms.time_ms >= self.head.valid_from))
+        self.statistics.replayed += len(histograms)
+        missed = np.ones(len(histograms), np.bool_)
+        if not late:
+            codes = self.head.judge_histograms(histograms.series, histograms.time_ms, FOREVER - 1, NEVER + 1)
+            self.head.histograms.add(histograms.select(codes == Code.OK))
+            missed = codes == Code.OUT_OF_ORDER_OK
+        histograms = histograms.select(missed)
+        if not len(histograms):
+            return
+        times = histograms.time_ms
+        sources = self._stored_histograms(np.unique(histograms.series), int(times.min()), int(times.max()))
+        new = compare_histograms(histograms, sources) == Stored.NOTHING
+        self.head.seen(histograms.series, times)
+        self.head.histograms.add_late(histograms.select(new))
 
     def _replay_late(self, batch: SeriesBatch) -> None:
         new = compare(batch, self._stored) == Stored.NOTHING
@@ -468,6 +595,7 @@ class Engine:
         valid_from = None if boundary == NEVER else boundary
         self.block_set.commit(self._manifest(valid_from), add=blocks)
         self.head.forget_late(boundary, flush.late_taken)
+        self.head.histograms.forget_late(boundary, flush.late_histograms_taken)
         if boundary > self.head.valid_from:
             self.head.forget_before(boundary)
         self.statistics.flushes += 1
@@ -548,7 +676,7 @@ class Engine:
             manifest = replace(self._manifest(self.block_set.manifest.valid_from), imports=dict(imports))
             self.block_set.commit(manifest, add=blocks)
             for block in blocks:
-                self.head.seen(block.refs, block.last_ms())
+                self._see(block)
 
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
         path = self.block_set.path(self.block_set.allocate())
@@ -581,6 +709,7 @@ class Engine:
         for block in group:
             try:
                 block.read(block.refs, NEVER, FOREVER)
+                block.read_histograms(block.all_refs, NEVER, FOREVER)
             except CorruptChunk:
                 self.block_set.set_aside(block)
 
@@ -623,7 +752,7 @@ class Engine:
             rewritten = 0
             for block in self.blocks if not self._closed else ():
                 own = tombstones.of_block(block.number)
-                if own.touch(block.refs, block.meta.min_ms, block.meta.max_ms):
+                if own.touch(block.all_refs, block.meta.min_ms, block.meta.max_ms):
                     self._merge([block], rest=0)
                     rewritten += 1
             with self._maintenance:
@@ -671,7 +800,7 @@ class Engine:
         refs = self._index.refs()
         used = self.head.has_samples(refs)
         for block in self.blocks:
-            used |= np.isin(refs, block.refs)
+            used |= np.isin(refs, block.all_refs)
         return refs[~used]
 
     def forget(self, refs: NDArray[np.int32]) -> None:
@@ -682,7 +811,7 @@ class Engine:
 
     def _restore_blocks(self) -> None:
         for block in self.blocks:
-            if self._index.alive(block.refs).all():
+            if self._index.alive(block.all_refs).all():
                 continue
             try:
                 self._index.restore(block.series_records())
@@ -692,9 +821,16 @@ class Engine:
         manifest = self.block_set.manifest
         self._index.reserve_refs(manifest.next_ref)
         self.head.valid_from = NEVER if manifest.valid_from is None else manifest.valid_from
+        self.head.histograms.valid_from = self.head.valid_from
         self._fit()
         for block in self.blocks:
-            self.head.seen(block.refs, block.last_ms())
+            self._see(block)
+
+    def _see(self, block: Block) -> None:
+        """Tell the head how new the series of a block are."""
+        self.head.seen(block.refs, block.last_ms())
+        if block.histograms is not None:
+            self.head.seen(block.histograms.refs, block.histograms.newest_ms())
 
 
 class _SettingAside:

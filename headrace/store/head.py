@@ -16,6 +16,8 @@ from headrace.pipeline.errors import CorruptChunk
 from headrace.store import head_kernels as kernels
 from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
+from headrace.store.histogram_head import HistogramHead
+from headrace.store.histogram_kernels import judge
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.runs import Runs
 
@@ -50,6 +52,7 @@ class Head:
         self._room = scratch()
         self._times = np.empty(kernels.WIDTH, np.int64)
         self._late = _Late()
+        self.histograms = HistogramHead()
         self.series = 0
         """One more than the largest ref in use."""
         self.valid_from = NEVER
@@ -79,28 +82,28 @@ class Head:
 
     @property
     def late_samples(self) -> int:
-        """Out-of-order samples that are not in blocks yet."""
-        return len(self._late)
+        """Out-of-order samples and histograms that are not in blocks yet."""
+        return len(self._late) + self.histograms.late_samples
 
     @property
     def oldest_ms(self) -> int:
         """Oldest time that may be in the head; FOREVER when it is empty."""
         with self.lock:
             late = self._late.settled().times_ms
-        return min(self.oldest_in_order_ms, int(late.min(initial=FOREVER)))
+        return min(self.oldest_in_order_ms, int(late.min(initial=FOREVER)), self.histograms.oldest_late_ms)
 
     @property
     def oldest_in_order_ms(self) -> int:
-        """Oldest time of samples that came in order; FOREVER without any."""
+        """Oldest time of samples and histograms that came in order; FOREVER without any."""
         with self.lock:
-            return int(kernels.oldest_time(self._rows))
+            return min(int(kernels.oldest_time(self._rows)), self.histograms.oldest_in_order_ms)
 
     def memory_bytes(self) -> int:
         """Return the bytes in use, not counting room for more."""
         state = self._rows.state
         slots = int(state[kernels.SLOTS]) * (12 * kernels.WIDTH + 20)
         chunks = 16 * self.chunks + 32 * int(state[kernels.TIMES])
-        late = 20 * len(self._late)
+        late = 20 * len(self._late) + self.histograms.memory_bytes()
         return slots + chunks + int(state[kernels.VALUE_BYTES] + state[kernels.TIME_BYTES]) + 12 * self.series + late
 
     def fit(self, series: int) -> None:
@@ -135,6 +138,16 @@ class Head:
                 self._grow()
         return codes
 
+    def judge_histograms(
+        self, refs: NDArray[np.int32], times_ms: NDArray[np.int64], latest_ms: int, oldest_ms: int
+    ) -> NDArray[np.uint8]:
+        """Return the codes of native histograms, as of the samples of `append`; none is kept."""
+        codes = np.empty(len(refs), np.uint8)
+        with self.lock:
+            newest = judge(refs, times_ms, latest_ms, oldest_ms, self.valid_from, self._rows.last, codes)
+        self._newest_seen = max(self._newest_seen, int(newest))
+        return codes
+
     def add_late(self, batch: SeriesBatch) -> None:
         """Keep samples that came out of order, or too late for an open row."""
         with self.lock:
@@ -162,12 +175,12 @@ class Head:
         return late_runs(late, refs, start_ms, end_ms)
 
     def has_samples(self, refs: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return which of `refs` have samples in the head."""
+        """Return which of `refs` have samples or histograms in the head."""
         with self.lock:
             in_order = self._rows.slots[refs] != kernels.NO_SLOT
             late = self._late.settled().refs
         found: NDArray[np.bool_] = in_order | np.isin(refs, late)
-        return found
+        return found if self.histograms.is_empty else found | self.histograms.has_samples(refs)
 
     def late_before(self, limit_ms: int) -> SeriesBatch:
         """Return the late samples older than `limit_ms`, in the order in which they came."""
@@ -182,12 +195,14 @@ class Head:
             self._late.drop_before(limit_ms, count)
 
     def drop_late(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> None:
-        """Drop late samples of some series within a time range: they are deleted."""
+        """Drop late samples and histograms of some series within a time range: they are deleted."""
+        self.histograms.drop_late(refs, start_ms, end_ms)
         with self.lock:
             self._late.drop(refs, start_ms, end_ms)
 
     def forget_before(self, limit_ms: int) -> None:
-        """Drop in-order samples before `limit_ms`: blocks hold them now."""
+        """Drop in-order samples and histograms before `limit_ms`: blocks hold them now."""
+        self.histograms.forget_before(limit_ms)
         with self.lock:
             self.valid_from = limit_ms
             rows = self._rows

@@ -32,6 +32,12 @@ LATE = 5
 DELETED = 6
 """A tombstone, as the tombstone file holds it: late samples before this record that it is about are void."""
 
+HISTOGRAMS = 7
+"""Native histograms by ref; see `headrace.store.histogram_records`."""
+
+LATE_HISTOGRAMS = 8
+"""Native histograms by ref that came out of order."""
+
 _SAMPLES_HEAD = struct.Struct("<IBq")
 
 _NARROW = 0

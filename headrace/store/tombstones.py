@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import Block
     from headrace.store.files import Files
 
@@ -87,6 +88,14 @@ class Tombstones:
         kept[1:] = np.where(ends > 0, running[ends - 1], 0)
         return Runs(kept[:-1], np.diff(kept), samples.times_ms[keep], samples.values[keep])
 
+    def apply_histograms(self, histograms: NativeHistograms) -> NativeHistograms:
+        """Return the histograms without the deleted ones."""
+        keep = np.ones(len(histograms), np.bool_)
+        for row in self.rows:
+            inside = (histograms.time_ms >= row.start_ms) & (histograms.time_ms <= row.end_ms)
+            keep &= ~(inside & np.isin(histograms.series, row.refs))
+        return histograms.select(keep)
+
     def encode(self) -> bytes:
         """Return the bytes of all rows."""
         return b"".join(
@@ -143,3 +152,15 @@ def read_block(block: Block, tombstones: Tombstones, refs: NDArray[np.int32], st
         CorruptChunk: A chunk does not decode.
     """
     return tombstones.of_block(block.number).apply(refs, block.read(refs, start_ms, end_ms))
+
+
+def read_block_histograms(
+    block: Block, tombstones: Tombstones, refs: NDArray[np.int32], start_ms: int, end_ms: int
+) -> NativeHistograms:
+    """Return the native histograms of `refs` in a block and a time range, without the deleted ones.
+
+    Raises:
+        CorruptChunk: A chunk does not decode.
+    """
+    found = block.read_histograms(refs, start_ms, end_ms)
+    return tombstones.of_block(block.number).apply_histograms(found)
