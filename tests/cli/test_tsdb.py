@@ -110,7 +110,9 @@ def test_writing_commands_need_the_directory_for_themselves(data: Path) -> None:
     ("options", "why"),
     [
         pytest.param(("--label", "zone"), "--label: must be NAME=VALUE, got 'zone'", id="label"),
-        pytest.param(("--max-block-duration", "3h"), "--max-block-duration: must be a multiple of 2h, got 3h", id="odd"),
+        pytest.param(
+            ("--max-block-duration", "3h"), "--max-block-duration: must be a multiple of 2h, got 3h", id="odd"
+        ),
         pytest.param(("--max-block-duration", "x"), '--max-block-duration: cannot parse "x"', id="no-duration"),
     ],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from api_lab import ApiLab
 
+from api_lab import ApiLab
 from headrace.pipeline.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ async def test_clean_and_snapshot(api: ApiLab, admin: FakeAdmin) -> None:
         ),
         (
             "snapshot?skip_head=maybe", 400, "bad_data",
-            'invalid parameter "skip_head": unable to parse boolean: strconv.ParseBool: parsing "maybe": invalid syntax',
+            'invalid parameter "skip_head": unable to parse boolean: strconv.ParseBool: parsing "maybe": '
+            "invalid syntax",
         ),
     ],
 )  # fmt: skip
