@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headrace.pipeline.batch import MetricBatch
 from headrace.pipeline.identity import Series
+from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, NativeHistograms
 from headrace.pipeline.series import SeriesTable
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
@@ -17,9 +19,13 @@ from headrace.store.log import Sync
 from headrace.store.promql.evaluate import Evaluator
 from headrace.store.store import Store, StoreOptions
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _START_MS = 1_700_000_000_000
 _STEP_MS = 15_000
 _SAMPLES = 300
+_NATIVES = 100
 
 _QUERIES = (
     "sum by (a) (rate(m_total[5m])) / on (a) group_left avg by (a) (m_total)",
@@ -29,6 +35,7 @@ _QUERIES = (
     "irate(m_total[5m]) + increase(m_total[5m]) + delta(m_total[5m])",
     "sum_over_time(m_total[5m]) + avg_over_time(m_total[5m]) + max_over_time(m_total[5m])",
     "count_over_time(m_total[5m]) + stddev_over_time(m_total[5m]) + quantile_over_time(0.5, m_total[5m])",
+    "histogram_count(m_native) or count(m_native)",
     "last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
 )
 
@@ -56,6 +63,9 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
         for i in range(_SAMPLES):
             times = np.full(len(refs), _START_MS + i * _STEP_MS, np.int64)
             await engine.append(SeriesBatch(refs, times, np.full(len(refs), i * factor)))
+    natives = engine.refs([(("__name__", "m_native"), ("a", str(i))) for i in range(2)])
+    for histograms in (_natives(natives, late=False), _natives(natives, late=True)):
+        await engine.append_histograms(histograms)
     _ask(Evaluator(engine))
     store.flush(everything=True)
     _ask(Evaluator(engine))
@@ -64,6 +74,26 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     again.open()
     _ask(Evaluator(again.engine("default")))
     await again.close()
+
+
+def _natives(refs: NDArray[np.int32], *, late: bool) -> NativeHistograms:
+    """Return histograms of two series: whole numbers, then doubles with bounds of their own; late ones repeat some."""
+    n = _NATIVES * len(refs)
+    series = np.repeat(refs, _NATIVES)
+    counts = np.arange(n, dtype=np.uint64) * 2
+    floats, halves = (series == refs[1]).astype(np.uint8) * np.uint8(NativeFlag.FLOAT_COUNTS), np.arange(n) % 2
+    counts[floats > 0] = np.arange(n)[floats > 0].astype(np.float64).view(np.uint64)
+    zeros, own_bounds = np.zeros(n, np.int64), int((floats > 0).sum())
+    return NativeHistograms(
+        series=series,
+        time_ms=_START_MS + np.tile(np.arange(_NATIVES), len(refs)) * _STEP_MS - (_STEP_MS // 2 if late else 0),
+        start_ms=zeros + halves, flags=floats, hint=halves.astype(np.uint8),
+        schema=np.where(floats > 0, CUSTOM_BUCKETS, 3).astype(np.int8), zero_threshold=zeros.astype(np.float64),
+        zero_count=zeros.astype(np.uint64), count=counts, sum=np.arange(n) / 3, span_starts=np.arange(n + 1),
+        positive_spans=np.ones(n, np.int32), spans=np.stack([halves, np.full(n, 2)], axis=1).astype(np.int32),
+        bucket_starts=np.arange(n + 1) * 2, buckets=np.repeat(counts, 2),
+        bound_starts=np.concatenate([[0], np.cumsum((floats > 0) * 2)]), bounds=np.tile([1.0, 2.5], own_bounds),
+    )  # fmt: skip
 
 
 def _ask(evaluator: Evaluator) -> None:

@@ -80,7 +80,8 @@ class History:
         refs = engine.refs([LABELS[i] for i, _, _ in rows])
         times, values = [time for _, time, _ in rows], [value for _, _, value in rows]
         if histograms:
-            codes = (await engine.append_histograms(columns(refs.tolist(), times, values))).codes
+            natives = columns(refs.tolist(), times, [value for value in values if isinstance(value, Row)])
+            codes = (await engine.append_histograms(natives)).codes
         else:
             floats = np.array(values, np.uint64).view(np.float64)
             codes = (await engine.append(SeriesBatch(refs, np.array(times, np.int64), floats))).codes

@@ -5,7 +5,7 @@ What a block holds and what the head keeps in memory is the same thing. Layout: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -62,17 +62,25 @@ def canonical(histograms: NativeHistograms) -> NativeHistograms:
     _check(histograms, plain, spans, buckets, bounds)
     known = (histograms.flags & ~np.uint8(NativeFlag.FLOAT_COUNTS | NativeFlag.STALE)) == 0
     if not stale.any() and known.all():
-        return histograms
+        return _owned(histograms)
     kept = {name: np.where(plain, getattr(histograms, name), 0).astype(dtype) for name, dtype in _OF_PLAIN.items()}
     flags = np.where(stale, NativeFlag.STALE, histograms.flags & NativeFlag.FLOAT_COUNTS).astype(np.uint8)
     sums = histograms.sum.copy()
     sums[stale] = _STALE_SUM
-    return NativeHistograms(
+    made = NativeHistograms(
         series=histograms.series, time_ms=histograms.time_ms, flags=flags, sum=sums, **kept,
         span_starts=_starts(spans * plain), spans=histograms.spans[np.repeat(plain, spans)],
         bucket_starts=_starts(buckets * plain), buckets=histograms.buckets[np.repeat(plain, buckets)],
         bound_starts=_starts(bounds * plain), bounds=histograms.bounds[np.repeat(plain, bounds)],
     )  # fmt: skip
+    return _owned(made)
+
+
+def _owned(histograms: NativeHistograms) -> NativeHistograms:
+    """Return the histograms in arrays that may be written to: kernels are compiled for these and no others."""
+    found = {name: getattr(histograms, name) for name in histograms.__slots__}
+    foreign = {n: a.copy() for n, a in found.items() if not (a.flags.c_contiguous and a.flags.writeable)}
+    return replace(histograms, **foreign) if foreign else histograms
 
 
 def _check(

@@ -113,7 +113,7 @@ def _fold(op: str, vector: Vector, groups: Groups) -> Vector:
         if op == "stddev":
             np.sqrt(out, out=out)
     else:
-        np.add.at(n, groups.of, vector.present)
+        np.add.at(n, groups.of, vector.everywhere)
         out = n.astype(np.float64) if op == "count" else np.ones(groups.shape)
     return Vector(groups.labels, out, n > 0)
 

@@ -95,12 +95,12 @@ def _set_operator(op: str, matching: Matching, lhs: Vector, rhs: Vector) -> Vect
     left, right = numbers[: len(lhs)], numbers[len(lhs) :]
     there = np.zeros((count, lhs.steps), np.bool_)
     if op == "or":
-        kernels.any_of(lhs.present, left, there)
-        rest = rhs.with_values(rhs.values, rhs.present & ~there[right])
+        kernels.any_of(lhs.everywhere, left, there)
+        rest = rhs.where(~there[right])
         return joined(lhs.compact(), rest.compact())
-    kernels.any_of(rhs.present, right, there)
+    kernels.any_of(rhs.everywhere, right, there)
     matched = there[left]
-    return lhs.with_values(lhs.values, lhs.present & (matched if op == "and" else ~matched)).compact()
+    return lhs.where(matched if op == "and" else ~matched).compact()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
     from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation, Span
+    from headrace.store.promql.natives import Natives
     from headrace.store.promql.values import Value
 
     _Handler = Callable[[Evaluation, Call, Grid], Value]
@@ -81,7 +82,12 @@ def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
     window_kernels.bounds(
         ranges.offsets, ranges.times_ms, ranges.ends.start_ms, ranges.ends.step_ms, ranges.range_ms, lo, hi
     )
-    return functions.absent(hi > lo, _matchers_of(node.args[0]), ranges.labels)
+    there = hi > lo
+    if ranges.natives is not None:
+        native = (ranges.natives.offsets, ranges.natives.histograms.time_ms)
+        window_kernels.bounds(*native, ranges.ends.start_ms, ranges.ends.step_ms, ranges.range_ms, lo, hi)
+        there |= hi > lo
+    return functions.absent(there, _matchers_of(node.args[0]), ranges.labels)
 
 
 # -- vectors and scalars ---------------------------------------------------------------------------------------
@@ -89,7 +95,7 @@ def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 def _absent(run: Evaluation, node: Call, grid: Grid) -> Vector:
     vector = run.vector(node.args[0], grid)
-    return functions.absent(vector.present, _matchers_of(node.args[0]), vector.labels)
+    return functions.absent(vector.everywhere, _matchers_of(node.args[0]), vector.labels)
 
 
 def _matchers_of(expr: Expr) -> Sequence[Matcher]:
@@ -164,7 +170,7 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
         arg = arg.expr
     if isinstance(arg, VectorSelector):
         vector, at = run.newest(arg, grid)
-        return vector.with_values(at / 1000.0).without_name()
+        return vector.with_values(at / 1000.0, vector.everywhere).without_name()
     vector = run.vector(arg, grid)
     times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
     return vector.with_values(times).without_name()
@@ -236,6 +242,18 @@ def _histogram_fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
     return histograms.Buckets(run.vector(node.args[2], grid), node.args[2], run.notes).fraction(lower, upper)
 
 
+def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:
+    """Return a function of native histograms; plain numbers yield nothing."""
+
+    def handler(run: Evaluation, node: Call, grid: Grid) -> Vector:
+        vector = run.vector(node.args[0], grid)
+        if vector.natives is None:
+            return functions.no_histograms(vector)
+        return vector.with_values(compute(vector.natives), vector.natives.present).compact().without_name()
+
+    return handler
+
+
 def _native_only(run: Evaluation, node: Call, grid: Grid) -> Vector:
     return functions.no_histograms(run.vector(node.args[0], grid))
 
@@ -247,14 +265,14 @@ _CALLS: dict[str, _Handler] = {
     "clamp_max": _clamp_max,
     "clamp_min": _clamp_min,
     "end": _constant(lambda query: query.end_ms / 1000.0),
-    "histogram_avg": _native_only,
-    "histogram_count": _native_only,
+    "histogram_avg": _of_natives(lambda natives: natives.sums() / natives.counts()),
+    "histogram_count": _of_natives(lambda natives: natives.counts()),
     "histogram_fraction": _histogram_fraction,
     "histogram_quantile": _histogram_quantile,
     "histogram_quantiles": _histogram_quantiles,
     "histogram_stddev": _native_only,
     "histogram_stdvar": _native_only,
-    "histogram_sum": _native_only,
+    "histogram_sum": _of_natives(lambda natives: natives.sums()),
     "info": _info,
     "label_join": _label_join,
     "label_replace": _label_replace,

@@ -5,6 +5,7 @@ What does not depend on the step (``@`` on every selector) is computed for one s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from headrace.store.promql.binary import binary
 from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.functions import DATES
+from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
 from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector, alone
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.store.histogram_rows import HistogramSeries
     from headrace.store.matchers import Matcher
     from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluate import EvaluatorOptions, Source
@@ -87,6 +90,7 @@ class Evaluation:
         self._lookback_ms = lookback_ms
         self._check = check
         self._selected: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
+        self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
 
     # -- values --------------------------------------------------------------------------------------------
 
@@ -174,6 +178,20 @@ class Evaluation:
             self._check()
         return found
 
+    def _select_natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
+        """Return native histograms, None where there are none."""
+        if not isinstance(self._source, NativeSource):
+            return None
+        key = (matchers, start_ms, end_ms)
+        found = self._natives.get(key)
+        if found is None:
+            found = self._source.select_histograms(matchers, start_ms, end_ms, self.symbols)
+            self._natives[key] = found
+            self.samples += found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0
+            self.limit(self.samples)
+            self._check()
+        return found if len(found) else None
+
     def _where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
         """Return the times that a selector looks at, and whether it is one time for all steps."""
         if at is None:
@@ -185,22 +203,23 @@ class Evaluation:
     def newest(self, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
         """Return the newest samples and, (n, steps) int64, their times."""
         where, fixed = self._where(node.at, node.offset_ms, grid)
-        found = self._select(node.matchers, where.start_ms - self._lookback_ms + 1, where.end_ms)
-        shape = (len(found), where.size)
-        self.limit(len(found) * grid.size)
+        bounds = (where.start_ms - self._lookback_ms + 1, where.end_ms)
+        found = self._select(node.matchers, *bounds)
+        natives = self._select_natives(node.matchers, *bounds)
+        if natives is None:
+            labels, line = found.labels, (found.offsets, found.times_ms, found.values)
+        else:
+            mixed = Mixed(found, natives)
+            labels, line = mixed.labels, mixed.line()
+        shape = (len(labels), where.size)
+        self.limit(len(labels) * grid.size)
         out, there, at = np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        window_kernels.newest(
-            found.offsets,
-            found.times_ms,
-            found.values,
-            where.start_ms,
-            where.step_ms,
-            self._lookback_ms,
-            out,
-            there,
-            at,
-        )
-        vector = Vector(found.labels, out, there)
+        window_kernels.newest(*line, where.start_ms, where.step_ms, self._lookback_ms, out, there, at)
+        if natives is None:
+            vector = Vector(labels, out, there)
+        else:
+            values, numbers, histograms = mixed.picked(out, there)
+            vector = Vector(labels, values, numbers, natives=histograms)
         if fixed and grid.size > 1:
             return vector.repeat(grid.size), np.repeat(at, grid.size, axis=1)
         return vector, at
@@ -208,8 +227,15 @@ class Evaluation:
     def _range_selector(self, node: MatrixSelector, grid: Grid) -> Ranges:
         selector = node.selector
         where, fixed = self._where(selector.at, selector.offset_ms, grid)
-        found = self._select(selector.matchers, where.start_ms - node.range_ms + 1, where.end_ms)
-        return _ranges(found, where, node.range_ms, fixed=fixed and grid.size > 1)
+        bounds = (where.start_ms - node.range_ms + 1, where.end_ms)
+        found = self._select(selector.matchers, *bounds)
+        natives = self._select_natives(selector.matchers, *bounds)
+        fixed = fixed and grid.size > 1
+        if natives is None:
+            return _ranges(found, where, node.range_ms, fixed=fixed)
+        mixed = Mixed(found, natives)
+        numbers = ColumnarSeries(mixed.labels, mixed.offsets(), found.times_ms, found.values)
+        return replace(_ranges(numbers, where, node.range_ms, fixed=fixed), natives=mixed.ranges())
 
     def _subquery(self, node: Subquery, grid: Grid) -> Ranges:
         where, fixed = self._where(node.at, node.offset_ms, grid)

@@ -14,11 +14,14 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.natives import joined_natives
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.store.promql.natives import NativeRanges, Natives
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
@@ -59,12 +62,14 @@ class Vector:
         values: (n, steps) float64; anything where nothing is present.
         present: (n, steps) bool.
         ordered: Whether the rows of the only step are in an order that the query asked for.
+        natives: Native histograms, where there are no numbers; operators that know nothing of them leave them out.
     """
 
     labels: LabelTable
     values: NDArray[np.float64]
     present: NDArray[np.bool_]
     ordered: bool = False
+    natives: Natives | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -76,7 +81,18 @@ class Vector:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Vector:
         """Return the chosen rows."""
-        return Vector(self.labels.take(rows), self.values[rows], self.present[rows], self.ordered)
+        natives = None if self.natives is None else self.natives.take(rows)
+        return Vector(self.labels.take(rows), self.values[rows], self.present[rows], self.ordered, natives)
+
+    @property
+    def everywhere(self) -> NDArray[np.bool_]:
+        """(n, steps) bool: where there is a number or a histogram."""
+        return self.present if self.natives is None else self.present | self.natives.present
+
+    def where(self, keep: NDArray[np.bool_]) -> Vector:
+        """Return what is there where (n, steps) `keep` is true."""
+        natives = None if self.natives is None else self.natives.where(keep)
+        return Vector(self.labels, self.values, self.present & keep, self.ordered, natives)
 
     def with_values(self, values: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Vector:
         """Return the vector with other values."""
@@ -84,7 +100,7 @@ class Vector:
 
     def compact(self) -> Vector:
         """Leave out the rows that are present nowhere."""
-        kept: NDArray[np.bool_] = np.any(self.present, axis=1)
+        kept: NDArray[np.bool_] = np.any(self.everywhere, axis=1)
         return self if kept.all() else self.take(kept)
 
     def without_name(self) -> Vector:
@@ -99,16 +115,19 @@ class Vector:
         """
         groups, first = labels.groups()
         if len(first) == len(labels):
-            return Vector(labels, self.values, self.present, self.ordered)
+            return Vector(labels, self.values, self.present, self.ordered, self.natives)
         shape = (len(first), self.steps)
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
         if not kernels.merge(self.values, self.present, groups.astype(np.int64), values, present):
             raise ExecutionError(why)
-        return Vector(labels.take(first), values, present, self.ordered)
+        natives = None if self.natives is None else self.natives.grouped(groups, len(first))
+        return Vector(labels.take(first), values, present, self.ordered, natives)
 
     def repeat(self, steps: int) -> Vector:
         """Repeat a vector of one step."""
-        return Vector(self.labels, np.repeat(self.values, steps, axis=1), np.repeat(self.present, steps, axis=1))
+        values, present = np.repeat(self.values, steps, axis=1), np.repeat(self.present, steps, axis=1)
+        natives = None if self.natives is None else self.natives.repeat(steps)
+        return Vector(self.labels, values, present, natives=natives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +156,7 @@ class Ranges:
         ends: When the windows end.
         range_ms: How long they are; the beginning is not part of them.
         fixed: Whether all steps of the query look at the one window of `ends`.
+        natives: Native histograms of the same series.
     """
 
     labels: LabelTable
@@ -146,6 +166,7 @@ class Ranges:
     ends: Grid
     range_ms: int
     fixed: bool = False
+    natives: NativeRanges | None = None
 
 
 Value = Vector | Scalar | Text | Ranges
@@ -175,7 +196,8 @@ def joined(one: Vector, other: Vector, why: str = SAME_LABELS) -> Vector:
     labels = LabelTable(names, stacked([one.labels, other.labels], names), one.labels.symbols)
     values = np.concatenate([one.values, other.values])
     present = np.concatenate([one.present, other.present])
-    return Vector(labels, values, present).with_labels(labels, why)
+    natives = joined_natives([(one.natives, one.values.shape), (other.natives, other.values.shape)])
+    return Vector(labels, values, present, natives=natives).with_labels(labels, why)
 
 
 def shown(table: LabelTable, row: int) -> str:
