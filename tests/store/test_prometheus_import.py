@@ -103,7 +103,7 @@ def server(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         data.parent.mkdir()
         shutil.copytree(snapshot, data)
         second = PrometheusServer(programs, peers, folder / "second")
-        for selector, first_s, last_s in (('m0{i="4"}', 100, 4000), ('h{kind="gauge"}', 1000, 1500)):
+        for selector, first_s, last_s in (('m0{i="4"}', 100, 4000), ('h{kind="custom"}', 1000, 1500)):
             second.post(
                 "admin/tsdb/delete_series",
                 **{"match[]": selector, "start": T0 / 1000 + first_s, "end": T0 / 1000 + last_s},
@@ -134,6 +134,10 @@ QUERIES = (
     "changes(m0[1h]) > 3",
     "timestamp(m2)",
     "quantile(0.9, m3)",
+    # Instant queries on histograms of which some are deleted end in "index out of range" in Prometheus 3.5.
+    'h{kind!="custom"}',
+    'histogram_count(h{kind!="custom"})',
+    'histogram_sum(h{kind!="custom"})',
 )
 
 
@@ -155,8 +159,13 @@ def ticket() -> Ticket:
     return Ticket(60.0)
 
 
+KINDS = ("value", "values", "histogram", "histograms")
+
+
 def by_labels(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {json.dumps(row["metric"], sort_keys=True): row.get("values") or row.get("value") for row in rows}
+    return {
+        json.dumps(row["metric"], sort_keys=True): {kind: row[kind] for kind in KINDS if kind in row} for row in rows
+    }
 
 
 def test_every_sample_is_there_bit_by_bit(imported: Engine) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 
+SYNTAX = "invalid syntax"
+
+
 class FakeAdmin:
     """Remembers what it was asked."""
 
@@ -83,8 +86,7 @@ async def test_clean_and_snapshot(api: ApiLab, admin: FakeAdmin) -> None:
         ),
         (
             "snapshot?skip_head=maybe", 400, "bad_data",
-            'invalid parameter "skip_head": unable to parse boolean: strconv.ParseBool: parsing "maybe": '
-            "invalid syntax",
+            'invalid parameter "skip_head": unable to parse boolean: strconv.ParseBool: parsing "maybe": ' + SYNTAX,
         ),
     ],
 )  # fmt: skip
