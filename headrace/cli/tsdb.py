@@ -110,7 +110,7 @@ def verify(**options: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.option(
     "--salvage", is_flag=True,
-    help="Write what still decodes of a damaged block into a new one, although no checksum covers it: values may be wrong.",
+    help="Write what still decodes of a damaged block into a new one; no checksum covers it, values may err.",
 )  # fmt: skip
 def repair(**options: Any) -> None:
     """Set damaged blocks aside and remove what writes that were cut off have left. The daemon must not run."""

@@ -145,7 +145,7 @@ def _say(options: Options, text: str) -> None:
 def list_blocks(options: Options) -> int:
     """List blocks."""
     directory = Path(options["data"])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for workspace in inspection.workspaces(directory):
         found = inspection.view(directory, workspace)
         for fault in found.faults:
@@ -201,7 +201,9 @@ def _print_analysis(result: Analysis) -> None:
     _print_counted("Label names by distinct values", result.labels)
     _print_counted("Label pairs by series", result.pairs)
     _print_counted("Metrics by series", result.metrics)
-    _print_counted("Label names by churn (series times the share of the time that they were away)", result.churning_labels)
+    _print_counted(
+        "Label names by churn (series times the share of the time that they were away)", result.churning_labels
+    )
     _print_counted("Label pairs by churn", result.churning_pairs)
 
 
@@ -299,5 +301,8 @@ def _when(time_ms: int) -> str:
 def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):
-        cells = [cell.ljust(w) if i in {0, 2, 3} else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i in {0, 2, 3} else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         click.echo("  ".join(cells).rstrip())

@@ -11,7 +11,7 @@ from headrace.kernels.float_text import format_value
 from headrace.store.inspection import index_of
 from headrace.store.labels import QuerySymbols
 from headrace.store.runs import merge
-from headrace.store.tombstones import read_block
+from headrace.store.tombstones import read_block, read_block_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,9 @@ def dump(found: WorkspaceView, options: DumpOptions, counts: DumpCounts) -> Iter
         runs = [read_block(b, found.tombstones, ascending, options.start_ms, options.end_ms) for b in blocks]
         samples = merge(runs, len(some))
         for block in blocks:
-            counts.histograms += len(block.read_histograms(ascending, options.start_ms, options.end_ms))
+            counts.histograms += len(
+                read_block_histograms(block, found.tombstones, ascending, options.start_ms, options.end_ms)
+            )
         for ref in some.tolist():
             row = int(np.searchsorted(ascending, ref))
             a, b = int(samples.offsets[row]), int(samples.offsets[row + 1])

@@ -773,7 +773,7 @@ class Engine:
             manifest = replace(self._manifest(self.block_set.manifest.valid_from), imports=dict(imports))
             self.block_set.commit(manifest, add=blocks)
             for block in blocks:
-                self.head.seen(block.refs, block.last_ms())
+                self._see(block)
 
     @measured("compaction_seconds")
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
@@ -952,9 +952,13 @@ class Engine:
         self.head.histograms.valid_from = self.head.valid_from
         self._fit()
         for block in self.blocks:
-            self.head.seen(block.refs, block.last_ms())
-            if block.histograms is not None:
-                self.head.seen(block.histograms.refs, block.histograms.newest_ms())
+            self._see(block)
+
+    def _see(self, block: Block) -> None:
+        """Tell the head how new the series of a block are."""
+        self.head.seen(block.refs, block.last_ms())
+        if block.histograms is not None:
+            self.head.seen(block.histograms.refs, block.histograms.newest_ms())
 
 
 class _SettingAside:

@@ -126,13 +126,11 @@ class Spill:
     def read(self, window: int) -> Iterator[Columns]:
         """Yield the samples of a window in the order in which they were read, a bounded number at a time."""
         for frame, n, first, rows in self.extents[window]:
-            columns = []
-            at = frame
-            for dtype in (np.int32, np.int64, np.float64):
-                size = np.dtype(dtype).itemsize
-                columns.append(np.frombuffer(self._read(0, at + first * size, rows * size), dtype))
-                at += n * size
-            yield Columns(*columns)
+            refs = np.frombuffer(self._read(0, frame + 4 * first, 4 * rows), np.int32)
+            at = frame + 4 * n
+            times_ms = np.frombuffer(self._read(0, at + 8 * first, 8 * rows), np.int64)
+            values = np.frombuffer(self._read(0, at + 8 * (n + first), 8 * rows), np.float64)
+            yield Columns(refs, times_ms, values)
 
     def close(self) -> None:
         """Close the files; safe to call twice."""

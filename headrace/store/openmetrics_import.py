@@ -238,9 +238,7 @@ class _Piece(NamedTuple):
     type_line: str
 
 
-def _pieces(
-    file: object, state: SpillState, size: int, options: ImportOptions
-) -> Iterator[tuple[_Piece, SpillState]]:
+def _pieces(file: object, state: SpillState, size: int, options: ImportOptions) -> Iterator[tuple[_Piece, SpillState]]:
     """Yield pieces, each with the state before it."""
     rest = b""
     at, lines, type_line = state.at, state.lines, state.type_line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -98,11 +99,9 @@ def _remedy(path: Path) -> str:
 
 def _salvaged(block: Block, labels: Index, blocks: BlockSet | None, files: Files) -> Block | int | None:
     """Write the samples of a block that decode into a new one; without `blocks` only count them."""
-    try:
+    # Where it fails, other blocks may know the series by the same refs.
+    with contextlib.suppress(CorruptChunk):
         labels.restore(block.series_records())
-    except CorruptChunk:
-        # Other blocks may know the series by the same refs.
-        pass
     refs = block.refs[labels.alive(block.refs)]
     block.skip_checksums()
     kept, parts = [], []

@@ -8,14 +8,13 @@ import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from headrace.store.manifest import Manifest
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from headrace.store.block import Block
     from headrace.store.files import Files
+    from headrace.store.manifest import Manifest
     from headrace.store.tombstones import Tombstones
 
 DIRECTORY = "snapshots"

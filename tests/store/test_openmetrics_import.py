@@ -152,9 +152,9 @@ def test_little_disk_stops_it_and_it_goes_on(tmp_path: Path) -> None:
     """Before the disk is full."""
     text, contents = page()
     (tmp_path / "in.om").write_text(text)
-    with Backfill(tmp_path / "data", "default", min_free_bytes=1 << 62) as backfill:
-        with pytest.raises(StoreFailed, match="bytes of disk are free"):
-            import_file(tmp_path / "in.om", backfill, small())
+    full = Backfill(tmp_path / "data", "default", min_free_bytes=1 << 62)
+    with full, pytest.raises(StoreFailed, match="bytes of disk are free"):
+        import_file(tmp_path / "in.om", full, small())
     assert imported(tmp_path, text)[0] == contents
 
 
@@ -237,9 +237,9 @@ def test_kill_9(tmp_path: Path, moment: Callable[[Path], list[Path]]) -> None:
     text, contents = page(series=20, samples=150 if DISABLED else 8_000)
     (tmp_path / "in.om").write_text(text)
     data = tmp_path / "data"
-    command = [
-        sys.executable, "-c", "from headrace.cli.main import main; main()", "tsdb", "import", "openmetrics", tmp_path / "in.om", "--data", data
-    ]  # fmt: skip
+    program = "from headrace.cli.main import main; main()"
+    arguments = ["tsdb", "import", "openmetrics", str(tmp_path / "in.om"), "--data", str(data)]
+    command = [sys.executable, "-c", program, *arguments]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not moment(data):

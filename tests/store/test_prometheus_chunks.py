@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from prometheus_chunks import STALE, Bits, crc32c, double_bits, histogram_chunk, stored, xor_chunk
 
 from headrace.pipeline.errors import CorruptChunk
 from headrace.pipeline.native_histograms import NativeFlag, NativeHistograms, ResetHint
 from headrace.store.prometheus_blocks import bit_stream_kernels, checksums
 from headrace.store.prometheus_blocks.chunks import ChunkSegments
+from prometheus_chunks import STALE, Bits, crc32c, double_bits, histogram_chunk, stored, xor_chunk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def test_random_chunks_of_doubles(tmp_path: Path) -> None:
     assert floats(tmp_path, *(xor_chunk(*one) for one in written)) == written
 
 
-SPANS = {"positive": [(0, 2), (3, 1)], "negative": [(-4, 1)]}
+SPANS: dict[str, Any] = {"positive": [(0, 2), (3, 1)], "negative": [(-4, 1)]}
 ROWS = [[10 + 3 * i, i, double_bits(i * 0.5), 1, 2 + i, 3, 4 + i] for i in range(20)]
 
 
@@ -149,7 +149,9 @@ def test_stale_histograms_have_nothing_but_their_marker(tmp_path: Path, *, is_fl
     assert found.sum.view(np.uint64).tolist()[3:] == [STALE] * 2
     assert np.diff(found.bucket_starts).tolist() == [4, 4, 4, 0, 0]
     assert found.zero_threshold.tolist() == [0.1] * 3 + [0.0] * 2
-    alone = histograms(tmp_path, histogram_chunk([T0], [[0, 0, STALE]], positive=[], is_float=is_float), is_float=is_float)
+    alone = histograms(
+        tmp_path, histogram_chunk([T0], [[0, 0, STALE]], positive=[], is_float=is_float), is_float=is_float
+    )
     assert (len(alone), len(alone.buckets)) == (1, 0)
 
 
@@ -202,12 +204,12 @@ def test_streams_that_end_early_do_not_decode(tmp_path: Path) -> None:
     """Whatever the checksum says; every length of chunks of each kind."""
     chunk = xor_chunk([T0 + i * i for i in range(9)], [double_bits(i * 0.1) for i in range(9)])
     for size in range(8, len(chunk) - 1):
-        with pytest.raises(CorruptChunk, match="does not decode|too short"):
+        with pytest.raises(CorruptChunk, match=r"does not decode|too short"):
             floats(tmp_path, chunk[:size])
     for is_float in (False, True):
         chunk = histogram_chunk([T0 + 9 * i for i in range(20)], ROWS, is_float=is_float, **SPANS)
         for size in range(3, len(chunk) - 1, 3):
-            with pytest.raises(CorruptChunk, match="does not decode|too short"):
+            with pytest.raises(CorruptChunk, match=r"does not decode|too short"):
                 histograms(tmp_path, chunk[:size], is_float=is_float)
 
 

@@ -49,7 +49,7 @@ async def fill(store: Store, samples: int = SAMPLES) -> None:
     engine = store.engine("default")
     refs = engine.refs(LABELS)
     for k in range(samples):
-        values = np.arange(12) * 0.5 + k
+        values = np.arange(12, dtype=np.float64) / 2 + k
         values[3] = STALE if k % 50 == 49 else values[3]
         await engine.append(SeriesBatch(refs, np.full(12, T0 + k * 120_000, np.int64), values))
     store.flush()

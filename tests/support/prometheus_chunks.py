@@ -37,7 +37,11 @@ class Bits:
         self._put_with_width(value, next(w for w in _WIDTHS if value < 1 << w[1]))
 
     def signed(self, value: int) -> None:
-        fitting = next(w for w in _WIDTHS if w[1] == 64 or (-(1 << w[1]) // 2 < value <= (1 << w[1]) // 2 and w[1]) or (not w[1] and not value))
+        fitting = next(
+            w
+            for w in _WIDTHS
+            if w[1] == 64 or (-(1 << w[1]) // 2 < value <= (1 << w[1]) // 2 and w[1]) or (not w[1] and not value)
+        )
         self._put_with_width(value, fitting)
 
     def _put_with_width(self, value: int, fitting: tuple[int, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
@@ -193,5 +194,8 @@ class PrometheusServer:
 
     def _ask(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:
         asked = urllib.request.Request(self.url + path, body, headers or {})
-        with urllib.request.urlopen(asked, timeout=30) as answer:
-            return str(answer.read().decode())
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{path}: {error.read().decode()}") from None

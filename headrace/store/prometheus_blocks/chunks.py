@@ -48,7 +48,7 @@ class Located(NamedTuple):
 
     def take(self, rows: NDArray[np.int64] | slice) -> Located:
         """Return some rows."""
-        return Located(*(column[rows] for column in self))
+        return Located(self.refs[rows], self.starts[rows], self.ends[rows], self.encodings[rows], self.counts[rows])
 
 
 class ChunkSegments:
@@ -78,16 +78,15 @@ class ChunkSegments:
         )
         for segment, rows in self._by_segment(refs):
             offsets = refs[rows] & 0xFFFFFFFF
-            part = [np.zeros(len(rows), column.dtype) for column in found[1:]]
-            faults = np.zeros(len(rows), np.uint8)
-            starts, ends, encodings, counts = part
+            starts, ends, counts = np.zeros((3, len(rows)), np.int64)
+            encodings, faults = np.zeros((2, len(rows)), np.uint8)
             bad = xor_kernels.locate(
                 self._segment(segment), offsets, crc32c_tables(), starts, ends, encodings, counts, faults
             )
             if bad:
                 raise self._fault(refs[rows], faults)
-            for column, values in zip(found[1:], part, strict=True):
-                column[rows] = values
+            found.starts[rows], found.ends[rows], found.counts[rows] = starts, ends, counts
+            found.encodings[rows] = encodings
         unknown = ~np.isin(found.encodings, _ENCODINGS)
         if unknown.any():
             first = int(unknown.argmax())

@@ -76,7 +76,7 @@ class Rows(NamedTuple):
 
 @kernel
 def _spans(buf: NDArray[np.uint8], at: int, end: int) -> tuple[int, int, int]:
-    """Return the position behind a list of spans, how many they are and their buckets; no list is longer than its bits."""
+    """Return the position behind a list of spans, how many they are and their buckets; bits bound them all."""
     at, n = read_unsigned(buf, at, end)
     if at < 0 or n > np.uint64(end - at):
         return np.int64(-1), np.int64(0), np.int64(0)
@@ -366,5 +366,3 @@ def decode(
             )  # fmt: skip
         bad += faults[i] != FINE
     return bad
-
-

@@ -58,9 +58,7 @@ def symbols(buf: NDArray[np.uint8], pos: int, end: int, spans: NDArray[np.int32]
 
 
 @kernel
-def count_series(
-    buf: NDArray[np.uint8], pos: int, end: int, tables: NDArray[np.uint32], out: NDArray[np.int64]
-) -> int:
+def count_series(buf: NDArray[np.uint8], pos: int, end: int, tables: NDArray[np.uint32], out: NDArray[np.int64]) -> int:
     """Count series, labels and chunks, and check each entry.
 
     Args:

@@ -92,9 +92,7 @@ class PrometheusBlock:
                 native = native.select(tombstones.hide(native.time_ms, own, self._index.ids[rows], self._deleted))
             yield rows, _ordered(native)
 
-    def _located(
-        self, order: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], Located, NDArray[np.int64]]]:
+    def _located(self, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Located, NDArray[np.int64]]]:
         """Yield numbers of series, their chunks, and which of the series each chunk belongs to."""
         starts = self._index.chunk_starts
         sizes = starts[order + 1] - starts[order]
@@ -130,9 +128,7 @@ def _ordered(native: NativeHistograms) -> NativeHistograms:
     return native if len(order) == len(native) and bool((np.diff(order) > 0).all()) else native.take(order)
 
 
-def samples_of(
-    owners: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArray[np.float64], n: int
-) -> Samples:
+def samples_of(owners: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArray[np.float64], n: int) -> Samples:
     """Put samples in order; of two of the same series and time the first one stands.
 
     Args:
