@@ -193,7 +193,8 @@ def merged(blocks: Sequence[Block], tombstones: Tombstones, named: NDArray[np.in
     for block in blocks:
         rows = read(block)
         if len(rows.refs):
-            restore(block, index)
+            if not index.alive(rows.refs).all():
+                restore(block, index)
             parts.append(rows.select(_left(rows, tombstones.of_block(block.number).rows)))
     rows = Exemplars.joined(parts)
     if len(rows.refs) > MAX_PER_BLOCK:
@@ -208,8 +209,7 @@ def restore(block: Block, index: Index) -> None:
     Raises:
         CorruptChunk: A record does not decode.
     """
-    if not index.alive(block.refs).all():
-        index.restore(block.series_records())
+    index.restore(block.series_records())
     others = series(block)
     if others is not None:
         index.restore(others)

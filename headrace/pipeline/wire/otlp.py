@@ -23,6 +23,7 @@ from headrace.pipeline.otlp_names import metric_name
 from headrace.pipeline.series import UNKNOWN, Refusal
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_point_kernels as points
+from headrace.pipeline.wire.otlp_exemplars import shortened
 from headrace.pipeline.wire.otlp_identity import kind_of
 from headrace.pipeline.wire.otlp_learn import Learner
 from headrace.pipeline.wire.otlp_walk import walk
@@ -268,7 +269,7 @@ def _exemplars(parts: list[tuple[Exemplars, NDArray[np.int32]]]) -> ExemplarColu
     for one, ids in parts:
         series = ids[one.owners]
         every = ExemplarColumns(series, one.times, one.values, one.starts, one.spans, one.arena)
-        columns.append(every.select(series >= 0))
+        columns.append(shortened(every).select(series >= 0))
     columns = [one for one in columns if len(one)]
     if len(columns) < 2:
         return columns[0] if columns else None

@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 from collections import Counter as Tally
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -343,6 +343,7 @@ class RemoteWriteDecoder:
             name = self._table.series(int(series[first]))
             why = native.text(int(faults[first]))
             message = message or f"native histogram of {name}, timestamp {int(rows.time_ms[first])} ms: {why}"
+        rows = replace(rows, start_ms=np.where(_is_near(rows.start_ms), rows.start_ms, 0))
         return native.taken(rows, series, taken & (faults == 0)), message
 
     def _batch(

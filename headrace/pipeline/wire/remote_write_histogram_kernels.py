@@ -97,12 +97,15 @@ def measure(buf: NDArray[np.uint8], rows: NDArray[np.int32], sizes: NDArray[np.i
     Returns:
         0, or a negative status: a message does not decode.
     """
+    spans = np.zeros(2, np.int64)
+    deltas = np.zeros(2, np.int64)
+    floats = np.zeros(2, np.int64)
     for i in range(len(rows)):
         p = np.int64(rows[i, FIRST])
         end = p + rows[i, SIZE]
-        spans = np.zeros(2, np.int64)
-        deltas = np.zeros(2, np.int64)
-        floats = np.zeros(2, np.int64)
+        spans[:] = 0
+        deltas[:] = 0
+        floats[:] = 0
         bounds = 0
         is_float = False
         total = 0.0

@@ -309,6 +309,21 @@ def test_exemplars() -> None:
     ]
 
 
+@pytest.mark.parametrize(("size", "kept"), [(128 - 63 - 2, True), (128 - 63 - 1, False)])
+def test_long_exemplars_keep_their_ids(size: int, kept: bool) -> None:
+    """Attributes that would pass 128 characters are left out, as Prometheus does, and ids stay."""
+    message, metric = one_metric()
+    point = metric.gauge.data_points.add(time_unix_nano=NOW, as_int=5)
+    point.exemplars.add(time_unix_nano=6).filtered_attributes.add(key="a").value.string_value = "b"
+    one = point.exemplars.add(time_unix_nano=7, trace_id=bytes(range(16)), span_id=bytes(range(8)))
+    one.filtered_attributes.add(key="a").value.string_value = "é" * size + "b"
+    point.exemplars.add(time_unix_nano=8).filtered_attributes.add(key="a").value.string_value = "c"
+    ids = {"trace_id": bytes(range(16)).hex(), "span_id": bytes(range(8)).hex()}
+    assert sum(len(name) + len(value) for name, value in ids.items()) == 63
+    found = [labels for _, _, _, labels in exemplars(decode(message).batch)]
+    assert found == [{"a": "b"}, {**ids, **({"a": "é" * size + "b"} if kept else {})}, {"a": "c"}]
+
+
 def test_metadata() -> None:
     """Families have the names that they get in Prometheus; what was confirmed is not said again."""
     message, metric = one_metric(unit="By", description="What it is.")

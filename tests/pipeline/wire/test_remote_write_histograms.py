@@ -187,6 +187,11 @@ def test_counts_one_by_one() -> None:
     assert row(rows, 2)["bounds"] == [1.0, 2.0]
 
 
+def near(expected: dict[str, Any]) -> dict[str, Any]:
+    """Leave out a start time whose nanoseconds do not fit."""
+    return expected | {"start": expected["start"] if abs(expected["start"]) < 2**63 // 1_000_000 else 0}
+
+
 def valid() -> Any:
     """Return a request of one series with one small integer histogram."""
     request = request_v1([({"__name__": "m", "a": "b"}, [(1, 1.0)])])
@@ -341,6 +346,9 @@ def test_times_and_series_are_checked_as_for_samples() -> None:
     """A time whose nanoseconds overflow, and a series without a name."""
     far = _with(timestamp=2**62)
     assert decode(far).rejected == {"out_of_bounds": 1}
+    early = decode(_with(start_timestamp=-(2**62))).batch.native
+    assert early is not None
+    assert early.start_ms.tolist() == [0]
     nameless = valid()
     del nameless.timeseries[0].labels[:]
     decoded = decode(nameless)
