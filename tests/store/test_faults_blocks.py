@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import pytest
 
 from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.store.block import Block
-from headrace.store.block_writer import FOOTER, HEADER, SECTION, Section
-from store_lab import StoreLab, flip, without
+from headrace.store.block_writer import FIRST_OPTIONAL, FOOTER, HEADER, SECTION, Section
+from native_rows import Growing, columns, rows_of
+from store_lab import ALL, BLOCK_MS, StoreLab, flip, without
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +55,11 @@ def parts(path: Path) -> dict[str, tuple[int, int]]:
     return {**found, "header": (0, HEADER.size), "table": (table, size - FOOTER.size - table), "footer": footer}
 
 
-@pytest.mark.parametrize("part", [*(section.name for section in Section), "header", "table", "footer"])
+FLOATS = [section.name for section in Section if section < FIRST_OPTIONAL]
+HISTOGRAMS = [section.name for section in Section if section >= FIRST_OPTIONAL]
+
+
+@pytest.mark.parametrize("part", [*FLOATS, "header", "table", "footer"])
 async def test_a_bit_flip_in_a_block(tmp_path: Path, part: str) -> None:
     """In whatever part: the block is set aside, nothing else is lost, and writing, merging and restarting go on."""
     lab, contents = await closed_lab(tmp_path)
@@ -77,6 +83,32 @@ async def test_a_bit_flip_in_a_block(tmp_path: Path, part: str) -> None:
     lab.reopen()
     assert lab.contents() == expected
     assert lab.engine.block_set.statistics.set_aside == 0
+
+
+@pytest.mark.parametrize("part", HISTOGRAMS)
+async def test_a_bit_flip_in_the_histograms_of_a_block(tmp_path: Path, part: str) -> None:
+    """The block is set aside, and the histograms of the other one are still there."""
+    lab = StoreLab(tmp_path)
+    growing = Growing(random.Random(7))
+    for _ in range(2):
+        refs = lab.engine.refs([(("__name__", "h"),)])
+        for _ in range(10):
+            codes = (await lab.engine.append_histograms(columns(refs.tolist(), [lab.ms], [growing.next()]))).codes
+            assert codes.tolist() == [0]
+            lab.ms += 5000
+        lab.ms = (lab.ms // BLOCK_MS + 1) * BLOCK_MS
+        lab.store.flush(everything=True)
+    second = lab.engine.blocks[1].meta.min_ms
+    before = rows_of(lab.engine.select_histograms(ALL, 0, 1 << 60).histograms)
+    await lab.store.close()
+    path = path_of(lab, 1)
+    start, size = parts(path)[part]
+    flip(path, start + random.randrange(size), random.randrange(8))
+    lab.open()
+    with contextlib.suppress(CorruptChunk):
+        lab.engine.select_histograms(ALL, 0, 1 << 60)
+    assert rows_of(lab.engine.select_histograms(ALL, 0, 1 << 60).histograms) == [r for r in before if r[1] >= second]
+    assert lab.engine.block_set.statistics.set_aside == 1
 
 
 @pytest.mark.parametrize("size", [0, 10, 63, 88, 200, -1, -24])
