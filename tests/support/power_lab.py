@@ -15,6 +15,7 @@ from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import FIRST_REJECTION, Code, MetadataRow, SeriesBatch
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.store import Store, StoreOptions
+from native_rows import Row, columns, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -85,12 +86,15 @@ class PowerLab:
 
     # -- load ----------------------------------------------------------------------------------------------
 
-    def labels(self, number: int) -> Labels:
-        return (("__name__", f"m{number % NAMES}"), ("i", str(number)))
+    def labels(self, number: int, *, native: bool = False) -> Labels:
+        """Return a series of samples, or the one of native histograms beside it."""
+        kind = (("kind", "native"),) if native else ()
+        return (("__name__", f"m{number % NAMES}"), ("i", str(number)), *kind)
 
     async def append(self, names: set[int]) -> None:
-        """Send samples of series of some names: in order, late, repeated, of new series."""
+        """Send samples, or native histograms, of series of some names: in order, late, repeated, of new series."""
         pick = self.random
+        native = pick.random() < 0.3
         workspace = pick.choice(WORKSPACES)
         if pick.random() < 0.1:
             self.series += pick.randint(1, 3)
@@ -101,17 +105,28 @@ class PowerLab:
         for number in pick.sample(chosen, min(len(chosen), pick.randint(1, 12))):
             for _ in range(pick.choice([1, 1, 1, 4])):
                 late = pick.choice([0, 0, 0, 0, 1000, 7000, 25_000])
-                value = pick.choice([pick.random(), float(pick.randint(0, 3)), STALE])
+                value = pick.choice([pick.random(), float(pick.randint(0, 3)), 5.0 if native else STALE])
                 rows.append((number, self.ms - late, value))
         engine = self.store.engine(workspace)
-        refs = engine.refs([self.labels(number) for number, _, _ in rows])
+        labels = [self.labels(number, native=native) for number, _, _ in rows]
+        refs = engine.refs(labels)
         times = np.array([time for _, time, _ in rows], np.int64)
         values = np.array([value for _, _, value in rows], np.float64)
-        keys = [(workspace, self.labels(number)) for number, _, _ in rows]
+        keys = [(workspace, one) for one in labels]
         bits = values.view(np.uint64).tolist()
         for key, time, value in zip(keys, times.tolist(), bits, strict=True):
             self.maybe.setdefault(key, {}).setdefault(time, set()).add(value)
-        codes = (await engine.append(SeriesBatch(refs, times, values))).codes.tolist()
+        if native:
+            # What tells them apart is the sum.
+            histograms = [
+                Row(sum_bits=value, count=number, positive=((number, 1),), buckets=(number,))
+                for (number, _, _), value in zip(rows, bits, strict=True)
+            ]
+            result = await engine.append_histograms(columns(refs.tolist(), times.tolist(), histograms))
+            self.figures["histograms acknowledged"] += result.accepted
+        else:
+            result = await engine.append(SeriesBatch(refs, times, values))
+        codes = result.codes.tolist()
         for key, time, value, code in zip(keys, times.tolist(), bits, codes, strict=True):
             self.figures["acknowledged"] += code < FIRST_REJECTION
             series = self.samples.setdefault(key, {})
@@ -217,6 +232,20 @@ class PowerLab:
                 assert (workspace, labels) not in out, "a series is there twice"
                 assert len(set(times[rows])) == len(times[rows]), "a sample is there twice"
                 out[workspace, labels] = dict(zip(times[rows], bits[rows], strict=True))
+            out.update(self._found_histograms(workspace))
+        return out
+
+    def _found_histograms(self, workspace: str) -> dict[Key, dict[int, int]]:
+        """Return the sums of all native histograms, which tell them apart."""
+        found = self.store.engine(workspace).select_histograms(ALL, 0, 1 << 60)
+        rows = rows_of(found.histograms)
+        out = {}
+        for i in range(len(found)):
+            labels = tuple(found.labels.labels(i).items())
+            mine = rows[int(found.offsets[i]) : int(found.offsets[i + 1])]
+            assert len({time for _, time, _ in mine}) == len(mine), "a histogram is there twice"
+            assert all(str(row.count) == labels[1][1] for _, _, row in mine), "a histogram of another series"
+            out[workspace, labels] = {time: row.sum_bits for _, time, row in mine}
         return out
 
     def compare(self) -> None:
