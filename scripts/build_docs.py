@@ -68,6 +68,7 @@ def main() -> int:
     for kind in KINDS:
         write_page(output, Path("reference", f"{kind}.md"), reference(kind))
         pages += 1
+    shutil.copytree(DOCS / "images", output / "images")
     lines = check_links.broken()
     print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
     print(f"docs: {pages} pages in {output}, {len(lines)} broken links")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.bits import store_u64
 from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.codec.bitpack_kernels import find_ones, pack, packed_size, unpack, width_of
 from headrace.store.codec.varint_kernels import get_varint, put_varint, unzigzag, zigzag
@@ -46,37 +47,57 @@ _MAX_RICE = 40
 _ROOM_OF_PLACES = BLOCK + 64
 _SAMPLES_OF_MEDIAN = 9
 _ZERO = np.uint64(0)
+_LARGEST = np.int64(0x7FFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
 
 
 @kernel
-def _median(some: NDArray[np.int64], n: int) -> np.int64:
-    """Return the middle of ``some[:n]``, which is reordered (Hoare's selection)."""
-    low = 0
-    high = n - 1
-    middle = n >> 1
-    while low < high:
-        pivot = some[(low + high) >> 1]
-        i = low
-        j = high
-        while i <= j:
-            while some[i] < pivot:
-                i += 1
-            while some[j] > pivot:
-                j -= 1
-            if i <= j:
-                held = some[i]
-                some[i] = some[j]
-                some[j] = held
-                i += 1
-                j -= 1
-        if middle <= j:
-            high = j
-        elif middle >= i:
-            low = i
+def _middle(a: np.int64, b: np.int64, c: np.int64) -> np.int64:
+    return max(min(a, b), min(max(a, b), c))
+
+
+@kernel
+def _median(some: NDArray[np.int64], at: int, n: int) -> np.int64:
+    """Return the middle of the `n` values from place `at`, which are lost, and so are the `n` behind them.
+
+    Hoare's selection from one half of the room to the other: each value is written to both ends of what is left, and
+    one of the two is written over, so that there is no branch to be predicted wrongly.
+    """
+    source = at
+    target = at + n
+    both = source + target
+    k = n >> 1
+    while True:
+        pivot = _middle(some[source], some[source + (n >> 1)], some[source + n - 1])
+        low = target
+        high = target + n - 1
+        for i in range(source, source + n):
+            value = some[np.uint64(i)]
+            some[np.uint64(low)] = value
+            some[np.uint64(high)] = value
+            below = np.int64(value < pivot)
+            low += below
+            high += below - 1
+        following = target
+        smaller = low - target
+        if smaller == 0:
+            # The pivot is the smallest: those equal to it go, so that there is an end.
+            for i in range(source, source + n):
+                some[np.uint64(low)] = some[np.uint64(i)]
+                low += np.int64(some[np.uint64(i)] != pivot)
+            equal = n - (low - target)
+            if k < equal:
+                return pivot
+            k -= equal
+            n -= equal
+        elif k < smaller:
+            n = smaller
         else:
-            break
-    return some[middle]
+            k -= smaller
+            n -= smaller
+            following = low
+        source = following
+        target = both - target
 
 
 @kernel
@@ -137,14 +158,18 @@ def _put_sparse(
     out[pos] = _SPARSE + width
     pos = put_varint(out, pos + 1, zigzag(low))
     found = 0
-    bitmap = (count + 7) >> 3
-    for i in range(bitmap):
-        out[pos + i] = 0
+    bits = _ZERO
+    # Without a branch for each value: what is zero is written over by the next one.
     for i in range(count):
-        if rest[first + i] != 0:
-            out[pos + (i >> 3)] |= np.uint8(1 << (i & 7))
-            words[found] = np.uint64(rest[first + i] - low)
-            found += 1
+        value = rest[np.uint64(first + i)]
+        words[np.uint64(found)] = np.uint64(value - low)
+        found += np.int64(value != 0)
+        bits |= np.uint64(value != 0) << np.uint64(i & 63)
+        if i & 63 == 63:
+            store_u64(out, pos + (i >> 6 << 3), bits)
+            bits = _ZERO
+    store_u64(out, pos + (count >> 6 << 3), bits)
+    bitmap = (count + 7) >> 3
     return pack(words, 0, found, width, out, pos + bitmap)
 
 
@@ -182,14 +207,21 @@ def _put_rice(words: NDArray[np.uint64], count: int, center: np.int64, k: int, o
         bits += np.int64(words[i] >> np.uint64(k)) + 1
     size = (bits + 7) >> 3
     pos = put_varint(out, pos, np.uint64(size))
-    for i in range(size):
-        out[pos + i] = 0
     bit = -1
+    at = pos
+    base = 0
+    ones = _ZERO
     mask = (_ONE << np.uint64(k)) - _ONE
     for i in range(count):
         bit += np.int64(words[i] >> np.uint64(k)) + 1
-        out[pos + (bit >> 3)] |= np.uint8(1 << (bit & 7))
+        while bit - base >= 64:
+            store_u64(out, at, ones)
+            ones = _ZERO
+            at += 8
+            base += 64
+        ones |= _ONE << np.uint64(bit - base)
         words[i] &= mask
+    store_u64(out, at, ones)
     return pack(words, 0, count, k, out, pos + size)
 
 
@@ -202,16 +234,15 @@ def _put_block(
     low = rest[first]
     high = rest[first]
     few = 0
-    few_low = np.int64(0)
-    few_high = np.int64(0)
+    few_low = _LARGEST
+    few_high = -_LARGEST - 1
     for i in range(first, first + count):
-        value = rest[i]
+        value = rest[np.uint64(i)]
         low = min(low, value)
         high = max(high, value)
-        if value != 0:
-            few_low = value if few == 0 else min(few_low, value)
-            few_high = value if few == 0 else max(few_high, value)
-            few += 1
+        few += np.int64(value != 0)
+        few_low = min(few_low, value if value != 0 else _LARGEST)
+        few_high = max(few_high, value if value != 0 else -_LARGEST - 1)
     width = width_of(np.uint64(high - low))
     best_cost = count * width
     if width == 0:
@@ -222,10 +253,9 @@ def _put_block(
     if sparse_cost < best_cost:
         form = _SPARSE
         best_cost = sparse_cost
-    scratch = widths[65:]
     for i in range(count):
-        scratch[i] = rest[first + i]
-    center = _median(scratch, count)
+        widths[65 + i] = rest[first + i]
+    center = _median(widths, 65, count)
     for i in range(65):
         widths[i] = 0
     for i in range(count):
@@ -270,19 +300,41 @@ def _common_divisor(values: NDArray[np.int64], n: int) -> np.int64:
 
 
 @kernel
+def _usual(values: NDArray[np.int64], n: int, transform: int, some: NDArray[np.int64]) -> np.int64:
+    """Return a middle one of what is left after a transform: of all where they are few, else of nine.
+
+    Source:
+        Paeth, "Median finding on a 3 x 3 grid", Graphics Gems, 1990: the middle one of the largest of the lows, the
+        middle of the middles and the smallest of the highs of three triples.
+    """
+    begin = max(transform, 1)
+    if n - begin < _SAMPLES_OF_MEDIAN:
+        for i in range(begin, n):
+            some[i - begin] = _residual(values, i, transform)
+        return _median(some, 0, n - begin)
+    for j in range(_SAMPLES_OF_MEDIAN):
+        some[j] = _residual(values, begin + (n - 1 - begin) * j // (_SAMPLES_OF_MEDIAN - 1), transform)
+    for j in range(3):
+        a = some[j]
+        b = some[j + 3]
+        c = some[j + 6]
+        some[j] = min(a, b, c)
+        some[j + 3] = _middle(a, b, c)
+        some[j + 6] = max(a, b, c)
+    low = max(some[0], some[1], some[2])
+    high = min(some[6], some[7], some[8])
+    return _middle(low, _middle(some[3], some[4], some[5]), high)
+
+
+@kernel
 def _transform(values: NDArray[np.int64], n: int, some: NDArray[np.int64]) -> int:
     """Choose among plain, differences and differences of differences by how wide they scatter."""
     best = PLAIN
     best_cost = np.int64(1) << np.int64(62)
-    step = max(n // _SAMPLES_OF_MEDIAN, 1)
     for transform in range(3):
         if n <= transform + 1:
             break
-        count = 0
-        for i in range(max(transform, 1), n, step):
-            some[count] = _residual(values, i, transform)
-            count += 1
-        center = _median(some, count)
+        center = _usual(values, n, transform, some)
         cost = np.int64(0)
         for i in range(max(transform, 1), n):
             cost += width_of(zigzag(_residual(values, i, transform) - center))
