@@ -11,8 +11,10 @@ import numpy as np
 
 from headrace.kernels.buffers import padded
 from headrace.pipeline.batch import MetricBatch
+from headrace.pipeline.counters import Counters, Drops
 from headrace.pipeline.identity import Series
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, NativeHistograms
+from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.series import SeriesTable
 from headrace.store.automaton import automaton
 from headrace.store.column import LISTS_ARE_SORTED_BELOW
@@ -54,9 +56,11 @@ def warm_up() -> None:
     series = [Series.of(__name__="m_total", a=str(i)) for i in range(2)]
     series += [Series.of(__name__="m_bucket", le=le) for le in ("1", "+Inf")]
     ids = table.intern(series)
-    batch = MetricBatch.of(table, ids, np.zeros(len(ids), np.int64), np.zeros(len(ids)))
-    del batch
-    table.collect(0.0)
+    edge = PrometheusEdge(Drops(Counters(), "warm_up"))
+    # Nothing holds the batch afterwards.
+    edge.flatten(MetricBatch.of(table, ids, np.zeros(len(ids), np.int64), np.zeros(len(ids))))
+    # Of a moment ahead, so that the series are idle.
+    table.collect(-1.0)
     _ask_index()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
@@ -73,6 +77,8 @@ def _ask_index() -> None:
     found = automaton("[ab]")
     if found is not None:
         found.matches(*index.symbols.arrays, index.select([]))
+    index.remove(index.refs()[:1])
+    index.packed()
 
 
 async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> None:

@@ -142,7 +142,7 @@ class SeriesTable:
         self._secret = (np.uint64(low), np.uint64(high))
         self._symbols = _SymbolStore(self._secret)
         self._known = KeyTable()
-        self._rows = KeyTable()
+        self._slots = np.full(1024, kernels.NO_ROW, np.int32)
         self._heads = np.zeros((1024, kernels.HEAD), np.int32)
         self._first = np.zeros(1024, np.int64)
         self._length = np.full(1024, -1, np.int32)
@@ -229,10 +229,9 @@ class SeriesTable:
         self._make_room(n, len(pairs))
         out = np.empty(n, np.int32)
         kernels.assign(
-            heads, pairs, labels.starts, lengths, limits.max_series, *self._rows.arrays, self._free,
+            heads, pairs, labels.starts, lengths, limits.max_series, self._slots, self._free,
             self._counts, self._heads, self._first, self._length, self._pairs, self._scratch, *self._secret, out,
         )  # fmt: skip
-        self._rows.size = int(self._counts[3])
         self._seen[out[out >= 0]] = int(self._clock_s())
         return out
 
@@ -380,12 +379,12 @@ class SeriesTable:
 
     def _retire(self, ids: NDArray[np.int32], dead: NDArray[np.bool_]) -> None:
         self._known.discard(dead)
-        self._rows.discard(dead)
         self._length[ids] = -1
         self._counts[3] -= len(ids)
         self._refused.fill(-1)
         self.epochs.retire(ids)
         self._pack()
+        self._place(len(self._slots))
 
     def _reclaim(self) -> None:
         for ids in self.epochs.reclaim():
@@ -410,24 +409,26 @@ class SeriesTable:
         self._counts[1] = kernels.pack_pairs(self._first, self._length, rows, self._pairs, pairs, renaming)
         self._pairs = pairs
         if len(renaming):
-            self._rename_rows(renaming, live)
+            self._rename_heads(renaming, live)
 
-    def _rename_rows(self, renaming: NDArray[np.int32], live: NDArray[np.bool_]) -> None:
-        """Hash the live rows again: their symbols have other numbers now."""
+    def _rename_heads(self, renaming: NDArray[np.int32], live: NDArray[np.bool_]) -> None:
+        """Give the symbols in the heads of live rows their new numbers."""
         rows = len(live)
         for column in (2, 5):
             named = live & (self._heads[:rows, column] >= 0)
             self._heads[:rows, column][named] = renaming[self._heads[:rows, column][named]]
-        ids = np.flatnonzero(live).astype(np.int32)
-        row_keys = np.empty((len(ids), 2), np.uint64)
-        kernels.hash_rows(
-            ids, self._heads, self._first, self._length, self._pairs, self._scratch, *self._secret, row_keys
-        )
-        self._rows.clear()
-        self._rows.insert(row_keys, ids)
+
+    def _place(self, slots: int) -> None:
+        """Find the live rows by hash again, with room for half of `slots`."""
+        self._slots = np.full(1 << max(slots - 1, 15).bit_length(), kernels.NO_ROW, np.int32)
+        kernels.place_rows(
+            self.capacity, self._heads, self._first, self._length, self._pairs, self._scratch, *self._secret,
+            self._slots,
+        )  # fmt: skip
 
     def _make_room(self, rows: int, pairs: int) -> None:
-        self._rows.reserve(rows)
+        if 2 * (len(self) + rows) > len(self._slots):
+            self._place(2 * (len(self) + rows))
         wanted = self.capacity + rows
         self._heads = grown(self._heads, wanted)
         self._first = grown(self._first, wanted)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 HEAD = 6
 """Columns of a row's head: form, kind, unit, resource, scope, variant."""
 
+NO_ROW = -1
+"""A free slot."""
+
 # Refusals, as `headrace.pipeline.series.Refusal` names them; a refused stream's id is -2 - code.
 LIMIT = 0
 NO_NAME = 1
@@ -215,7 +218,7 @@ def intern_symbols(
 
 
 @kernel
-def _row_key(
+def _row_hash(
     heads: NDArray[np.int32],
     head: int,
     pairs: NDArray[np.int32],
@@ -224,13 +227,37 @@ def _row_key(
     scratch: NDArray[np.int32],
     k0: np.uint64,
     k1: np.uint64,
-) -> tuple[np.uint64, np.uint64]:
+) -> int:
     for c in range(HEAD):
         scratch[c] = heads[head, c]
     for j in range(length):
         scratch[HEAD + 2 * j] = pairs[first + j, 0]
         scratch[HEAD + 2 * j + 1] = pairs[first + j, 1]
-    return siphash128(scratch.view(np.uint8), 0, 4 * (HEAD + 2 * length), k0, k1)
+    low, _ = siphash128(scratch.view(np.uint8), 0, 4 * (HEAD + 2 * length), k0, k1)
+    # 62 bits: the same number signed and unsigned.
+    return np.int64(low >> np.uint64(2))
+
+
+@kernel
+def _is_row(
+    heads: NDArray[np.int32],
+    head: int,
+    pairs: NDArray[np.int32],
+    first: int,
+    row_heads: NDArray[np.int32],
+    row: int,
+    row_pairs: NDArray[np.int32],
+    row_first: int,
+    length: int,
+) -> bool:
+    # Values first: neighbours differ in them.
+    for j in range(length):
+        if pairs[first + j, 1] != row_pairs[row_first + j, 1] or pairs[first + j, 0] != row_pairs[row_first + j, 0]:
+            return False
+    for c in range(HEAD):
+        if heads[head, c] != row_heads[row, c]:
+            return False
+    return True
 
 
 @kernel
@@ -240,8 +267,7 @@ def assign(
     starts: NDArray[np.int32],
     lengths: NDArray[np.int32],
     limit: int,
-    row_keys: NDArray[np.uint64],
-    row_numbers: NDArray[np.int32],
+    slots: NDArray[np.int32],
     free: NDArray[np.int32],
     counts: NDArray[np.int64],
     row_heads: NDArray[np.int32],
@@ -261,8 +287,8 @@ def assign(
         starts: (n + 1,) int32.
         lengths: (n,) int32; negative ones become refusals in `out`.
         limit: Most live rows; a stream over it is refused with LIMIT.
-        row_keys: Keys of the table from hashed row to id; the caller has made room, here and below.
-        row_numbers: Numbers of that table.
+        slots: (power of two,) int32 ids by hashed row, NO_ROW for free, at most half full; the caller has made room,
+            here and below.
         free: int32 stack of ids to reuse; ``free[:counts[2]]`` are on it.
         counts: (4,) int64: ids ever made, pairs used, free ids, live rows; changed.
         row_heads: (capacity, HEAD) int32 of all rows.
@@ -274,16 +300,24 @@ def assign(
         k1: Secret key, second word.
         out: (n,) int32 ids, or -2 - refusal.
     """
+    mask = len(slots) - 1
     for i in range(len(lengths)):
         length = lengths[i]
         if length < 0:
             out[i] = -1 + length
             continue
         head = i if len(heads) > 1 else 0
-        low, high = _row_key(heads, head, pairs, starts[i], length, scratch, k0, k1)
-        slot = find(row_keys, row_numbers, low, high)
-        if slot >= 0:
-            out[i] = row_numbers[slot]
+        slot = _row_hash(heads, head, pairs, starts[i], length, scratch, k0, k1) & mask
+        row = np.int64(slots[slot])
+        while row != NO_ROW:
+            if row_length[row] == length and _is_row(
+                heads, head, pairs, starts[i], row_heads, row, row_pairs, row_first[row], length
+            ):
+                break
+            slot = (slot + 1) & mask
+            row = np.int64(slots[slot])
+        if row != NO_ROW:
+            out[i] = row
             continue
         if counts[3] >= limit:
             out[i] = -2 - LIMIT
@@ -294,10 +328,7 @@ def assign(
         else:
             row = counts[0]
             counts[0] += 1
-        slot = -1 - slot
-        row_keys[slot, 0] = low
-        row_keys[slot, 1] = high
-        row_numbers[slot] = row
+        slots[slot] = row
         for c in range(HEAD):
             row_heads[row, c] = heads[head, c]
         row_first[row] = counts[1]
@@ -311,8 +342,8 @@ def assign(
 
 
 @kernel
-def hash_rows(
-    ids: NDArray[np.int32],
+def place_rows(
+    rows: int,
     row_heads: NDArray[np.int32],
     row_first: NDArray[np.int64],
     row_length: NDArray[np.int32],
@@ -320,14 +351,16 @@ def hash_rows(
     scratch: NDArray[np.int32],
     k0: np.uint64,
     k1: np.uint64,
-    out: NDArray[np.uint64],
+    slots: NDArray[np.int32],
 ) -> None:
-    """Write the keys of live rows to `out`, (n, 2) uint64; the other arguments are those of `assign`."""
-    for i in range(len(ids)):
-        row = ids[i]
-        low, high = _row_key(row_heads, row, row_pairs, row_first[row], row_length[row], scratch, k0, k1)
-        out[i, 0] = low
-        out[i, 1] = high
+    """Put the live ones of the first `rows` rows into free `slots`; the other arguments are those of `assign`."""
+    mask = len(slots) - 1
+    for row in range(rows):
+        if row_length[row] >= 0:
+            slot = _row_hash(row_heads, row, row_pairs, row_first[row], row_length[row], scratch, k0, k1) & mask
+            while slots[slot] != NO_ROW:
+                slot = (slot + 1) & mask
+            slots[slot] = row
 
 
 @kernel
