@@ -215,9 +215,7 @@ class Engine:
         histograms = canonical(histograms)
         latest = self._clock_ms() + self.options.max_future_ms
         oldest = self._oldest(histograms.time_ms, latest)
-        codes = self.head.judge_histograms(histograms.series, histograms.time_ms, latest, oldest)
-        in_order = histograms.select(codes == Code.OK)
-        self.head.histograms.add(in_order)
+        codes, in_order = self.head.append_histograms(histograms, latest, oldest)
         late = self._take_late_histograms(histograms, codes)
         codes[codes == BELOW_FLOOR] = Code.OK
         entries = self._pending(histograms.series)
@@ -531,8 +529,7 @@ class Engine:
         self.statistics.replayed += len(histograms)
         missed = np.ones(len(histograms), np.bool_)
         if not late:
-            codes = self.head.judge_histograms(histograms.series, histograms.time_ms, FOREVER - 1, NEVER + 1)
-            self.head.histograms.add(histograms.select(codes == Code.OK))
+            codes, _ = self.head.append_histograms(histograms, FOREVER - 1, NEVER + 1)
             missed = codes == Code.OUT_OF_ORDER_OK
         histograms = histograms.select(missed)
         if not len(histograms):
@@ -590,6 +587,7 @@ class Engine:
         return (newest - linger) // self.options.block_ms * self.options.block_ms
 
     def _flush(self, boundary: int) -> int:
+        self.head.begin_flush(boundary)
         flush = Flush(self.head, self._index, self.block_set, self.workspace, self.options.block_ms)
         blocks = flush.write(boundary)
         valid_from = None if boundary == NEVER else boundary

@@ -24,6 +24,8 @@ from headrace.store.runs import Runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from headrace.pipeline.native_histograms import NativeHistograms
+
 NEVER = np.iinfo(np.int64).min
 """Newest time of a series without samples."""
 
@@ -58,6 +60,7 @@ class Head:
         self.valid_from = NEVER
         """Samples before this time that came in order are in blocks."""
         self._newest_seen = NEVER
+        self._flushing = NEVER
 
     @property
     def newest_ms(self) -> int:
@@ -132,21 +135,40 @@ class Head:
             done = 0
             while True:
                 arrays: tuple[Any, ...] = (*self._rows, *self._room)
-                done = kernels.append(*batch, done, latest_ms, oldest_ms, self.valid_from, codes, self._times, *arrays)
+                done = kernels.append(*batch, done, latest_ms, oldest_ms, self._floor, codes, self._times, *arrays)
                 if done == len(codes):
                     break
                 self._grow()
         return codes
 
-    def judge_histograms(
-        self, refs: NDArray[np.int32], times_ms: NDArray[np.int64], latest_ms: int, oldest_ms: int
-    ) -> NDArray[np.uint8]:
-        """Return the codes of native histograms, as of the samples of `append`; none is kept."""
-        codes = np.empty(len(refs), np.uint8)
+    def append_histograms(
+        self, histograms: NativeHistograms, latest_ms: int, oldest_ms: int
+    ) -> tuple[NDArray[np.uint8], NativeHistograms]:
+        """Append native histograms as `append` does samples; return their codes, and those that are kept: the OK ones.
+
+        Args:
+            histograms: Canonical; their refs are below `series`.
+            latest_ms: Newest time taken.
+            oldest_ms: Oldest time taken out of order; above `latest_ms` to take none.
+        """
+        codes = np.empty(len(histograms), np.uint8)
         with self.lock:
-            newest = judge(refs, times_ms, latest_ms, oldest_ms, self.valid_from, self._rows.last, codes)
+            where = (latest_ms, oldest_ms, self._floor, self._rows.last)
+            newest = judge(histograms.series, histograms.time_ms, *where, codes)
+            in_order = histograms.select(codes == kernels.OK)
+            self.histograms.add(in_order)
+        self.histograms.seal_where_due()
         self._newest_seen = max(self._newest_seen, int(newest))
-        return codes
+        return codes, in_order
+
+    def begin_flush(self, limit_ms: int) -> None:
+        """Take what comes in order before `limit_ms` from now on as late: a flush writes and then forgets the rest."""
+        with self.lock:
+            self._flushing = limit_ms
+
+    @property
+    def _floor(self) -> int:
+        return max(self.valid_from, self._flushing)
 
     def add_late(self, batch: SeriesBatch) -> None:
         """Keep samples that came out of order, or too late for an open row."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NEVER = np.iinfo(np.int64).min
 _FOREVER = np.iinfo(np.int64).max
 
-OPEN_BYTES = 32 << 20
+OPEN_BYTES = 16 << 20
 """Histograms that are not encoded, at most."""
 
 _OPEN_ROWS = 64
@@ -52,9 +52,6 @@ class HistogramHead:
         self._seen[histograms.series] = True
         with self._lock:
             _push(self._open, histograms)
-            rows, size = sum(map(len, self._open)), sum(part.size_bytes for part in self._open)
-        if size > self._open_bytes or rows > _OPEN_ROWS * int(np.count_nonzero(self._seen)):
-            self._seal()
 
     def add_late(self, histograms: NativeHistograms) -> None:
         """Keep histograms that came out of order, or too late for the others; canonical."""
@@ -62,9 +59,14 @@ class HistogramHead:
             with self._lock:
                 _push(self._late, histograms)
 
-    def _seal(self) -> None:
-        """Encode what is open; readers see it all the time."""
-        chunks = HistogramChunks.of("the head", ordered(NativeHistograms.joined(self._open)))
+    def seal_where_due(self) -> None:
+        """Encode what is open where there is enough of it; readers see it all the time. On the writer's thread."""
+        with self._lock:
+            parts = tuple(self._open)
+        rows, size = sum(map(len, parts)), sum(part.size_bytes for part in parts)
+        if size <= self._open_bytes and rows <= _OPEN_ROWS * int(np.count_nonzero(self._seen)):
+            return
+        chunks = HistogramChunks.of("the head", ordered(NativeHistograms.joined(parts)))
         with self._lock:
             self._sealed = (*self._sealed, chunks)
             self._open = []
