@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NEVER = np.iinfo(np.int64).min
 _FOREVER = np.iinfo(np.int64).max
 
-OPEN_BYTES = 32 << 20
+OPEN_BYTES = 16 << 20
 """Histograms that are not encoded, at most."""
 
 _OPEN_ROWS = 64
