@@ -317,7 +317,10 @@ class WriteAheadLog:
     def segments(self) -> list[tuple[int, Path]]:
         """Return numbers and paths, ascending."""
         # Not `glob`, which takes a directory that may not be read for an empty one.
-        paths = [path for path in self.directory.iterdir() if path.suffix == ".wal" and path.stem.isdecimal()]
+        try:
+            paths = [path for path in self.directory.iterdir() if path.suffix == ".wal" and path.stem.isdecimal()]
+        except FileNotFoundError:
+            return []
         found = [(int(path.stem), path) for path in paths]
         return sorted(found)
 
