@@ -14,8 +14,6 @@ from headrace.store.exemplars import ExemplarBatch, ExemplarCode, ExemplarResult
 from headrace.store.interfaces import FIRST_REJECTION, AppendResult, Code, SeriesBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from numpy.typing import NDArray
 
     from headrace.exporters.store_refs import StoreRefs
@@ -25,10 +23,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.prometheus_edge import Flat
     from headrace.store.engine import Engine
 
-    _AppendHistograms = Callable[[NativeHistograms], Awaitable[AppendResult]]
-
 _NS_PER_MS = 1_000_000
-_NOT_STORED = "native_histogram"
 
 
 class Appended(NamedTuple):
@@ -67,11 +62,9 @@ async def append(engine: Engine, batch: MetricBatch, refs: StoreRefs) -> Appende
 async def _append_histograms(
     engine: Engine, rows: NativeHistograms | None, batch: MetricBatch, refs: StoreRefs
 ) -> AppendResult | None:
-    # An engine without them says so in `outcome`.
-    append_histograms: _AppendHistograms | None = getattr(engine, "append_histograms", None)
-    if not rows or append_histograms is None:
+    if not rows:
         return None
-    return await append_histograms(replace(rows, series=refs.of(batch.table, rows.series)))
+    return await engine.append_histograms(replace(rows, series=refs.of(batch.table, rows.series)))
 
 
 async def _append_exemplars(
@@ -97,11 +90,6 @@ def outcome(points: int, flat: Flat, appended: Appended, drops: Drops) -> Outcom
         found = appended.histograms
         message = message or _reject(found, batch, batch.native.series, batch.native.time_ms, rejected, drops)
         bad_histograms += len(found.codes) - found.accepted
-    elif batch.native:
-        bad_histograms += len(batch.native)
-        rejected[_NOT_STORED] += len(batch.native)
-        drops.add(_NOT_STORED, len(batch.native), str(batch.table.series(int(batch.native.series[0]))))
-        message = message or "native histograms are not stored yet"
     bad_exemplars, why = _reject_exemplars(appended.exemplars, batch, drops)
     return Outcome(points, dict(rejected), flat.message or message, bad_histograms, bad_exemplars, why)
 
