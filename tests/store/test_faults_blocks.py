@@ -53,7 +53,7 @@ def parts(path: Path) -> dict[str, tuple[int, int]]:
     return {**found, "header": (0, HEADER.size), "table": (table, size - FOOTER.size - table), "footer": footer}
 
 
-@pytest.mark.parametrize("part", [*(section.name for section in Section), "header", "table", "footer"])
+@pytest.mark.parametrize("part", [*(one.name for one in Section if one <= Section.META), "header", "table", "footer"])
 async def test_a_bit_flip_in_a_block(tmp_path: Path, part: str) -> None:
     """In whatever part: the block is set aside, nothing else is lost, and writing, merging and restarting go on."""
     lab, contents = await closed_lab(tmp_path)
