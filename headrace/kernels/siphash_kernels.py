@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.bits import load_u64
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.kernels.bits import float_bits, prefetch
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.block_kernels import first_at_or_after
 from headrace.store.codec.chunk_kernels import max_size
 from headrace.store.codec.integers_kernels import CORRUPT

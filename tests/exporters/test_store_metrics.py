@@ -21,7 +21,7 @@ NOW_MS = 1_700_000_000_000
 
 def opened(directory: Path, clock: ManualClock | None = None) -> Store:
     options = StoreOptions(min_free_bytes=0, engine=EngineOptions(retention_ms=10**9))
-    store = Store(directory, options, clock_ms=lambda: NOW_MS if clock is None else clock.now_ms)
+    store = Store(directory, options, clock_ms=lambda: NOW_MS if clock is None else clock.now_ms, steady_s=None)
     store.open()
     return store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.bits import float_bits, trailing_zeros
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.codec.bitpack_kernels import pack, width_of
 from headrace.store.codec.integers_kernels import DELTA, DIVIDED, PLAIN
 from headrace.store.codec.values_kernels import (
