@@ -17,8 +17,6 @@ from headrace.store.automaton import automaton
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from headrace.store.symbols import Symbols
@@ -80,8 +78,7 @@ class SymbolMatches:
             if own is not None:
                 return own.matches(*self._symbols.arrays, symbols)
         matches = compiled.matches_bytes
-        raw = self._symbols.raw
-        return np.fromiter(_each(matches, raw, symbols), np.bool_, len(symbols))
+        return np.fromiter(map(bool, map(matches, self._symbols.raws(symbols))), np.bool_, len(symbols))
 
     def memory_bytes(self) -> int:
         """Return the bytes that the answers take."""
@@ -91,10 +88,6 @@ class SymbolMatches:
         wanted = [found for text in literals if (found := self._symbols.find(text)) != ABSENT]
         chosen: NDArray[np.bool_] = np.isin(symbols, wanted)
         return chosen
-
-
-def _each(matches: Callable[[bytes], object], raw: Callable[[int], bytes], symbols: NDArray[np.int32]) -> map[bool]:
-    return map(bool, map(matches, map(raw, symbols.tolist())))
 
 
 def _affixes(pattern: str) -> tuple[bytes, bytes, bytes, int] | None:

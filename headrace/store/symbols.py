@@ -91,6 +91,16 @@ class Symbols:
         start, end = self._bounds[symbol : symbol + 2].tolist()
         return self._text[start:end].tobytes()
 
+    def raws(self, symbols: NDArray[np.int32]) -> list[bytes]:
+        """Return the UTF-8 bytes of many symbols, (k,) int32 ascending: one copy, then slices of it."""
+        if not len(symbols):
+            return []
+        places = symbols.astype(np.int64)
+        starts, ends = self._bounds[places], self._bounds[places + 1]
+        first = int(starts[0])
+        data = self._text[first : int(ends[-1])].tobytes()
+        return [data[a:b] for a, b in zip((starts - first).tolist(), (ends - first).tolist(), strict=True)]
+
     @property
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Arena and bounds: symbol s is ``text[bounds[s]:bounds[s + 1]]``."""

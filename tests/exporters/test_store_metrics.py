@@ -79,6 +79,7 @@ async def test_every_stage_is_counted(tmp_path: Path) -> None:
     assert told["compaction_seconds"] > 0
     assert told["compaction_progress"] == 0
 
+    assert store.engine("default").retain() == 0
     clock.now_ms += 2 * 10**9
     blocks = store.engine("default").retain()
     told = read(store)
