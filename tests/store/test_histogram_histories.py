@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import Code, SeriesBatch
-from headrace.store.log import Sync
-from headrace.store.matchers import Matcher, MatchType
-from headrace.store.store import Store, StoreOptions
 from native_rows import STALE, STALE_BITS, Growing, Row, columns, rows_of
+from store_histories import ALL, LABELS, SHARDS, StoreHistory, run_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.store.interfaces import Labels
-
-HISTORIES = int(os.environ.get("HEADRACE_HISTORIES", "40"))
-ACTIONS = 25
-SHARDS = 4
-START = 1_700_000_000_000
-BLOCK_MS = 60_000
-LABELS: list[Labels] = [(("__name__", f"m{i % 3}"), ("i", str(i))) for i in range(12)]
-ALL = (Matcher("__name__", MatchType.REGEX, ".+"),)
 Value = int | Row
 """Bits of a sample, or a histogram."""
 
 
-class History:
-    """A store of both kinds and its model, which says for each label set and time what is there.
-
-    Args:
-        directory: Of the store.
-        seed: Of all that happens.
-    """
+class History(StoreHistory):
+    """Samples and histograms: the model has bits and rows."""
 
     def __init__(self, directory: Path, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.directory = directory
-        self.ms = START
-        self.model: dict[Labels, dict[int, Any]] = {}
+        super().__init__(directory, seed)
         self.growing = [Growing(self.random) for _ in LABELS]
-        self.log: list[Any] = []
-        self.store = self.opened()
-
-    def opened(self) -> Store:
-        engine = EngineOptions(
-            block_ms=BLOCK_MS, out_of_order_ms=30_000, max_future_ms=600_000, linger_ms=self.random.choice([0, -1])
-        )
-        store = Store(self.directory, StoreOptions(Sync.NEVER, 0, engine), clock_ms=lambda: self.ms)
-        store.open()
-        return store
 
     def value(self, i: int, *, histograms: bool) -> Value:
         """Return something to append: often what is there already, so that duplicates come up."""
@@ -113,56 +80,6 @@ class History:
         else:
             assert code is Code.TOO_OLD
 
-    async def delete(self) -> None:
-        pick = self.random
-        name = f"m{pick.randint(0, 2)}"
-        start, end = sorted(START + pick.randint(0, max(self.ms - START, 1)) for _ in range(2))
-        matcher = Matcher("__name__", MatchType.EQUAL, name)
-        await self.store.delete("default", (matcher,), start, end)
-        for labels, series in self.model.items():
-            if labels[0][1] == name:
-                for time in [time for time in series if start <= time <= end]:
-                    del series[time]
-
-    async def restart(self) -> None:
-        await self.store.close()
-        self.store = self.opened()
-
-    def crash(self) -> None:
-        """As after kill -9: nothing is closed, only the lock goes with the process."""
-        self.abandon()
-        self.store = self.opened()
-
-    def abandon(self) -> None:
-        store = self.store
-        assert store._lock is not None
-        store._lock.release()
-        store._lock = None
-        store._open = False
-        store.log._thread.shutdown()
-
-    async def act(self) -> None:
-        action = self.random.choices(
-            ["append", "flush", "everything", "delete", "purge", "compact", "restart", "crash", "orphans"],
-            [70, 6, 3, 4, 2, 6, 3, 4, 2],
-        )[0]
-        self.log.append((action, self.ms))
-        if action == "flush":
-            self.store.flush()
-        elif action == "everything":
-            self.store.flush(everything=True)
-        elif action == "purge":
-            await self.store.purge("default")
-        elif action == "compact":
-            await self.store.compact()
-        elif action == "crash":
-            self.crash()
-        elif action == "orphans":
-            engine = self.store.engine("default")
-            engine.forget(engine.orphans())
-        else:
-            await getattr(self, action)()
-
     def check(self) -> None:
         start, end = 0, 1 << 60
         if self.random.random() < 0.5:
@@ -193,12 +110,6 @@ class History:
         # Series whose samples were all purged are known until they are forgotten.
         assert set(engine.label_values("i", ALL, start, end)) >= {labels[1][1] for labels in expected}
 
-    async def run(self) -> None:
-        for _ in range(ACTIONS):
-            await self.act()
-            self.check()
-        self.abandon()
-
 
 def alike(one: Value, other: Value) -> bool:
     """Return whether two values count as one."""
@@ -215,13 +126,8 @@ def plain(row: Row) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_histories(tmp_path: Path, shard: int) -> None:
     """Samples and histograms in and out of order, deletions, purges, flushes, merges, restarts and crashes."""
-    seeds = range(shard, HISTORIES, SHARDS)
-    for seed in seeds:
-        try:
-            asyncio.run(History(tmp_path / str(seed), seed).run())
-        except AssertionError as error:
-            raise AssertionError(f"history {seed}: {error}") from error
-    print(f"{len(seeds)} histories of {ACTIONS} actions, 0 differences")  # noqa: T201 -- what a run with -s shows
+    run_shard(History, tmp_path, shard)
