@@ -46,17 +46,21 @@ async def append(engine: Engine, batch: MetricBatch, refs: StoreRefs) -> Appende
     Raises:
         StoreFailed: The disk failed; nothing of the batch is acknowledged.
     """
-    samples = SeriesBatch(refs.of(batch.table, batch.series), batch.time_ms, batch.value)
     native, exemplars = batch.native, batch.exemplars
     if not native and not exemplars:
-        return Appended(await engine.append(samples))
+        return Appended(await _append_samples(engine, batch, refs))
     # Together, so that one commit of the log makes them durable; each begins in this order.
     answers = await asyncio.gather(
-        engine.append(samples),
+        _append_samples(engine, batch, refs),
         _append_histograms(engine, native, batch, refs),
         _append_exemplars(engine, exemplars, batch, refs),
     )
     return Appended(*answers)
+
+
+async def _append_samples(engine: Engine, batch: MetricBatch, refs: StoreRefs) -> AppendResult:
+    # Refs are asked for where they are used: a series without samples may be forgotten at any turn of the loop.
+    return await engine.append(SeriesBatch(refs.of(batch.table, batch.series), batch.time_ms, batch.value))
 
 
 async def _append_histograms(

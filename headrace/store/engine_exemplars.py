@@ -38,11 +38,11 @@ class EngineExemplars:
             CorruptChunk: A record of series does not decode.
         """
         for block in self._block_set.blocks:
-            others = exemplar_blocks.series(block)
-            if others is not None:
-                index.restore(others)
             rows = exemplar_blocks.read(block)
             if len(rows.refs):
+                others = exemplar_blocks.series(block)
+                if others is not None:
+                    index.restore(others)
                 self.head.restore(rows, max(index.next_ref, int(rows.refs[-1]) + 1))
 
     def select(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Exemplars:
@@ -61,8 +61,10 @@ class EngineExemplars:
 
     def used(self) -> NDArray[np.int32]:
         """Return the refs of all exemplars, deleted ones in blocks included."""
+        # Memory before blocks: what a flush moves meanwhile is seen twice instead of not at all.
+        in_memory = self.head.refs()
         blocks = [exemplar_blocks.read(block).refs for block in self._block_set.blocks]
-        return np.unique(np.concatenate([self.head.refs(), *blocks]))
+        return np.unique(np.concatenate([in_memory, *blocks]))
 
 
 def _distinct(rows: Exemplars) -> Exemplars:

@@ -118,6 +118,8 @@ def _read(block: Block) -> Exemplars:
     if refs is None:
         return Exemplars.empty()
     where = block.path.name
+    # Exemplars of series that cannot be named are as good as none.
+    series(block)
     n, _, _ = _head(refs, where)
     parts = [block.optional(kind) or b"" for kind in (ExemplarSection.EXEMPLAR_TIMES, ExemplarSection.EXEMPLAR_VALUES)]
     if any(len(part) != 8 * n for part in parts):

@@ -36,8 +36,6 @@ MAX_IN_MEMORY = 100_000
 
 _NEVER = np.iinfo(np.int64).min
 _HEAD = struct.Struct("<I")
-_PENDING = 0
-"""Segment of exemplars on their way into the log: no segment may go meanwhile."""
 
 
 class ExemplarCode(IntEnum):
@@ -240,7 +238,7 @@ class _Part:
     """Exemplars of one append."""
 
     rows: Exemplars
-    segment: int = _PENDING
+    segment: int
 
 
 @dataclass(slots=True)
@@ -268,8 +266,17 @@ class ExemplarHead:
     def __len__(self) -> int:
         return self._size
 
-    def append(self, batch: ExemplarBatch, latest_ms: int, next_ref: int) -> tuple[_Part | None, NDArray[np.uint8]]:
-        """Take exemplars; return the part that they make, to be logged, and (n,) uint8 of `ExemplarCode`."""
+    def append(
+        self, batch: ExemplarBatch, latest_ms: int, next_ref: int, floor: int
+    ) -> tuple[_Part | None, NDArray[np.uint8]]:
+        """Take exemplars; return the part that they make, to be logged, and (n,) uint8 of `ExemplarCode`.
+
+        Args:
+            batch: What is sent.
+            latest_ms: Newest time taken.
+            next_ref: All refs are below it.
+            floor: The part's record will lie in no segment of the log with a smaller number.
+        """
         self._fit(next_ref)
         rows, codes = of_batch(batch)
         fine = codes == kernels.OK
@@ -278,7 +285,7 @@ class ExemplarHead:
         for code, amount in enumerate(np.bincount(codes).tolist()):
             if amount:
                 self.codes[ExemplarCode(code)] += amount
-        return self._add(rows.select(taken == kernels.OK), _PENDING), codes
+        return self._add(rows.select(taken == kernels.OK), floor), codes
 
     def replay(self, rows: Exemplars, segment: int, next_ref: int) -> None:
         """Take exemplars of the log; what blocks hold already is older than the newest of its series, or a repeat."""

@@ -17,6 +17,8 @@ from headrace.store.interfaces import SeriesBatch
 from headrace.store.runs import merge, without_empty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from headrace.pipeline.native_histograms import NativeHistograms
@@ -32,7 +34,7 @@ class Flush:
 
     Args:
         head: What is written; it is not changed.
-        index: Its series.
+        index_of: Returns the index of its series.
         block_set: Where the blocks go; it is not changed.
         workspace: Whose they are.
         block_ms: Time that a block covers.
@@ -40,10 +42,17 @@ class Flush:
     """
 
     def __init__(
-        self, head: Head, index: Index, block_set: BlockSet, workspace: str, block_ms: int, exemplars: ExemplarHead
+        self,
+        head: Head,
+        index_of: Callable[[], Index],
+        block_set: BlockSet,
+        workspace: str,
+        block_ms: int,
+        exemplars: ExemplarHead,
     ) -> None:
         self._head = head
-        self._index = index
+        self._index_of = index_of
+        self._index = index_of()
         self._block_set = block_set
         self._workspace = workspace
         self._step = block_ms
@@ -62,6 +71,8 @@ class Flush:
             OSError: The disk refused; nothing is left behind.
         """
         late = self._head.begin_flush(boundary)
+        # Not before: what is appended from here on is not in order for this flush, and may be of series that it lacks.
+        self._index = self._index_of()
         windows = self._windows(boundary)
         late_windows = late.times_ms // self._step
         histograms = self._head.histograms.begin_flush(boundary)
@@ -81,10 +92,21 @@ class Flush:
             raise
         return blocks
 
-    def _windows(self, boundary: int) -> range:
-        """Return the numbers of the windows of in-order samples before `boundary`."""
-        oldest = max(self._head.oldest_in_order_ms, self._head.valid_from)
-        return range(oldest // self._step, -(-boundary // self._step)) if oldest < boundary else range(0)
+    def _windows(self, boundary: int) -> list[int]:
+        """Return the numbers of the windows before `boundary` that may have in-order samples, ascending.
+
+        Long gaps are passed over: one sample of long ago must not make a flush look into every window since.
+        """
+        firsts, lasts = self._head.extents()
+        windows = []
+        at = self._head.valid_from
+        while at < boundary:
+            ahead = lasts >= at
+            at = int(np.maximum(firsts[ahead], at).min(initial=boundary))
+            if at < boundary:
+                windows.append(at // self._step)
+                at = (windows[-1] + 1) * self._step
+        return windows
 
     def _write_block(
         self, window: int, boundary: int, late: SeriesBatch, late_histograms: NativeHistograms, *, in_order: bool

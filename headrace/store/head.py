@@ -102,6 +102,28 @@ class Head:
         with self.lock:
             return min(int(kernels.oldest_time(self._rows)), self.histograms.oldest_in_order_ms)
 
+    def extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return first and last time of everything that came in order: open rows, chunks, parts of histograms.
+
+        Returns:
+            Two int64 arrays of one length. There are no gaps of more than 25 days within one of these spans.
+        """
+        with self.lock:
+            rows, state = self._rows, self._rows.state
+            counts = rows.counts[: int(state[kernels.SLOTS])]
+            slots = np.flatnonzero(counts)
+            firsts = rows.base[slots]
+            lasts = firsts + rows.offsets[slots, counts[slots] - 1]
+            chunks = rows.time_rows[: int(state[kernels.TIMES]), 1:].copy()
+        own_firsts, own_lasts = self.histograms.extents()
+        return np.concatenate([firsts, chunks[:, 0], own_firsts]), np.concatenate([lasts, chunks[:, 1], own_lasts])
+
+    def late_before(self, limit_ms: int) -> int:
+        """Count the late samples and histograms older than `limit_ms`."""
+        with self.lock:
+            late = self._late.settled().times_ms
+        return int((late < limit_ms).sum()) + int((self.histograms.late().time_ms < limit_ms).sum())
+
     def memory_bytes(self) -> int:
         """Return the bytes in use, not counting room for more."""
         state = self._rows.state
@@ -117,7 +139,10 @@ class Head:
                 rows = self._rows
                 slots = grown(rows.slots, series, kernels.NO_SLOT)
                 self._rows = rows._replace(slots=slots, last=grown(rows.last, len(slots), NEVER))
-        self.series = max(self.series, series)
+        if series > self.series:
+            # Readers and the writer may both be here.
+            with self.lock:
+                self.series = max(self.series, series)
 
     def _fit_refs(self, refs: NDArray[np.int32]) -> None:
         """Make room for refs that a reader has seen in the index before the writer has made it."""

@@ -174,6 +174,14 @@ class HistogramHead:
         oldest = min((int(times.min()) for times in parts), default=_FOREVER)
         return max(oldest, limit) if any(int(times.max()) >= limit for times in newest) else _FOREVER
 
+    def extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return first and last time of what came in order: chunks, and each histogram that is in none."""
+        with self._lock:
+            parts = [part.time_ms for part in self._open]
+            firsts, lasts = [chunks.first_ms for chunks in self._sealed], [chunks.last_ms for chunks in self._sealed]
+        none = np.empty(0, np.int64)
+        return np.concatenate([none, *parts, *firsts]), np.concatenate([none, *parts, *lasts])
+
     @property
     def oldest_late_ms(self) -> int:
         """Oldest time of late histograms; the largest int64 without any."""

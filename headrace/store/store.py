@@ -274,7 +274,8 @@ class Store:
                 for engine in all_of_them:
                     engine.forget_logged()
             upto = min((engine.log_needed_from(below) for engine in all_of_them), default=below)
-            self.log.trim(upto, [record for engine in all_of_them for record in engine.definitions()])
+            if any(number < upto for number, _ in self.log.segments()):
+                self.log.trim(upto, [record for engine in all_of_them for record in engine.definitions()])
             return written
 
     async def delete(self, workspace: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:

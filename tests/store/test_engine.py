@@ -127,6 +127,34 @@ MATCHERS = [
 ]
 
 
+async def test_a_sample_of_long_ago_makes_a_block_and_no_search(tmp_path: Path) -> None:
+    """A flush looks only into windows that have samples, however many lie between."""
+    store = opened(tmp_path)
+    engine = store.engine("default")
+    old = 1_000_000_000
+    await append(engine, [(0, old, 1.0), (0, START - 5, 2.0), (1, START, 3.0)])
+    before = engine.block_set.next_block
+    assert store.flush(everything=True) == 3
+    assert engine.block_set.next_block - before == len(engine.blocks) == 2
+    assert [time for samples in contents(engine).values() for time, _ in samples] == [old, START - 5, START]
+    await store.close()
+
+
+async def test_late_samples_of_an_open_window_do_not_make_flushes_due(tmp_path: Path, monkeypatch: Any) -> None:
+    """Only those do that a flush would write."""
+    monkeypatch.setattr("headrace.store.engine._MAX_LATE", 1)
+    store = opened(tmp_path)
+    engine = store.engine("default")
+    await append(engine, [(0, START, 1.0)])
+    await append(engine, [(0, START - 1000, 1.0), (0, START - 2000, 1.0)])
+    assert engine.head.late_samples == 2
+    assert not engine.flush_due()
+    store.flush(everything=True)
+    await append(engine, [(0, START - 3000, 1.0), (0, START - 4000, 1.0)])
+    assert engine.flush_due()
+    await store.close()
+
+
 async def test_matchers(tmp_path: Path) -> None:
     """Every pair of conditions, against asking each series."""
     store = opened(tmp_path)

@@ -17,7 +17,7 @@ from headrace.kernels.buffers import padded
 from headrace.pipeline.errors import CorruptChunk
 from headrace.store import exemplar_blocks, exemplars
 from headrace.store.engine import EngineOptions
-from headrace.store.exemplars import ExemplarBatch, ExemplarCode, Exemplars
+from headrace.store.exemplars import ExemplarBatch, ExemplarCode, ExemplarHead, Exemplars
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
@@ -100,6 +100,17 @@ def contents(engine: Engine, start: int = 0, end: int = 1 << 60, matchers: Any =
         labels = tuple(table.labels(row).items())
         found += [(labels, int(rows.times_ms[i]), float(rows.values[i]), rows.label_set(i)) for i in numbers]
     return found
+
+
+def test_exemplars_on_their_way_hold_the_log_from_where_they_may_be() -> None:
+    """Not all of it: until it is known where their record lies, no segment before the present one is held."""
+    head = ExemplarHead()
+    assert head.needed_segment() is None
+    part, _ = head.append(batch([0], [(START, 1.0, {})]), START, 1, 7)
+    assert head.needed_segment() == 7
+    assert part is not None
+    head.logged(part, 9)
+    assert head.needed_segment() == 9
 
 
 async def test_rules(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _FAR_MS = 2**63 // NS_PER_MS - 1
 _MAX_FAMILIES = 100_000
+_MOST_PLAIN = 1 << 18
+"""Series and samples of the largest request that room is kept for."""
 
 _FAULTS = {
     protobuf.TRUNCATED: "a field passes the end of its message",
@@ -139,7 +141,9 @@ class _Plain:
         )  # fmt: skip
 
     def expect(self, series: int, samples: int) -> None:
-        """Make room for requests of such a size."""
+        """Make room for requests of such a size, unless it is an unusual one: room is kept."""
+        if series > _MOST_PLAIN or samples > _MOST_PLAIN:
+            return
         if series > len(self._places) or samples > len(self._times):
             self._make_room(max(series, len(self._places)), max(samples, len(self._times)))
 
