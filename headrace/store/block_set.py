@@ -182,7 +182,7 @@ class BlockSet:
         try:
             return Tombstones.read(self.directory)
         except CorruptChunk as error:
-            self._logger.error("%s; deleted samples that are not purged yet come back", error)  # noqa: TRY400
+            self._logger.error("%s; deleted samples that are not purged yet come back", error)  # noqa: TRY400 -- says all
             self._set_aside(self.directory / TOMBSTONES)
             return Tombstones()
 
@@ -193,7 +193,7 @@ class BlockSet:
         except FileNotFoundError:
             if not path.with_suffix(".corrupt").exists():
                 self.statistics.missing += 1
-                self._logger.error("block %s, which the manifest names, is missing", path)  # noqa: TRY400
+                self._logger.error("block %s, which the manifest names, is missing", path)  # noqa: TRY400 -- says all
         except CorruptChunk as error:
             self._logger.error("%s", error)  # noqa: TRY400 -- the message says all
             self._set_aside(path)

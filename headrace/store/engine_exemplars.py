@@ -50,8 +50,7 @@ class EngineExemplars:
         # Memory before blocks, as for samples: what a flush moves meanwhile is seen twice instead of not at all.
         parts = [self.head.select(refs, start_ms, end_ms)]
         tombstones = self._block_set.tombstones
-        for block in self._block_set.blocks:
-            parts.append(exemplar_blocks.select(block, tombstones, refs, start_ms, end_ms))  # noqa: PERF401
+        parts += [exemplar_blocks.select(block, tombstones, refs, start_ms, end_ms) for block in self._block_set.blocks]
         return _distinct(Exemplars.joined([part for part in parts if len(part.refs)]))
 
     def present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int32]:

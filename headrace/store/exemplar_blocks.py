@@ -109,7 +109,7 @@ def read(block: Block) -> Exemplars:
     try:
         return _read(block)
     except CorruptChunk as error:
-        logging.getLogger("headrace.store").error("%s; its exemplars are left out", error)  # noqa: TRY400
+        logging.getLogger("headrace.store").error("%s; its exemplars are left out", error)  # noqa: TRY400 -- says all
         return Exemplars.empty()
 
 

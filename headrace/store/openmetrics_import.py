@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xxhash
@@ -238,12 +238,14 @@ class _Piece(NamedTuple):
     type_line: str
 
 
-def _pieces(file: object, state: SpillState, size: int, options: ImportOptions) -> Iterator[tuple[_Piece, SpillState]]:
+def _pieces(
+    file: IO[bytes], state: SpillState, size: int, options: ImportOptions
+) -> Iterator[tuple[_Piece, SpillState]]:
     """Yield pieces, each with the state before it."""
     rest = b""
     at, lines, type_line = state.at, state.lines, state.type_line
     while at < size or (not size and not at):
-        data = file.read(options.piece_bytes)  # type: ignore[attr-defined]
+        data = file.read(options.piece_bytes)
         whole = rest + data
         last = at + len(whole) >= size or not data
         cut = len(whole) if last else whole.rfind(b"\n") + 1

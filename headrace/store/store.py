@@ -155,7 +155,7 @@ class Store:
                 if not self.log.failed:
                     await asyncio.get_running_loop().run_in_executor(None, lambda: self.flush(everything=True))
             except StoreFailed as error:
-                self._logger.error("%s; the next start reads the log back", error)  # noqa: TRY400
+                self._logger.error("%s; the next start reads the log back", error)  # noqa: TRY400 -- says all
             await self.log.close()
         if self._lock is not None:
             self._lock.release()
@@ -366,7 +366,7 @@ class Store:
                 try:
                     removed = await loop.run_in_executor(None, engine.retain)
                 except OSError as error:
-                    self._logger.error("workspace %s: retention: %s", engine.workspace, error)  # noqa: TRY400
+                    self._logger.error("workspace %s: retention: %s", engine.workspace, error)  # noqa: TRY400 -- says all
                     continue
                 if removed:
                     orphans = engine.orphans()
@@ -416,5 +416,5 @@ class Store:
                 self.engine(record.workspace).replay(offset, record)
             except (CorruptChunk, InvalidInput) as error:
                 self.log.statistics.corrupt_records += 1
-                self._logger.error("record in segment %d skipped: %s", offset.segment, error)  # noqa: TRY400
+                self._logger.error("record in segment %d skipped: %s", offset.segment, error)  # noqa: TRY400 -- says all
         status.current, status.done = status.max, True

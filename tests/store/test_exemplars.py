@@ -347,24 +347,33 @@ async def test_retention(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_damaged_section_costs_the_exemplars_only(tmp_path: Path) -> None:
-    """The samples of the block stay."""
+@pytest.mark.parametrize("kind", exemplar_blocks.ExemplarSection, ids=lambda kind: kind.name)
+async def test_a_damaged_section_costs_the_exemplars_only(
+    tmp_path: Path, kind: exemplar_blocks.ExemplarSection
+) -> None:
+    """The samples of the block stay, also when it is merged, and so do the exemplars of other blocks."""
     clock = [START]
     store = opened(tmp_path, clock)
     engine = store.engine("default")
-    await sample(engine, [ANCHOR], START)
-    await put(engine, LABELS[0], (START, 1.0, {"trace_id": "abcdefghijklmnop"}))
-    store.flush(everything=True)
-    (block,) = engine.blocks
-    place = block._sections[exemplar_blocks.ExemplarSection.EXEMPLAR_LABELS]
+    for labels in LABELS[:2]:
+        await sample(engine, [ANCHOR], clock[0])
+        await put(engine, labels, (clock[0], 1.0, {"trace_id": "abcdefghijklmnop"}))
+        store.flush(everything=True)
+        clock[0] += BLOCK_MS
+    block = engine.blocks[0]
+    place = block._sections[kind]
     await store.close()
     data = bytearray(block.path.read_bytes())
     data[place.start + place.size // 2] ^= 1
     block.path.write_bytes(data)
     store = opened(tmp_path, clock)
     engine = store.engine("default")
-    assert contents(engine) == []
-    assert len(engine.select(ALL, 0, 1 << 60)) == 1
+    for _ in range(2):
+        assert [labels for labels, *_ in contents(engine)] == [LABELS[1]]
+        assert engine.select(ALL, 0, 1 << 60).times_ms.tolist() == [START, START + BLOCK_MS]
+        engine._merge(engine.blocks, rest=0)
+    assert len(engine.blocks) == 1
+    assert engine.block_set.statistics.set_aside == 0
     await store.close()
 
 
