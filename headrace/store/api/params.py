@@ -42,6 +42,11 @@ _MAX_DIGITS = 400
 """A longer number is refused unread: Python's conversions of long digit strings are quadratic."""
 
 
+def go_text(text: str) -> str:
+    """Replace bytes that are not UTF-8 as Go's decoder does."""
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text) if not text.isascii() else text
+
+
 def go_float(text: str) -> float | None:
     """Read a number as ``strconv.ParseFloat`` does; None for what it does not take, and for NaN and infinities."""
     if len(text) > _MAX_DIGITS:
@@ -224,3 +229,10 @@ def _days_since_1970(year: int, month: int, day: int) -> int:
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400
     return days + sum(_days_of(year, earlier) for earlier in range(1, month)) + day - 719163
+
+
+def window_parameters(form: Form) -> tuple[int, int]:
+    """Return ``start`` and ``end`` in milliseconds; without them, ever."""
+    start_ns = time_parameter(form, "start", MIN_TIME_NS)
+    end_ns = time_parameter(form, "end", MAX_TIME_NS)
+    return start_ns // MS, end_ns // MS

@@ -8,9 +8,6 @@ or less is answered 503 ``timeout``; there is no ``DELETE /series``, and no CORS
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import gzip
 import logging
 import time
 from dataclasses import dataclass, field, replace
@@ -21,12 +18,13 @@ from aiohttp import web
 from headrace.pipeline.errors import StoreError
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
-from headrace.store.api import admin, exemplars, params, status
-from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
+from headrace.store.api import admin, params, status
 from headrace.store.api.envelope import encode, failure, success
 from headrace.store.api.errors import ApiError, invalid_parameter
 from headrace.store.api.label_json import label_objects
+from headrace.store.api.query_api import QueryApi
 from headrace.store.api.quoting import go_quote
+from headrace.store.api.reply import Reply, respond
 from headrace.store.api.selectors import parse_selectors, unescape_name, union
 
 if TYPE_CHECKING:
@@ -36,18 +34,14 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.request import Request
     from headrace.pipeline.targets import TargetsSource
     from headrace.store.api.admin import StoreAdmin
-    from headrace.store.api.backend import Answer
+    from headrace.store.api.backend import Backend, FindBackend, SelectorParser
     from headrace.store.api.pool import QueryPool, Ticket
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
 
 _log = logging.getLogger(__name__)
 
-_MAX_STEPS = 11_000
 _TRUNCATED = "results truncated due to limit"
-_GZIP_FROM_BYTES = 1024
-_GZIP_ON_THREAD_FROM_BYTES = 32 * 1024
-
 _READ = ("GET", "POST")
 
 
@@ -80,15 +74,6 @@ class ApiSettings:
     admin: StoreAdmin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a handler answers: JSON data with its annotations; 204 without data."""
-
-    data: bytes
-    warnings: Sequence[str] = ()
-    infos: Sequence[str] = ()
-
-
 class PrometheusApi:
     """Handlers of the API, and the routes to them.
 
@@ -104,6 +89,7 @@ class PrometheusApi:
         self._settings = settings
         self._started_ns = settings.clock_ns()
         self._admin = admin.AdminApi(settings.admin, self._selectors)
+        self._queries = QueryApi(self._backend, pool, settings.clock_ns)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
@@ -113,9 +99,9 @@ class PrometheusApi:
             ("/workspaces/{id}/api/v1", {}),
         ):
             for path, methods, handler, action in (
-                ("query", _READ, self._query, "aps:QueryMetrics"),
-                ("query_range", _READ, self._query_range, "aps:QueryMetrics"),
-                ("query_exemplars", _READ, self._query_exemplars, "aps:QueryMetrics"),
+                ("query", _READ, self._queries.query, "aps:QueryMetrics"),
+                ("query_range", _READ, self._queries.query_range, "aps:QueryMetrics"),
+                ("query_exemplars", _READ, self._queries.query_exemplars, "aps:QueryMetrics"),
                 ("series", _READ, self._series, "aps:GetSeries"),
                 ("labels", _READ, self._labels, "aps:GetLabels"),
                 ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
@@ -168,7 +154,7 @@ class PrometheusApi:
                 _log.error("%s: %s", path, error)
                 broken = ApiError("internal", str(error))
                 body, status_code = failure(broken), broken.status
-            return await self._respond(request, body, status_code)
+            return await respond(request, body, status_code, self._settings.gzip_level)
 
         return Route(path, methods, answer)
 
@@ -179,66 +165,12 @@ class PrometheusApi:
 
         return answer
 
-    async def _respond(self, request: Request, body: bytes, status_code: int) -> web.Response:
-        response = web.Response(status=status_code, content_type="application/json")
-        if self._settings.gzip_level and len(body) >= _GZIP_FROM_BYTES:
-            response.headers["Vary"] = "Accept-Encoding"
-            if accepts_gzip(request.headers.get("Accept-Encoding", "")):
-                response.headers["Content-Encoding"] = "gzip"
-                pack = functools.partial(gzip.compress, body, self._settings.gzip_level, mtime=0)
-                body = await asyncio.to_thread(pack) if len(body) >= _GZIP_ON_THREAD_FROM_BYTES else pack()
-        response.body = body
-        return response
-
     def _backend(self, request: Request) -> Backend:
         workspace = request.params["id"]
         found = self._find(workspace)
         if found is None:
             raise ApiError("not_found", f"workspace {go_quote(workspace)} does not exist")
         return found
-
-    async def _query(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.limit_parameter(form)
-        at_ms = params.time_parameter(form, "time", self._settings.clock_ns()) // params.MS
-        timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
-        query = _query_text(form)
-
-        def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.instant(query, at_ms, QueryOptions(ticket, limit, lookback_ms))
-
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
-
-    async def _query_range(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.limit_parameter(form)
-        start_ns, end_ns, step_ns = _steps(form)
-        timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
-        query = _query_text(form)
-        start_ms, end_ms, step_ms = start_ns // params.MS, end_ns // params.MS, step_ns // params.MS
-
-        def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.range(query, start_ms, end_ms, step_ms, QueryOptions(ticket, limit, lookback_ms))
-
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
-
-    async def _query_exemplars(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        start_ms, end_ms = _window(form)
-        if end_ms < start_ms:
-            raise ApiError("bad_data", "end timestamp must not be before start timestamp")
-        query = _query_text(form)
-
-        def find(ticket: Ticket) -> bytes:
-            selectors = exemplars.selectors_of(query)
-            return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
-
-        return Reply(await self._pool.run(find, request))
 
     async def _series(self, request: Request) -> Reply:
         form = await request.form()
@@ -248,7 +180,7 @@ class PrometheusApi:
         if not form.all("match[]"):
             raise ApiError("bad_data", "no match[] parameter provided")
         limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
+        start_ms, end_ms = params.window_parameters(form)
         try:
             selectors = self._selectors(form)
         except ApiError as error:
@@ -268,7 +200,7 @@ class PrometheusApi:
         form = await request.form()
         backend = self._backend(request)
         limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
+        start_ms, end_ms = params.window_parameters(form)
 
         def names(matchers: Sequence[Matcher]) -> Sequence[str]:
             return backend.index.label_names(matchers, start_ms, end_ms)
@@ -282,7 +214,7 @@ class PrometheusApi:
         if not name or any("\ud800" <= char <= "\udfff" for char in name):
             raise ApiError("bad_data", f"invalid label name: {go_quote(name)}")
         limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
+        start_ms, end_ms = params.window_parameters(form)
 
         def values(matchers: Sequence[Matcher]) -> Sequence[str]:
             return backend.index.label_values(name, matchers, start_ms, end_ms)
@@ -364,62 +296,7 @@ class PrometheusApi:
         return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
 
     def _selectors(self, form: Form) -> list[Sequence[Matcher]]:
-        return parse_selectors([_as_go(text) for text in form.all("match[]")], self._settings.parse_selector)
-
-
-def accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding header allows gzip."""
-    for item in header.lower().split(","):
-        coding, _, weight = item.partition(";")
-        if coding.strip() in {"gzip", "x-gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
-
-
-def _query_text(form: Form) -> str:
-    return _as_go(form.get("query"))
-
-
-def _as_go(text: str) -> str:
-    """Replace bytes that are not UTF-8 as Go's decoder does."""
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text) if not text.isascii() else text
-
-
-def _window(form: Form) -> tuple[int, int]:
-    """Return ``start`` and ``end`` in milliseconds; without them, ever."""
-    start_ns = params.time_parameter(form, "start", params.MIN_TIME_NS)
-    end_ns = params.time_parameter(form, "end", params.MAX_TIME_NS)
-    return start_ns // params.MS, end_ns // params.MS
-
-
-def _steps(form: Form) -> tuple[int, int, int]:
-    """Return start, end and step in nanoseconds."""
-    start_ns = params.required_time(form, "start")
-    end_ns = params.required_time(form, "end")
-    if end_ns < start_ns:
-        raise invalid_parameter("end", "end timestamp must not be before start time")
-    try:
-        step_ns = params.duration_ns(form.get("step"))
-    except ValueError as error:
-        raise invalid_parameter("step", str(error)) from None
-    if step_ns < params.MS:
-        why = "zero or negative query resolution step widths are not accepted. Try a positive integer"
-        raise invalid_parameter("step", why)
-    if (end_ns - start_ns) // step_ns > _MAX_STEPS:
-        raise ApiError(
-            "bad_data",
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution "
-            "(?step=XX)",
-        )
-    return start_ns, end_ns, step_ns
-
-
-def _query_reply(answer: Answer, form: Form) -> Reply:
-    stats = b""
-    if form.get("stats"):
-        stats = b',"stats":' + encode(answer.stats)
-    data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result + stats + b"}"
-    return Reply(data, answer.warnings, answer.infos)
+        return parse_selectors([params.go_text(text) for text in form.all("match[]")], self._settings.parse_selector)
 
 
 def _series_json(tables: Sequence[LabelTable], limit: int, ticket: Ticket) -> tuple[bytes, bool]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from headrace.pipeline.errors import QueryError
+from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.parser import ParserOptions, parse
@@ -148,6 +149,7 @@ class Evaluator:
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
+        expr = resolve(expr, span)
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, lookback, check, notes)
         with np.errstate(all="ignore"):
