@@ -4,7 +4,7 @@ Each series has a sample every minute for 66 minutes. The memory of the query is
 memory while it runs, above what it had before. Where the peers are missing (`make peers`), only ours is measured.
 Not a benchmark of ``make bench``: it takes five minutes and some gigabytes of memory.
 
-    .venv/bin/python bench/million_series.py --series 1000000
+    .venv/bin/python -m bench.million_series --series 1000000
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cramjam
 import numpy as np
-from churn import SERVERS, send
 
+from bench.churn import SERVERS, send
 from peer_programs import directory, missing
 from running import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from churn import Server
     from numpy.typing import NDArray
+
+    from bench.churn import Server
 
 QUERY = "sum by (job) (rate(requests_total[5m]))"
 JOBS = 50
