@@ -6,8 +6,8 @@ server; the first touch after a restart without page cache; and the answer repea
 asks for it. Answers are compared with those of Prometheus: series, points, and the sum of all values. All figures go
 to ``build/compare_queries.json``. Not a benchmark of ``make bench``: a run takes twenty minutes.
 
-    .venv/bin/python bench/compare_queries.py                   # 10,000 x 1,460 and 100,000 x 260
-    .venv/bin/python bench/compare_queries.py --series 10000
+    .venv/bin/python -m bench.compare_queries                   # 10,000 x 1,460 and 100,000 x 260
+    .venv/bin/python -m bench.compare_queries --series 10000
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import sys
 from typing import Any
 
-from compare_stores import OURS, ROOT, SERVERS, harness_option, measure
+from bench.compare_stores import OURS, ROOT, SERVERS, harness_option, measure
 
 REFERENCE = "prometheus"
 PEERS = tuple(server for server in SERVERS if server != OURS)
