@@ -216,10 +216,17 @@ def _info(run: Evaluation, node: Call, grid: Grid) -> Vector:
 # -- histograms ------------------------------------------------------------------------------------------------
 
 
+def _buckets(run: Evaluation, arg: Expr, grid: Grid) -> histograms.Buckets:
+    named = run.options.delayed_name_removal
+    return histograms.Buckets(run.vector(arg, grid), arg, run.notes, named=named)
+
+
 def _histogram_quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
     q = run.scalar(node.args[0], grid)
     run.notes.check_quantiles(q, node.args[0])
-    buckets = histograms.Buckets(run.vector(node.args[1], grid), node.args[1], run.notes)
+    buckets = histograms.Buckets(
+        run.vector(node.args[1], grid), node.args[1], run.notes, named=run.options.delayed_name_removal
+    )
     return buckets.quantile(q, grid.times_ms())
 
 
@@ -228,13 +235,17 @@ def _histogram_quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
     for arg, q in zip(node.args[2:], wanted, strict=True):
         run.notes.check_quantiles(q, arg)
-    buckets = histograms.Buckets(run.vector(node.args[0], grid), node.args[0], run.notes)
+    buckets = histograms.Buckets(
+        run.vector(node.args[0], grid), node.args[0], run.notes, named=run.options.delayed_name_removal
+    )
     return buckets.quantiles(label, wanted, grid.times_ms())
 
 
 def _histogram_fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
     lower, upper = run.scalar(node.args[0], grid), run.scalar(node.args[1], grid)
-    return histograms.Buckets(run.vector(node.args[2], grid), node.args[2], run.notes).fraction(lower, upper)
+    return histograms.Buckets(
+        run.vector(node.args[2], grid), node.args[2], run.notes, named=run.options.delayed_name_removal
+    ).fraction(lower, upper)
 
 
 def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:
