@@ -170,12 +170,14 @@ class ColumnarSeries:
         offsets: (n + 1,) int64; samples of series i are ``offsets[i]:offsets[i + 1]``.
         times_ms: (offsets[-1],) int64, ascending and distinct within a series.
         values: (offsets[-1],) float64; stale markers (bits 0x7ff0000000000002) are samples like others.
+        starts_ms: (offsets[-1],) int64 since when each sample counts, 0 for unknown; None where none is known.
     """
 
     labels: LabelTable
     offsets: NDArray[np.int64]
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
+    starts_ms: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
