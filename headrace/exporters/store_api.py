@@ -14,6 +14,7 @@ from headrace.store.api.promql import PromQLService
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
 from headrace.store.promql.evaluate import EvaluatorOptions
+from headrace.store.promql.features import with_features
 from headrace.store.promql.parser import parse_selector
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ class StoreApi:
         query = exporter.config.query
         self._exporter = exporter
         self._backends: dict[str, Backend] = {}
-        self._options = EvaluatorOptions(
+        limits = EvaluatorOptions(
             lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
         )
+        self._options = with_features(limits, query.enable_features)
         self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)
