@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
-from headrace.store.api.backend import Backend, Exemplar, HeadFacts
+from headrace.store.api.answering import ApiSettings
+from headrace.store.api.backend import Backend, BlockFacts, Exemplar, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
-from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
@@ -70,6 +71,17 @@ class EngineIndex:
         chunks = head.chunks + head.active_series
         facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
         return facts, cardinality(engine.index, limit)
+
+    def blocks(self) -> list[BlockFacts]:
+        """Return the blocks on disk, oldest first."""
+        found = sorted(self._engine.blocks, key=lambda block: (block.meta.min_ms, block.number))
+        return [
+            BlockFacts(
+                block.number, block.meta.min_ms, block.meta.max_ms, block.meta.samples, block.meta.series,
+                block.meta.level, block.meta.sources,
+            )
+            for block in found
+        ]  # fmt: skip
 
 
 class ExporterAdmin:
