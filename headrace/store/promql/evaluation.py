@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.labels import QuerySymbols
+from headrace.store.promql import fused, streaming
 from headrace.store.promql.aggregation import aggregate
 from headrace.store.promql.ast import (
     Aggregate,
@@ -136,7 +137,7 @@ class Evaluation:
             case Paren():
                 return self.value(expr.expr, grid)
             case VectorSelector():
-                return newest(self, expr, grid)[0]
+                return self._instant(expr, grid)
             case MatrixSelector():
                 return windows(self, expr, grid)
             case Subquery():
@@ -183,6 +184,10 @@ class Evaluation:
         """Return what a selector yields and, (n, steps) int64, the times of its samples."""
         return newest(self, node, grid)
 
+    def _instant(self, node: VectorSelector, grid: Grid) -> Vector:
+        found = fused.newest(self, node, grid)
+        return newest(self, node, grid)[0] if found is None else found
+
     # -- for the nodes -------------------------------------------------------------------------------------
 
     def limit(self, points: int) -> None:
@@ -222,4 +227,7 @@ class Evaluation:
         if node.param is not None:
             given = self.value(node.param, grid)
             param = given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None
+        streamed = streaming.aggregate(self, node, param, grid)
+        if streamed is not None:
+            return streamed
         return aggregate(node, self.vector(node.expr, grid), param, self.notes, self.limit)

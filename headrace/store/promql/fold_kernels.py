@@ -3,7 +3,7 @@
 
 Rows come in the order of the series; what a state holds after the last one is to the bit what the kernel of
 `aggregate_kernels` gives for all rows at once. `first` keeps, for each group, the number of the first row that is
-present anywhere, from `base` on for the rows of this call; -1 while there is none.
+present anywhere, -1 while there is none; `rows`, (rows,) int64, are the numbers of those of this call, ascending.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def sum_row(
 
 @kernel
 def sums(
-    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], base: int,
+    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64],
     total: NDArray[np.float64], c: NDArray[np.float64], n: NDArray[np.int64], first: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Add the rows of (rows, steps) `values`; `total` (groups, steps) begins at -0.0, `c` and `n` at 0."""
     for i in range(len(group)):
         g = group[i]
         if count_row(present[i], n[g]) and first[g] < 0:
-            first[g] = base + i
+            first[g] = rows[i]
         sum_row(values[i], present[i], total[g], c[g])
 
 
@@ -71,7 +71,7 @@ def add(x: float, total: float, c: float) -> tuple[float, float]:
 
 @kernel
 def means(
-    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], base: int,
+    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64],
     out: NDArray[np.float64], c: NDArray[np.float64], n: NDArray[np.int64], first: NDArray[np.int64],
     incremental: NDArray[np.bool_],
 ) -> None:  # fmt: skip
@@ -84,7 +84,7 @@ def means(
             x = values[i, t]
             n[g, t] += 1
             if first[g] < 0:
-                first[g] = base + i
+                first[g] = rows[i]
             count = float(n[g, t])
             if n[g, t] == 1:
                 out[g, t] = x
@@ -104,8 +104,8 @@ def means(
 
 @kernel
 def extremes(
-    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], base: int, sign: float,
-    out: NDArray[np.float64], n: NDArray[np.int64], first: NDArray[np.int64],
+    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64],
+    sign: float, out: NDArray[np.float64], n: NDArray[np.int64], first: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Take the maximum (sign 1) or minimum (sign -1); NaN gives way to any number."""
     for i in range(len(group)):
@@ -116,12 +116,12 @@ def extremes(
                 if n[g, t] == 0 or x * sign > out[g, t] * sign or np.isnan(out[g, t]):
                     out[g, t] = x
         if count_row(present[i], n[g]) and first[g] < 0:
-            first[g] = base + i
+            first[g] = rows[i]
 
 
 @kernel
 def variances(
-    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], base: int,
+    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64],
     out: NDArray[np.float64], middle: NDArray[np.float64], n: NDArray[np.int64], first: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Add up squared distances from the mean, by Welford's method."""
@@ -133,7 +133,7 @@ def variances(
             x = values[i, t]
             n[g, t] += 1
             if first[g] < 0:
-                first[g] = base + i
+                first[g] = rows[i]
             if n[g, t] == 1:
                 middle[g, t] = x
                 out[g, t] = np.nan if np.isnan(x) or np.isinf(x) else 0.0
@@ -145,12 +145,13 @@ def variances(
 
 @kernel
 def counts(
-    present: NDArray[np.bool_], group: NDArray[np.int64], base: int, n: NDArray[np.int64], first: NDArray[np.int64]
-) -> None:
+    present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64], n: NDArray[np.int64],
+    first: NDArray[np.int64],
+) -> None:  # fmt: skip
     """Count the rows that are present."""
     for i in range(len(group)):
         if count_row(present[i], n[group[i]]) and first[group[i]] < 0:
-            first[group[i]] = base + i
+            first[group[i]] = rows[i]
 
 
 @kernel
@@ -187,9 +188,24 @@ def sift_down(heap: NDArray[np.int64], key: NDArray[np.float64], n: int) -> None
 
 
 @kernel
+def push(heap: NDArray[np.int64], key: NDArray[np.float64], n: int, wanted: int, row: int, x: float) -> int:
+    """Put a row into a heap of at most `wanted`, in place of the lowest one where it is full; return its size."""
+    if n < wanted:
+        heap[n] = row
+        key[n] = x
+        sift_up(heap, key, n)
+        return n + 1
+    if key[0] < x or (np.isnan(key[0]) and not np.isnan(x)):
+        heap[0] = row
+        key[0] = x
+        sift_down(heap, key, n)
+    return n
+
+
+@kernel
 def largest(
-    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], base: int, sign: float,
-    wanted: NDArray[np.int64], n: NDArray[np.int64], heap: NDArray[np.int64], key: NDArray[np.float64],
+    values: NDArray[np.float64], present: NDArray[np.bool_], group: NDArray[np.int64], rows: NDArray[np.int64],
+    sign: float, wanted: NDArray[np.int64], n: NDArray[np.int64], heap: NDArray[np.int64], key: NDArray[np.float64],
     first: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Keep the largest (sign 1) or smallest (sign -1) of each group; NaN is the last choice.
@@ -198,7 +214,7 @@ def largest(
         values: (rows, steps).
         present: (rows, steps).
         group: (rows,).
-        base: Number of the first row.
+        rows: (rows,) their numbers.
         sign: Which.
         wanted: (steps,) how many.
         n: (groups, steps) how many are there.
@@ -209,17 +225,20 @@ def largest(
     for i in range(len(group)):
         g = group[i]
         for t in range(values.shape[1]):
-            if not present[i, t] or wanted[t] < 1:
-                continue
-            x = values[i, t] * sign
-            kept = n[g, t]
-            if kept < wanted[t]:
-                heap[g, t, kept] = base + i
-                key[g, t, kept] = x
-                sift_up(heap[g, t], key[g, t], kept)
-                n[g, t] = kept + 1
-                first[g] = base + i if first[g] < 0 else first[g]
-            elif key[g, t, 0] < x or (np.isnan(key[g, t, 0]) and not np.isnan(x)):
-                heap[g, t, 0] = base + i
-                key[g, t, 0] = x
-                sift_down(heap[g, t], key[g, t], kept)
+            if present[i, t] and wanted[t] > 0:
+                n[g, t] = push(heap[g, t], key[g, t], n[g, t], wanted[t], rows[i], values[i, t] * sign)
+                first[g] = rows[i] if first[g] < 0 else first[g]
+
+
+@kernel
+def merge_largest(
+    heap: NDArray[np.int64], key: NDArray[np.float64], n: NDArray[np.int64], group: NDArray[np.int64], base: int,
+    wanted: NDArray[np.int64], out_n: NDArray[np.int64], out_heap: NDArray[np.int64], out_key: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Add what other series kept, whose rows count from `base`; see `largest`, whose state is `out_...`."""
+    for i in range(len(group)):
+        g = group[i]
+        for t in range(n.shape[1]):
+            for j in range(n[i, t]):
+                row = base + heap[i, t, j]
+                out_n[g, t] = push(out_heap[g, t], out_key[g, t], out_n[g, t], wanted[t], row, key[i, t, j])

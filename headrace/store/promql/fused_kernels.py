@@ -5,7 +5,7 @@ Bounds of windows, and all that depends on times alone, are found once for serie
 Numerics are those of `window_kernels`, to the last bit: each result is what that module's kernel of the same function
 gives for the window by itself.
 
-All take the samples of n series as `headrace.store.runs.SeriesSamples` holds them, without stale markers, then the
+Most take the samples of n series as `headrace.store.runs.SeriesSamples` holds them, without stale markers, then the
 time of the first step, the length of a step and that of the window, and write (n, steps) `out` and `there`, and add to
 `looked`, (steps,) int64, the samples in the windows of each step. `lo` and `hi` are scratch, (steps,) int64 each.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.bits import float_bits
 from headrace.kernels.jit import flat_kernel as kernel
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _EXACT = 9007199254740992.0
 _NEVER = np.int64(0x7FFFFFFFFFFFFFFF)
+_STALE = np.uint64(0x7FF0000000000002)
 
 COUNT, PRESENT, LAST, FIRST = range(4)
 
@@ -151,7 +153,7 @@ def increases(
 def rates(
     places: NDArray[np.int64], counts: NDArray[np.int64], time_places: NDArray[np.int64], times: NDArray[np.int64],
     values: NDArray[np.float64], start: int, step: int, window: int, is_counter: bool, is_rate: bool,
-    lo: NDArray[np.int64], hi: NDArray[np.int64], spans: NDArray[np.float64], drops: NDArray[np.int64],
+    spans: NDArray[np.float64], drops: NDArray[np.int64], lo: NDArray[np.int64], hi: NDArray[np.int64],
     out: NDArray[np.float64], there: NDArray[np.bool_], looked: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Compute ``rate``, ``increase`` and ``delta``.
@@ -167,10 +169,10 @@ def rates(
         window: See there.
         is_counter: Whether a value below the one before it is a counter that began anew.
         is_rate: Whether the result is per second.
+        spans: (4, steps) float64 scratch.
+        drops: (most samples of a series,) int64 scratch; only of counters.
         lo: See there.
         hi: See there.
-        spans: (4, steps) float64 scratch.
-        drops: (most samples of a series,) int64 scratch.
         out: See there.
         there: See there.
         looked: See there.
@@ -279,9 +281,9 @@ def sums_of_windows(
 @kernel
 def sums(
     places: NDArray[np.int64], counts: NDArray[np.int64], time_places: NDArray[np.int64], times: NDArray[np.int64],
-    values: NDArray[np.float64], start: int, step: int, window: int, is_mean: bool, lo: NDArray[np.int64],
-    hi: NDArray[np.int64], running: NDArray[np.float64], out: NDArray[np.float64], there: NDArray[np.bool_],
-    looked: NDArray[np.int64],
+    values: NDArray[np.float64], start: int, step: int, window: int, is_mean: bool,
+    running: NDArray[np.float64], lo: NDArray[np.int64], hi: NDArray[np.int64], out: NDArray[np.float64],
+    there: NDArray[np.bool_], looked: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Compute ``sum_over_time`` and ``avg_over_time``; `running` is float64 scratch, most samples of a series + 1."""
     held = -1
@@ -332,9 +334,9 @@ def extremes_of_windows(
 @kernel
 def extremes(
     places: NDArray[np.int64], counts: NDArray[np.int64], time_places: NDArray[np.int64], times: NDArray[np.int64],
-    values: NDArray[np.float64], start: int, step: int, window: int, sign: float, lo: NDArray[np.int64],
-    hi: NDArray[np.int64], queue: NDArray[np.int64], out: NDArray[np.float64], there: NDArray[np.bool_],
-    looked: NDArray[np.int64],
+    values: NDArray[np.float64], start: int, step: int, window: int, sign: float,
+    queue: NDArray[np.int64], lo: NDArray[np.int64], hi: NDArray[np.int64], out: NDArray[np.float64],
+    there: NDArray[np.bool_], looked: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Compute ``max_over_time`` (sign 1) and ``min_over_time`` (sign -1); `queue` is int64 scratch, most samples."""
     held = -1
@@ -389,7 +391,7 @@ def newest(
     values: NDArray[np.float64], start: int, step: int, lookback: int, at: NDArray[np.int64],
     out: NDArray[np.float64], there: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Find the newest sample in ``(time - lookback, time]`` at each step, stale markers included.
+    """Find the newest sample in ``(time - lookback, time]`` at each step; a stale marker there means none.
 
     `at` is scratch, (steps,) int64.
     """
@@ -408,5 +410,43 @@ def newest(
                 at[t] = j - 1 if j > 0 and own[j - 1] > time - lookback else -1
         place = places[i]
         for t in range(len(at)):
-            there[i, t] = at[t] >= 0
-            out[i, t] = values[place + at[t]] if at[t] >= 0 else 0.0
+            value = values[place + at[t]] if at[t] >= 0 else 0.0
+            stale = np.isnan(value) and np.uint64(float_bits(value)) == _STALE
+            there[i, t] = at[t] >= 0 and not stale
+            out[i, t] = value
+
+
+@kernel
+def count_stale(
+    places: NDArray[np.int64], counts: NDArray[np.int64], values: NDArray[np.float64], out: NDArray[np.int64]
+) -> int:
+    """Count the stale markers of each series into `out`, (n,); return how many samples the series with some have."""
+    room = 0
+    for i in range(len(places)):
+        found = 0
+        for j in range(places[i], places[i] + counts[i]):
+            found += np.isnan(values[j]) and np.uint64(float_bits(values[j])) == _STALE
+        out[i] = found
+        room += counts[i] if found else 0
+    return room
+
+
+@kernel
+def drop_stale(
+    stale: NDArray[np.int64], at: int, places: NDArray[np.int64], counts: NDArray[np.int64],
+    time_places: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Copy the series with stale markers, `stale` of each, without these to place `at` and behind; they point there."""
+    for i in range(len(places)):
+        if stale[i] == 0:
+            continue
+        begin = at
+        for j in range(counts[i]):
+            value = values[places[i] + j]
+            if np.uint64(float_bits(value)) != _STALE:
+                values[at] = value
+                times[at] = times[time_places[i] + j]
+                at += 1
+        places[i] = begin
+        time_places[i] = begin
+        counts[i] = at - begin

@@ -30,7 +30,8 @@ class Notes:
     """
 
     def __init__(self, query: str) -> None:
-        self._query = query
+        self.query = query
+        """The text of the query."""
         self._warnings: dict[str, int] = {}
         self._infos: dict[str, int] = {}
 
@@ -43,6 +44,11 @@ class Notes:
     def infos(self) -> list[str]:
         """Lesser remarks, likewise."""
         return self._placed(self._infos)
+
+    def take(self, others: Notes) -> None:
+        """Add what was noted elsewhere about the same query."""
+        self._warnings.update(others._warnings)
+        self._infos.update(others._infos)
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
@@ -82,7 +88,7 @@ class Notes:
             self._infos[f"PromQL info: {text}"] = start
 
     def _placed(self, notes: dict[str, int]) -> list[str]:
-        return [f"{text} ({place(self._query, start)})" for text, start in notes.items()]
+        return [f"{text} ({place(self.query, start)})" for text, start in notes.items()]
 
 
 def brief(value: float) -> str:
