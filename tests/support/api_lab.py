@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -22,6 +23,11 @@ from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.symbols import Symbols
 from http_lab import Lab
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -115,8 +121,8 @@ class HttpReply:
 
     @property
     def json(self) -> Any:
-        packed = self.headers.get("Content-Encoding") == "gzip"
-        return json.loads(gzip.decompress(self.raw) if packed else self.raw)
+        unpack = {"gzip": gzip.decompress, "zstd": zstd.decompress}.get(self.headers.get("Content-Encoding", ""), bytes)
+        return json.loads(unpack(self.raw))
 
 
 class ApiLab:
