@@ -13,9 +13,11 @@ from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.selection import Selection, put_together
 from headrace.store.api.status import retention_text
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
+from headrace.store.labels import QuerySymbols
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.features import with_features
 from headrace.store.promql.parser import parse_selector
@@ -76,6 +78,12 @@ class EngineIndex:
         chunks = head.chunks + head.active_series
         facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
         return facts, cardinality(engine.index, limit)
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
+        symbols = QuerySymbols(self._engine.symbols())
+        floats = self._engine.select(matchers, start_ms, end_ms, symbols)
+        return put_together(floats, self._engine.select_histograms(matchers, start_ms, end_ms, symbols))
 
     def blocks(self) -> list[BlockFacts]:
         """Return the blocks on disk, oldest first."""
