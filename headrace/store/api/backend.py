@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from headrace.store.api.pool import Ticket
+    from headrace.store.api.selection import Selection
     from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
@@ -140,6 +141,9 @@ class SeriesIndex(Protocol):
 
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         """Return what the series are made of, `limit` entries of each kind."""
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
 
     def blocks(self) -> Sequence[BlockFacts]:
         """Return the blocks on disk, oldest first."""
