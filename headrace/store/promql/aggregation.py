@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.notes import brief
-from headrace.store.promql.values import Vector, empty
+from headrace.store.promql.values import METADATA, Vector, empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def aggregate(
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
     if node.op in _FOLDS:
-        return _fold(node.op, vector, groups)
+        return _marked(_fold(node.op, vector, groups), vector, groups)
     if isinstance(param, str):
         return _count_values(vector, groups, param, limit)
     if param is None:
@@ -87,7 +88,7 @@ def aggregate(
     if node.op == "quantile":
         out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
         kernels.quantiles(param, vector.values, vector.present, *groups.rows(), out, there)
-        return Vector(groups.labels, out, there)
+        return _marked(Vector(groups.labels, out, there), vector, groups)
     if node.op == "limit_ratio":
         return _limit_ratio(vector, param)
     return _choose(node.op, vector, groups, np.maximum(param, 0.0).astype(np.int64))
@@ -116,6 +117,16 @@ def _fold(op: str, vector: Vector, groups: Groups) -> Vector:
         np.add.at(n, groups.of, vector.everywhere)
         out = n.astype(np.float64) if op == "count" else np.ones(groups.shape)
     return Vector(groups.labels, out, n > 0)
+
+
+def _marked(out: Vector, vector: Vector, groups: Groups) -> Vector:
+    """Mark the groups which have a row with a name to be dropped, at the last step where they have any."""
+    if vector.drop_name is None or not set(groups.labels.names).intersection(METADATA):
+        return out
+    marked = np.zeros(groups.shape, np.bool_)
+    kernels.any_of(vector.everywhere & vector.drop_name[:, None], groups.of, marked)
+    last = vector.steps - 1 - out.everywhere[:, ::-1].argmax(axis=1)
+    return replace(out, drop_name=marked[np.arange(len(out)), last])
 
 
 def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes: Notes) -> None:
@@ -153,8 +164,7 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
         return chosen.compact()
     value = chosen.values[:, 0] * sign
     order = np.lexsort((-value, np.isnan(value), groups.of))
-    ordered = chosen.take(order).compact()
-    return Vector(ordered.labels, ordered.values, ordered.present, ordered=True)
+    return replace(chosen.take(order).compact(), ordered=True)
 
 
 def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:

@@ -14,6 +14,7 @@ from headrace.store.promql import functions, histograms, info, window_kernels
 from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
+from headrace.store.promql.statistics import in_windows
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
 if TYPE_CHECKING:
@@ -65,18 +66,12 @@ def _over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
     ranges = _ranges(run, node, grid)
     params = [run.scalar(arg, grid) for arg in node.args if arg.type.value == "scalar"]
     run.limit(len(ranges.labels) * grid.size)
-    if not ranges.fixed:
-        return over_windows(node, ranges, params, grid, run.notes)
-    steps = [
-        over_windows(node, ranges, [param[t : t + 1] for param in params], Grid.at(time), run.notes)
-        for t, time in enumerate(grid.times_ms().tolist())
-    ]
-    values = np.concatenate([step.values for step in steps], axis=1)
-    return Vector(steps[0].labels, values, np.concatenate([step.present for step in steps], axis=1))
+    return over_windows(run, node, ranges, params, grid)
 
 
 def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
     ranges = _ranges(run, node, grid)
+    run.count.add(in_windows(ranges))
     lo = np.zeros((len(ranges.labels), ranges.ends.size), np.int64)
     hi = np.zeros_like(lo)
     window_kernels.bounds(

@@ -100,7 +100,8 @@ def enriched(
     values[place.ravel(), steps] = base.values[rows, steps]
     there[place.ravel(), steps] = True
     labels = _labels(base.labels.take(pairs[:, 0]), found.labels.take(np.flatnonzero(kept)), pairs[:, 1:], wanted)
-    return Vector(labels, values, there).with_labels(labels)
+    marks = None if base.drop_name is None else base.drop_name[pairs[:, 0]]
+    return Vector(labels, values, there, drop_name=marks).with_labels(labels)
 
 
 def _matching(table: LabelTable, names: Sequence[Matcher]) -> NDArray[np.bool_]:

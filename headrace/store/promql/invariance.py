@@ -1,0 +1,30 @@
+"""Which expressions have the same value at all steps of a query, because ``@`` pins every selector in them.
+
+Source:
+    Prometheus 3.14, evaluation of step-invariant expressions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.store.promql.ast import Call, MatrixSelector, Subquery, VectorSelector
+from headrace.store.promql.functions import DATES
+
+if TYPE_CHECKING:
+    from headrace.store.promql.ast import Expr
+
+OF_THE_STEP = frozenset({*DATES, "predict_linear", "time", "timestamp"})
+"""Functions whose value may change from step to step even where their arguments do not."""
+
+
+def is_invariant(expr: Expr) -> bool:
+    """Return whether an expression has the same value at all steps."""
+    match expr:
+        case VectorSelector() | Subquery():
+            return expr.at is not None
+        case MatrixSelector():
+            return expr.selector.at is not None
+        case Call() if expr.function in OF_THE_STEP:
+            return False
+    return all(is_invariant(child) for child in expr.children())
