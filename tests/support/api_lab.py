@@ -5,11 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
@@ -111,8 +117,8 @@ class HttpReply:
 
     @property
     def json(self) -> Any:
-        packed = self.headers.get("Content-Encoding") == "gzip"
-        return json.loads(gzip.decompress(self.raw) if packed else self.raw)
+        unpack = {"gzip": gzip.decompress, "zstd": zstd.decompress}.get(self.headers.get("Content-Encoding", ""), bytes)
+        return json.loads(unpack(self.raw))
 
 
 class ApiLab:

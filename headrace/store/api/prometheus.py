@@ -13,22 +13,22 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from headrace.pipeline.errors import StoreError
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from headrace.store.api import admin, params, status
-from headrace.store.api.envelope import encode, failure, success
+from headrace.store.api.envelope import encode, failure
 from headrace.store.api.errors import ApiError, invalid_parameter
 from headrace.store.api.label_json import label_objects
 from headrace.store.api.query_api import QueryApi
 from headrace.store.api.quoting import go_quote
-from headrace.store.api.reply import Reply, respond
+from headrace.store.api.reply import Reply, respond, send
 from headrace.store.api.selectors import parse_selectors, unescape_name, union
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from aiohttp import web
 
     from headrace.pipeline.http.form import Form
     from headrace.pipeline.http.request import Request
@@ -145,9 +145,7 @@ class PrometheusApi:
                 return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
             try:
                 reply = await handler(request)
-                if not reply.data or reply.data == admin.NOTHING:
-                    return web.Response(status=204)
-                body, status_code = success(reply.data, reply.warnings, reply.infos), 200
+                return await send(request, reply, self._settings.gzip_level)
             except ApiError as error:
                 body, status_code = failure(error), error.status
             except StoreError as error:
