@@ -170,7 +170,8 @@ class ColumnarSeries:
         offsets: (n + 1,) int64; samples of series i are ``offsets[i]:offsets[i + 1]``.
         times_ms: (offsets[-1],) int64, ascending and distinct within a series.
         values: (offsets[-1],) float64; stale markers (bits 0x7ff0000000000002) are samples like others.
-        starts_ms: (offsets[-1],) int64 since when each sample counts, 0 for unknown; None where none is known.
+        starts_ms: (offsets[-1],) int64, when what each sample counts began, 0 where that is unknown; None where no
+            sample says.
     """
 
     labels: LabelTable

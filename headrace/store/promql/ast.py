@@ -81,6 +81,29 @@ class StringLiteral(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DurationExpression(Node):
+    """A duration that is computed, such as ``5m + step()``.
+
+    It stands where a duration does and is no expression of its own: `children` of selectors do not yield it.
+
+    Attributes:
+        op: ``+ - * / % ^ min_of max_of``, or ``step`` and ``range``, which have no operands.
+        lhs: Left operand in seconds; None for a sign.
+        rhs: Right operand, or what the sign belongs to.
+        wrapped: Whether it was written in parentheses.
+    """
+
+    type: ClassVar[ValueType] = ValueType.SCALAR
+    op: str
+    lhs: Duration | None = None
+    rhs: Duration | None = None
+    wrapped: bool = False
+
+
+Duration = NumberLiteral | DurationExpression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VectorSelector(Node):
     """Selects series.
 
@@ -89,12 +112,18 @@ class VectorSelector(Node):
         name: Metric name where it was written before the braces, for printing; else empty.
         offset_ms: How far back.
         at: Fixed time in milliseconds, start or end of the query, or None.
+        offset_expr: Computed offset, which `durations.resolve` turns into `offset_ms`.
+        anchored: Whether a range starts with the last sample before it and ends with its own last one.
+        smoothed: Whether values at the ends of a range are interpolated.
     """
 
     matchers: tuple[Matcher, ...]
     name: str = ""
     offset_ms: int = 0
     at: int | At | None = None
+    offset_expr: DurationExpression | None = None
+    anchored: bool = False
+    smoothed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +133,13 @@ class MatrixSelector(Node):
     Attributes:
         selector: What; it carries offset and ``@``.
         range_ms: How long.
+        range_expr: Computed length, which `durations.resolve` turns into `range_ms`.
     """
 
     type: ClassVar[ValueType] = ValueType.MATRIX
     selector: VectorSelector
     range_ms: int
+    range_expr: DurationExpression | None = None
 
     def children(self) -> Iterator[Expr]:
         """Yield the selector."""
@@ -125,6 +156,9 @@ class Subquery(Node):
         step_ms: Steps, None for the default interval.
         offset_ms: How far back.
         at: As in `VectorSelector`.
+        range_expr: Computed length, which `durations.resolve` turns into `range_ms`.
+        step_expr: Computed step, likewise.
+        offset_expr: Computed offset, likewise.
     """
 
     type: ClassVar[ValueType] = ValueType.MATRIX
@@ -133,6 +167,9 @@ class Subquery(Node):
     step_ms: int | None = None
     offset_ms: int = 0
     at: int | At | None = None
+    range_expr: DurationExpression | None = None
+    step_expr: DurationExpression | None = None
+    offset_expr: DurationExpression | None = None
 
     def children(self) -> Iterator[Expr]:
         """Yield the inner expression."""
@@ -186,12 +223,16 @@ class Matching:
         on: Whether `labels` are the ones that count, or else the ones that do not.
         labels: Label names.
         include: Labels taken over from the "one" side.
+        fill_left: What stands for a missing sample of the left side, or None.
+        fill_right: The same for the right side.
     """
 
     card: Card = Card.ONE_TO_ONE
     on: bool = False
     labels: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    fill_left: float | None = None
+    fill_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from headrace.pipeline.errors import QueryError
+from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.parser import ParserOptions, parse
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
+    from headrace.store.promql.statistics import QueryStatistics
     from headrace.store.symbols import Symbols
 
 
@@ -46,12 +48,21 @@ class EvaluatorOptions:
         lookback_ms: How far back an instant selector looks.
         max_samples: Samples, and points of each intermediate vector, that one query may hold.
         subquery_step_ms: Step of a subquery that does not say.
+        delayed_name_removal: Whether metric names are dropped at the end of a query and not where they lose their
+            meaning.
+        start_timestamps: Whether counters are taken to begin at zero where their samples say when they started.
+        type_and_unit_labels: Whether ``__type__`` and ``__unit__`` belong to the metric name.
+        per_step_statistics: Whether who asks is told the samples of each step.
         parser: Which parts of the language are on.
     """
 
     lookback_ms: int = 300_000
     max_samples: int = 50_000_000
     subquery_step_ms: int = 60_000
+    delayed_name_removal: bool = False
+    start_timestamps: bool = False
+    type_and_unit_labels: bool = False
+    per_step_statistics: bool = False
     parser: ParserOptions = field(default_factory=ParserOptions)
 
 
@@ -70,6 +81,7 @@ class Result:
         warnings: Annotations.
         infos: Lesser annotations.
         samples: Samples that were selected.
+        statistics: Samples that were looked at, as Prometheus counts them.
     """
 
     kind: str
@@ -78,6 +90,7 @@ class Result:
     warnings: Sequence[str]
     infos: Sequence[str]
     samples: int
+    statistics: QueryStatistics
 
 
 class Evaluator:
@@ -136,6 +149,7 @@ class Evaluator:
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
+        expr = resolve(expr, span)
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, lookback, check, notes)
         with np.errstate(all="ignore"):
@@ -145,7 +159,8 @@ class Evaluator:
         if isinstance(value, Vector):
             value = value.compact()
         kind = _kind(value, is_range=is_range)
-        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples)
+        statistics = evaluation.count.result(grid.size)
+        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics)
 
 
 def _kind(value: Value, *, is_range: bool) -> str:

@@ -31,6 +31,7 @@ from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.functions import DATES
 from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
+from headrace.store.promql.statistics import SampleCount
 from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector, alone
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Evaluation:
         self.symbols = QuerySymbols(source.symbols())
         self.samples = 0
         """Samples that were selected."""
+        self.count = SampleCount()
         self._source = source
         self._options = options
         self._lookback_ms = lookback_ms

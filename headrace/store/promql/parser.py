@@ -61,9 +61,15 @@ class ParserOptions:
 
     Attributes:
         experimental_functions: Functions and aggregations that Prometheus calls experimental.
+        duration_expressions: Arithmetic where a duration stands.
+        extended_range_selectors: ``anchored`` and ``smoothed``.
+        fill_modifiers: ``fill``, ``fill_left`` and ``fill_right``.
     """
 
     experimental_functions: bool = False
+    duration_expressions: bool = False
+    extended_range_selectors: bool = False
+    fill_modifiers: bool = False
 
 
 @lru_cache(maxsize=1024)

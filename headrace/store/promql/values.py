@@ -63,6 +63,7 @@ class Vector:
         present: (n, steps) bool.
         ordered: Whether the rows of the only step are in an order that the query asked for.
         natives: Native histograms, where there are no numbers; operators that know nothing of them leave them out.
+        drop_name: (n,) bool, rows whose metric name has lost its meaning and goes at the end; None for no row.
     """
 
     labels: LabelTable
@@ -70,6 +71,7 @@ class Vector:
     present: NDArray[np.bool_]
     ordered: bool = False
     natives: Natives | None = None
+    drop_name: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.values)

@@ -15,7 +15,7 @@ from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets, Targ
 from headrace.store.api import params
 from headrace.store.api.backend import Answer, QueryOptions
 from headrace.store.api.errors import STATUS, ApiError
-from headrace.store.api.prometheus import accepts_gzip
+from headrace.store.api.reply import accepts_gzip
 from running import wait_until
 
 if TYPE_CHECKING:
