@@ -23,7 +23,8 @@ FEATURES = ("native-histograms", "promql-experimental-functions", "promql-durati
 DELAYED = "promql-delayed-name-removal"
 
 _CONFIG = "scrape_configs: []\nstorage:\n  tsdb:\n    out_of_order_time_window: 100y\n"
-_LONG_AGO_MS = -(10**9)
+_LONG_AGO_MS = -6_000_000
+"""Further back than any query looks, and not so far that the peer makes a block of it and forgets the series."""
 
 
 @dataclass(frozen=True, slots=True)
