@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
-from headrace.store.api.backend import Backend, Exemplar, HeadFacts
+from headrace.store.api.answering import ApiSettings
+from headrace.store.api.backend import Backend, BlockFacts, Exemplar, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
-from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
 from headrace.store.promql.evaluate import EvaluatorOptions
+from headrace.store.promql.features import with_features
 from headrace.store.promql.parser import parse_selector
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ class EngineIndex:
         facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
         return facts, cardinality(engine.index, limit)
 
+    def blocks(self) -> list[BlockFacts]:
+        """Return the blocks on disk, oldest first."""
+        found = sorted(self._engine.blocks, key=lambda block: (block.meta.min_ms, block.number))
+        return [
+            BlockFacts(
+                block.number, block.meta.min_ms, block.meta.max_ms, block.meta.samples, block.meta.series,
+                block.meta.level, block.meta.sources,
+            )
+            for block in found
+        ]  # fmt: skip
+
 
 class ExporterAdmin:
     """A store exporter as the API's `StoreAdmin`, for one workspace.
@@ -110,9 +123,10 @@ class StoreApi:
         query = exporter.config.query
         self._exporter = exporter
         self._backends: dict[str, Backend] = {}
-        self._options = EvaluatorOptions(
+        limits = EvaluatorOptions(
             lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
         )
+        self._options = with_features(limits, query.enable_features)
         self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)

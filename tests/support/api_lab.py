@@ -13,9 +13,10 @@ import aiohttp
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
-from headrace.store.api.backend import Answer, Backend, Exemplar, HeadFacts, QueryOptions
+from headrace.store.api.answering import ApiSettings
+from headrace.store.api.backend import Answer, Backend, BlockFacts, Exemplar, HeadFacts, QueryOptions
 from headrace.store.api.pool import QueryPool
-from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.cardinality import Cardinality
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
@@ -72,6 +73,9 @@ class FakeIndex:
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         names = [("up", 2), ("down", 1)][:limit]
         return HeadFacts(3, 4, -5, 6), Cardinality(5, names, [("job", 2)], [("job", 3)], [("job=b", 2)])
+
+    def blocks(self) -> list[BlockFacts]:
+        return [BlockFacts(7, 1_000, 2_999, 10, 2, 1, (3, 4))]
 
 
 @dataclass

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets
+from headrace.pipeline.relabel import steps
+from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
 from headrace.receivers.prometheus.discovery import FileDiscovery
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
 from headrace.receivers.prometheus.values import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from headrace.pipeline.relabel import Relabeler
+    from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.config import Job
 
 _GRACE = 1.1
@@ -104,7 +106,15 @@ class ScrapePool:
             active=[_active(self._job.name, one.scraper) for one in self._running.values()],
             dropped=[DroppedTarget(discovered_labels=dict(labels), scrape_pool=self._job.name) for labels in kept],
             dropped_counts={self._job.name: len(dropped)},
+            pools={self._job.name: PoolFacts(config=self._settings, relabel=self._relabel)},
         )
+
+    def _relabel(self, labels: Mapping[str, str]) -> Sequence[RelabelStep]:
+        return steps(self._job.config.relabel_configs, labels)
+
+    def _settings(self) -> Mapping[str, Any]:
+        settings: Mapping[str, Any] = self._job.config.model_dump(mode="json", by_alias=True)
+        return settings
 
     @property
     def scrapers(self) -> list[TargetScraper]:
@@ -150,4 +160,5 @@ def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
         health=health,
         scrape_interval=format_duration(target.interval),
         scrape_timeout=format_duration(target.timeout),
+        metadata=scraper.metadata,
     )

@@ -81,6 +81,29 @@ class HeadFacts:
     max_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class BlockFacts:
+    """A block on disk.
+
+    Attributes:
+        number: The workspace has one block of it.
+        min_ms: Oldest time.
+        max_ms: Newest time.
+        samples: Count of samples.
+        series: Count of series.
+        level: How often its samples were merged into a larger block.
+        sources: Numbers of the blocks that it was merged from.
+    """
+
+    number: int
+    min_ms: int
+    max_ms: int
+    samples: int
+    series: int
+    level: int = 0
+    sources: Sequence[int] = ()
+
+
 class Exemplar(NamedTuple):
     """A value that stands for others, with what tells where it comes from, such as a trace id."""
 
@@ -117,6 +140,9 @@ class SeriesIndex(Protocol):
 
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         """Return what the series are made of, `limit` entries of each kind."""
+
+    def blocks(self) -> Sequence[BlockFacts]:
+        """Return the blocks on disk, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

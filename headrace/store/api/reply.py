@@ -23,7 +23,7 @@ _GZIP_ON_THREAD_FROM_BYTES = 32 * 1024
 class Reply:
     """What a handler answers: JSON data with its annotations; 204 without data."""
 
-    data: bytes
+    data: bytes = b""
     warnings: Sequence[str] = ()
     infos: Sequence[str] = ()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.pipeline.targets import ActiveTarget, TargetsSource
-    from headrace.store.api.backend import HeadFacts
+    from headrace.store.api.backend import BlockFacts, HeadFacts
     from headrace.store.cardinality import Cardinality, Ranking
 
 _PROMETHEUS = "3.14.0"
@@ -19,6 +19,7 @@ _PROMETHEUS = "3.14.0"
 
 _NEVER = "0001-01-01T00:00:00Z"
 _NS = 1_000_000_000
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def buildinfo() -> dict[str, str]:
@@ -41,7 +42,7 @@ def headrace_version() -> str:
         return "unknown"
 
 
-def runtimeinfo(started_ns: int, now_ns: int) -> dict[str, Any]:
+def runtimeinfo(started_ns: int, now_ns: int, retention: str = "") -> dict[str, Any]:
     """Return those of Prometheus' facts that mean something here; its Go run time is left at nothing."""
     return {
         "startTime": rfc3339(started_ns),
@@ -56,7 +57,7 @@ def runtimeinfo(started_ns: int, now_ns: int) -> dict[str, Any]:
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": "",
+        "storageRetention": retention,
     }
 
 
@@ -100,6 +101,27 @@ def tsdb(facts: HeadFacts, found: Cardinality) -> dict[str, Any]:
         "memoryInBytesByLabelName": _listed(found.label_bytes),
         "seriesCountByLabelValuePair": _listed(found.label_pairs),
     }
+
+
+def block(facts: BlockFacts) -> dict[str, Any]:
+    """Return a block in Prometheus' words; its number stands at the end of what Prometheus makes random."""
+    return {
+        "ulid": ulid(facts.min_ms, facts.number),
+        "minTime": facts.min_ms,
+        "maxTime": facts.max_ms + 1,
+        "stats": {"numSamples": facts.samples, "numSeries": facts.series},
+        "compaction": {
+            "level": facts.level + 1,
+            "sources": [ulid(facts.min_ms, number) for number in facts.sources or (facts.number,)],
+        },
+        "version": 1,
+    }
+
+
+def ulid(time_ms: int, number: int) -> str:
+    """Write a time and a number as a ULID does: 48 and 80 bits in 26 letters of Crockford's alphabet."""
+    bits = max(time_ms, 0) % 2**48 << 80 | number % 2**80
+    return "".join(_CROCKFORD[bits >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _listed(ranking: Ranking) -> list[dict[str, Any]]:
