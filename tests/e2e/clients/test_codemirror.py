@@ -61,9 +61,7 @@ def node() -> str:
 
 def run(node: str, base: str, method: str, questions: list[dict[str, Any]]) -> dict[str, Any]:
     command = [node, str(FOLDER / "complete.mjs"), base, method]
-    done = subprocess.run(
-        command, input=json.dumps(questions), capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run(command, input=json.dumps(questions), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
