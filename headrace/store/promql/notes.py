@@ -73,7 +73,8 @@ class Notes:
     """
 
     def __init__(self, query: str) -> None:
-        self._query = query
+        self.query = query
+        """The text of the query."""
         self._warnings: dict[str, int] = {}
         self._infos: dict[str, int] = {}
         self._repairs: dict[str, tuple[Repair, int]] = {}
@@ -88,6 +89,13 @@ class Notes:
         """Lesser remarks, likewise."""
         repairs = {f"{text}{repair}": start for text, (repair, start) in self._repairs.items()}
         return self._placed({**self._infos, **repairs})
+
+    def take(self, others: Notes) -> None:
+        """Add what was noted elsewhere about the same query."""
+        self._warnings.update(others._warnings)
+        self._infos.update(others._infos)
+        for text, (repair, start) in others._repairs.items():
+            self._add(text, repair, start)
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
@@ -110,9 +118,13 @@ class Notes:
 
     def repaired(self, text: str, repair: Repair, node: Expr) -> None:
         """Remark that buckets were made monotonic; equal remarks are added up, and the place of the first stands."""
-        key = f"PromQL info: {text}"
-        before, start = self._repairs.get(key, (repair, bare(node).start))
-        self._repairs[key] = (repair if before is repair else before.with_(repair), start)
+        self._add(f"PromQL info: {text}", repair, bare(node).start)
+
+    def _add(self, text: str, repair: Repair, start: int) -> None:
+        if text in self._repairs:
+            before, start = self._repairs[text]
+            repair = before.with_(repair)
+        self._repairs[text] = (repair, start)
 
     def check_counter(self, name: str, start: int) -> None:
         """Remark on a name that no counter has; `start` is the position in the query."""
@@ -127,7 +139,7 @@ class Notes:
             self._infos[f'PromQL info: {text}, got "{type_}": "{name}"'] = start
 
     def _placed(self, notes: dict[str, int]) -> list[str]:
-        return [f"{text} ({place(self._query, start)})" for text, start in notes.items()]
+        return [f"{text} ({place(self.query, start)})" for text, start in notes.items()]
 
 
 def for_metric(name: str) -> str:

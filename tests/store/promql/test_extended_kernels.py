@@ -207,4 +207,4 @@ def test_starts_are_looked_up_by_time() -> None:
     at, there = np.array([[10, 10, 20], [0, 5, 5]], np.int64), np.array([[True] * 3, [False, True, True]])
     out = np.zeros(at.shape)
     extended_kernels.starts(offsets, times, np.array([1000, 2000, 3000, 4000], np.int64), at, there, out)
-    assert out.tolist() == [[2.0, 2.0, 3.0], [0.0, 4.0, 4.0]]
+    assert np.array_equal(out, [[2.0, 2.0, 3.0], [0.0, 4.0, 4.0]])
