@@ -36,17 +36,15 @@ class Regex:
         pattern: RE2 syntax, as written by the user; anchored on both sides by this class.
 
     Raises:
-        InvalidInput: RE2 does not take the pattern; the message is RE2's.
+        InvalidInput: RE2 does not take the pattern; the message is the one of Go's RE2.
     """
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         try:
             self._compiled = re2.compile(f"^(?s:{pattern})$", _options())
-        except re2.error as error:
-            why = error.args[0] if error.args else "invalid pattern"
-            text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
-            raise InvalidInput(f"error parsing regexp: {text}: `{pattern}`") from None
+        except (re2.error, UnicodeEncodeError):
+            raise InvalidInput(f"error parsing regexp: {_fault(pattern)}") from None
         self.literals = _alternation(pattern)
         """The strings the pattern stands for, where it is a plain alternation; else None."""
         self.fullmatch: Callable[[str], bool] = self._matcher()
@@ -105,6 +103,34 @@ class Regex:
 def regex(pattern: str) -> Regex:
     """Return the compiled form of `pattern`, shared among its users."""
     return Regex(pattern)
+
+
+_GO_FAULTS = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid named capture group": "invalid named capture",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+}
+_TRAILING = "trailing \\"
+
+
+def _fault(pattern: str) -> str:
+    """Say what is wrong with `pattern` as Go does, whose RE2 has other words than Google's."""
+    try:
+        re2.compile(pattern, _options())
+    except UnicodeEncodeError:
+        return f"invalid UTF-8: `{pattern}`"
+    except re2.error as error:
+        why = error.args[0] if error.args else "invalid pattern"
+        text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
+        if text == _TRAILING:
+            return "trailing backslash at end of expression: ``"
+        kind, _, part = text.partition(": ")
+        return f"{_GO_FAULTS.get(kind, kind)}: `{part}`"
+    return f"expression nests too deeply: `{pattern}`"  # only with the anchors around it
 
 
 def _alternation(pattern: str) -> frozenset[str] | None:
