@@ -24,7 +24,7 @@ from remote_write_messages import packed, request_v1
 from running import HEADRACE, Program, Programs, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SERIES = 1_000_000
 A_REQUEST = 2000
@@ -115,7 +115,8 @@ def _requests(time_ms: int) -> Iterator[bytes]:
         yield packed(request_v1(rows))
 
 
-def _send(port: int, bodies: Sequence[bytes], failures: list[str]) -> None:
+def send(port: int, bodies: Iterable[bytes], failures: list[str]) -> None:
+    """Send remote write requests on one connection; the first that is refused ends it and goes into `failures`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for body in bodies:
         connection.request("POST", "/api/v1/write", body, _HEADERS)
@@ -130,7 +131,7 @@ def _send(port: int, bodies: Sequence[bytes], failures: list[str]) -> None:
 def _create(server: Server, bodies: Sequence[bytes], out: dict[str, float]) -> None:
     failures: list[str] = []
     threads = [
-        threading.Thread(target=_send, args=(server.port, bodies[i::_CONNECTIONS], failures))
+        threading.Thread(target=send, args=(server.port, bodies[i::_CONNECTIONS], failures))
         for i in range(_CONNECTIONS)
     ]
     before, cpu, began = server.resident_bytes(), server.cpu_s(), time.perf_counter()
@@ -205,13 +206,16 @@ def _victoria_metrics(programs: Programs, folder: Path) -> Server:
     return Server("victoriametrics", program, port, "/internal/force_flush")
 
 
+SERVERS = (_headrace, _victoria_metrics)
+"""What starts each server: ours, then the peer."""
+
+
 def run() -> dict[str, float]:
     """Measure; series each second, CPU time and resident bytes of a series, wall time of queries in milliseconds."""
     out: dict[str, float] = {}
     time_s = int(time.time())
     bodies = list(_requests(time_s * 1000))
-    starts = [_headrace] if missing(directory()) else [_headrace, _victoria_metrics]
-    for start in starts:
+    for start in SERVERS[: 1 if missing(directory()) else 2]:
         with tempfile.TemporaryDirectory(prefix="headrace-churn-") as name, Programs(Path(name)) as programs:
             server = start(programs, Path(name))
             _create(server, bodies, out)

@@ -41,7 +41,7 @@ def main() -> int:
     """Run what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("sizes", "classes"))
-    parser.add_argument("--harness", type=Path, default=ROOT.parent / "shared" / "bench", help="folder of bench.py")
+    harness_option(parser)
     parser.add_argument("--series", type=int, nargs="+", default=[10_000, 100_000], help="sizes to run")
     parser.add_argument("--no-queries", action="store_true", help="no restart and no queries")
     options = parser.parse_args()
@@ -53,6 +53,11 @@ def main() -> int:
     known = json.loads(output.read_text()) if output.is_file() else {}
     output.write_text(json.dumps({**known, options.what: found}, indent=1) + "\n")
     return 0
+
+
+def harness_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the harness lies."""
+    parser.add_argument("--harness", type=Path, default=ROOT.parent / "shared" / "bench", help="folder of bench.py")
 
 
 def measure(harness: Path, server: str, series: int, *more: str, tag: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from headrace.exporters.store_warm import warm_up
 from headrace.pipeline.batch import DEFAULT_WORKSPACE
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.config.faults import hint
 from headrace.pipeline.errors import ConfigError, HeadraceError, Refused, StoreFailed
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.prometheus_edge import PrometheusEdge
@@ -30,6 +31,7 @@ from headrace.store.engine import EngineOptions
 from headrace.store.exemplars import MAX_IN_MEMORY
 from headrace.store.interfaces import MetadataRow
 from headrace.store.log import Sync
+from headrace.store.promql.features import FEATURES
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:
@@ -61,6 +63,20 @@ class QueryConfig(ComponentConfig):
 
     lookback_delta: PositiveDuration = timedelta(minutes=5)
     """How far back an instant selector looks for a sample."""
+
+    enable_features: tuple[str, ...] = ()
+    """Parts of PromQL that are off by default, named as Prometheus names its feature flags:
+    ``promql-experimental-functions``, ``promql-extended-range-selectors`` (``anchored`` and ``smoothed``),
+    ``promql-binop-fill-modifiers`` (``fill``), ``promql-delayed-name-removal``, ``promql-per-step-stats``,
+    ``type-and-unit-labels``, ``use-start-timestamps``; ``promql-duration-expr`` is always on."""
+
+    @field_validator("enable_features")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in FEATURES:
+                raise ValueError(f"there is no feature {name!r}{hint(name, sorted(FEATURES))}")
+        return names
 
 
 class StoreConfig(ServerConfig):
@@ -98,6 +114,9 @@ class StoreConfig(ServerConfig):
 
     min_free_disk: ByteSize = 256 << 20
     """Below this much free disk, writes are answered 503, and queries go on."""
+
+    external_labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that ``/federate`` and remote read add to series that lack them, as Prometheus' setting of that name."""
 
     query: QueryConfig = QueryConfig()
     """Limits of queries."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
-from headrace.store.api.backend import Backend, Exemplar, HeadFacts
+from headrace.store.api.answering import ApiSettings
+from headrace.store.api.backend import Backend, BlockFacts, Exemplar, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
-from headrace.store.api.prometheus import ApiSettings, PrometheusApi
+from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.selection import Selection, put_together
+from headrace.store.api.status import retention_text
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
+from headrace.store.labels import QuerySymbols
 from headrace.store.promql.evaluate import EvaluatorOptions
+from headrace.store.promql.features import with_features
 from headrace.store.promql.parser import parse_selector
 
 if TYPE_CHECKING:
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 _MS = 1000
+_MILLISECOND = timedelta(milliseconds=1)
+_RECEIVERS = {"remote_write_receiver": "/api/v1/write", "otlp_write_receiver": "/api/v1/otlp/v1/metrics"}
+"""Features that receivers bring where they serve these paths at the address of the API."""
 
 
 class EngineIndex:
@@ -70,6 +79,23 @@ class EngineIndex:
         facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
         return facts, cardinality(engine.index, limit)
 
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
+        symbols = QuerySymbols(self._engine.symbols())
+        floats = self._engine.select(matchers, start_ms, end_ms, symbols)
+        return put_together(floats, self._engine.select_histograms(matchers, start_ms, end_ms, symbols))
+
+    def blocks(self) -> list[BlockFacts]:
+        """Return the blocks on disk, oldest first."""
+        found = sorted(self._engine.blocks, key=lambda block: (block.meta.min_ms, block.number))
+        return [
+            BlockFacts(
+                block.number, block.meta.min_ms, block.meta.max_ms, block.meta.samples, block.meta.series,
+                block.meta.level, block.meta.sources,
+            )
+            for block in found
+        ]  # fmt: skip
+
 
 class ExporterAdmin:
     """A store exporter as the API's `StoreAdmin`, for one workspace.
@@ -110,21 +136,28 @@ class StoreApi:
         query = exporter.config.query
         self._exporter = exporter
         self._backends: dict[str, Backend] = {}
-        self._options = EvaluatorOptions(
+        limits = EvaluatorOptions(
             lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
         )
+        self._options = with_features(limits, query.enable_features)
         self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)
+        config = exporter.config
         settings = ApiSettings(
             parse_selector=parse_selector,
-            default_workspace=next(iter(exporter.config.workspaces), ""),
+            default_workspace=next(iter(config.workspaces), ""),
             targets=targets,
             ready=lambda: host.readiness.ready,
             replay=self._replay,
             config_yaml=host.services.get("config_yaml", str),
             clock_ns=host.clock_ns,
             admin=self._admin(),
+            language=self._options.parser,
+            external_labels=config.external_labels,
+            lookback_ms=self._options.lookback_ms,
+            retention=retention_text(config.retention // _MILLISECOND, config.retention_size),
+            switches=lambda: self._switches(listeners),
         )
         api = PrometheusApi(self._find, self.pool, settings)
         page = StatusPage(lambda: served(listeners), targets)
@@ -135,6 +168,18 @@ class StoreApi:
         if not (config.enable_admin_api and config.workspaces):
             return None
         return ExporterAdmin(self._exporter, config.workspaces[0])
+
+    def _switches(self, listeners: Listeners) -> frozenset[str]:
+        """Return the features that are on: the language's by their names, receivers by whether their paths are here."""
+        config = self._exporter.config
+        served = {
+            mounted.route.path
+            for listener in listeners.open
+            if listener.config.endpoint == config.endpoint
+            for mounted in listener.table.mounted
+        }
+        found = {name for name, path in _RECEIVERS.items() if path in served}
+        return frozenset({*config.query.enable_features, *found, *(["admin"] if config.enable_admin_api else [])})
 
     def _find(self, workspace: str) -> Backend | None:
         if not self._exporter.serves(workspace):

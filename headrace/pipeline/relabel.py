@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from headrace.pipeline.config.model import ComponentConfig
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.regex import Regex, regex
+from headrace.pipeline.targets import RelabelStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -153,6 +154,18 @@ class Relabeler:
                     return _DROP
                 verdict = _CHANGED
         return verdict
+
+
+def steps(rules: Sequence[RelabelConfig], labels: Mapping[str, str]) -> list[RelabelStep]:
+    """Return what each rule makes of a label set, one after the other."""
+    present: Mapping[str, str] | None = labels
+    found = []
+    for rule in rules:
+        after = None if present is None else Relabeler([rule]).apply(present)
+        present = None if after is None else dict(after)
+        shown = rule.model_dump(mode="json", exclude_defaults=True) | {"action": rule.action.value}
+        found.append(RelabelStep(rule=shown, output=dict(present or {}), keep=present is not None))
+    return found
 
 
 def _canonical(labels: Mapping[str, str]) -> Pairs:

@@ -7,10 +7,12 @@ them. Both ends know only this module.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from headrace.pipeline.batch import Metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class ActiveTarget:
         health: ``up``, ``down`` or ``unknown`` (before the first scrape).
         scrape_interval: As configured, such as ``15s``.
         scrape_timeout: As configured.
+        metadata: What the last page said about its metric families.
     """
 
     discovered_labels: Mapping[str, str]
@@ -42,6 +45,7 @@ class ActiveTarget:
     health: str = "unknown"
     scrape_interval: str = ""
     scrape_timeout: str = ""
+    metadata: Mapping[str, Metadata] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,34 @@ class DroppedTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelabelStep:
+    """What one relabelling rule made of a label set.
+
+    Attributes:
+        rule: Its settings as plain values.
+        output: The labels after it; none where it, or one before it, dropped the set.
+        keep: Whether none has dropped it.
+    """
+
+    rule: Mapping[str, Any]
+    output: Mapping[str, str]
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFacts:
+    """A scrape job.
+
+    Attributes:
+        config: Returns its settings as plain values, without secrets.
+        relabel: Returns what each rule that its targets go through makes of a label set.
+    """
+
+    config: Callable[[], Mapping[str, Any]]
+    relabel: Callable[[Mapping[str, str]], Sequence[RelabelStep]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
     """All targets of a source at one moment.
 
@@ -65,11 +97,13 @@ class Targets:
         active: Those scraped.
         dropped: Those dropped that are remembered.
         dropped_counts: Count of all dropped ones by scrape job, remembered or not.
+        pools: Scrape jobs by name.
     """
 
     active: Sequence[ActiveTarget] = ()
     dropped: Sequence[DroppedTarget] = ()
     dropped_counts: Mapping[str, int] = field(default_factory=dict)
+    pools: Mapping[str, PoolFacts] = field(default_factory=dict)
 
 
 class TargetsSource(Protocol):
@@ -104,4 +138,5 @@ class TargetsRegistry:
             active=[target for targets in found for target in targets.active],
             dropped=[target for targets in found for target in targets.dropped],
             dropped_counts=counts,
+            pools={name: pool for targets in found for name, pool in targets.pools.items()},
         )

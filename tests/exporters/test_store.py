@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from headrace.exporters.store import StoreConfig, StoreExporter
+import pytest
+from pydantic import ValidationError
+
+from headrace.exporters.store import QueryConfig, StoreConfig, StoreExporter
+from headrace.store.promql.features import FEATURES
 from headrace.testing.batches import make_settings
 
 if TYPE_CHECKING:
@@ -33,3 +37,10 @@ def test_blocks_are_kept_however_large_by_default(tmp_path: Path) -> None:
     """Nothing is removed for its size unless a size is set."""
     options = StoreExporter(make_settings("store"), StoreConfig(directory=str(tmp_path))).store.options.engine
     assert options.retention_bytes == 0
+
+
+def test_features_of_the_language_are_named_as_in_prometheus() -> None:
+    """All names are taken; one that there is not is refused with what was probably meant."""
+    assert QueryConfig(enable_features=tuple(FEATURES)).enable_features
+    with pytest.raises(ValidationError, match="no feature 'promql-per-step-stat', did you mean 'promql-per-step-st"):
+        QueryConfig(enable_features=("promql-per-step-stat",))

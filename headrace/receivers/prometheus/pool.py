@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets
+from headrace.pipeline.relabel import steps
+from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
 from headrace.receivers.prometheus.discovery import FileDiscovery
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
 from headrace.receivers.prometheus.values import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from headrace.pipeline.relabel import Relabeler
+    from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.config import Job
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(slots=True)
@@ -104,7 +110,15 @@ class ScrapePool:
             active=[_active(self._job.name, one.scraper) for one in self._running.values()],
             dropped=[DroppedTarget(discovered_labels=dict(labels), scrape_pool=self._job.name) for labels in kept],
             dropped_counts={self._job.name: len(dropped)},
+            pools={self._job.name: PoolFacts(config=self._settings, relabel=self._relabel)},
         )
+
+    def _relabel(self, labels: Mapping[str, str]) -> Sequence[RelabelStep]:
+        return steps(self._job.config.relabel_configs, labels)
+
+    def _settings(self) -> Mapping[str, Any]:
+        settings: Mapping[str, Any] = self._job.config.model_dump(mode="json", by_alias=True)
+        return settings
 
     @property
     def scrapers(self) -> list[TargetScraper]:
@@ -143,11 +157,22 @@ def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
         labels=dict(target.labels),
         scrape_pool=pool,
         scrape_url=target.url,
-        global_url=target.url,
+        global_url=_global_url(target.url),
         last_error=status.error,
         last_scrape_ns=status.began_ns,
         last_scrape_s=status.took_s,
         health=health,
         scrape_interval=format_duration(target.interval),
         scrape_timeout=format_duration(target.timeout),
+        metadata=scraper.metadata,
     )
+
+
+def _global_url(url: str) -> str:
+    """Return the URL of a target as other machines reach it: with the name of this one in place of loopback."""
+    parts = urlsplit(url)
+    if parts.hostname not in _LOOPBACK:
+        return url
+    return parts._replace(
+        netloc=f"{socket.gethostname()}:{parts.port}" if parts.port else socket.gethostname()
+    ).geturl()

@@ -120,7 +120,8 @@ class TargetScraper:
         self._names = _REPORT + (_EXTRA if shared.job.extra_metrics else ())
         self._report_ids = _NOTHING
         self._digest: tuple[int, int] | None = None
-        self._metadata: dict[str, Metadata] = {}
+        self.metadata: dict[str, Metadata] = {}
+        """What the last page said about its metric families."""
         shared.table.register(self)
 
     def forget(self, ids: NDArray[np.int32]) -> None:
@@ -322,11 +323,11 @@ class TargetScraper:
             np.concatenate([columns.values, np.array(values, np.float64)[room]]),
             np.concatenate([columns.flags, np.zeros(int(room.sum()), np.uint8)]),
             columns.exemplars,
-            tuple(one for one in columns.metadata if self._metadata.get(one.family) != one),
+            tuple(one for one in columns.metadata if self.metadata.get(one.family) != one),
         )
         if await self._send(batch, columns.stale) and columns.digest != self._digest:
             self._digest = columns.digest
-            self._metadata = {one.family: one for one in columns.metadata}
+            self.metadata = {one.family: one for one in columns.metadata}
 
     async def _send(self, batch: MetricBatch, stale: NDArray[np.int32]) -> bool:
         """Deliver, once more after a refusal; return whether it was taken."""

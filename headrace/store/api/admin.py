@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.store.api import params
+from headrace.store.api.answering import parsed
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import ApiError, invalid_parameter
-from headrace.store.api.quoting import go_quote
+from headrace.store.api.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 METHODS = ("POST", "PUT")
-NOTHING = b""
-"""Data of an answer without a body."""
-
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 class StoreAdmin(Protocol):
@@ -45,7 +41,7 @@ class StoreAdmin(Protocol):
 
 
 class AdminApi:
-    """Handlers that answer with JSON data, or NOTHING.
+    """Handlers.
 
     Args:
         admin: Does it; None where the administrative part is off.
@@ -56,12 +52,10 @@ class AdminApi:
         self._admin = admin
         self._selectors = selectors
 
-    async def delete_series(self, request: Request) -> bytes:
+    async def delete_series(self, request: Request) -> Reply:
         """Delete what any of ``match[]`` selects, from ``start`` to ``end``."""
         admin = self._on()
-        form = await request.form()
-        if form.error:
-            raise ApiError("bad_data", f"error parsing form values: {form.error}")
+        form = parsed(await request.form())
         if not form.all("match[]"):
             raise ApiError("bad_data", "no match[] parameter provided")
         start_ms = params.time_parameter(form, "start", params.MIN_TIME_NS) // params.MS
@@ -72,23 +66,23 @@ class AdminApi:
             raise invalid_parameter("match[]", error.message) from None
         for matchers in selectors:
             await admin.delete(matchers, start_ms, end_ms)
-        return NOTHING
+        return Reply()
 
-    async def clean_tombstones(self, request: Request) -> bytes:
+    async def clean_tombstones(self, request: Request) -> Reply:
         """Rewrite the blocks that hold deleted samples."""
         del request
         await self._on().purge()
-        return NOTHING
+        return Reply()
 
-    async def snapshot(self, request: Request) -> bytes:
+    async def snapshot(self, request: Request) -> Reply:
         """Make a snapshot, with ``skip_head`` of what is in blocks already."""
         admin = self._on()
         form = await request.form()
-        text = form.get("skip_head")
-        if text and text not in _TRUE | _FALSE:
-            why = f"unable to parse boolean: strconv.ParseBool: parsing {go_quote(text)}: invalid syntax"
-            raise invalid_parameter("skip_head", why)
-        return encode({"name": await admin.snapshot(with_head=text not in _TRUE)})
+        try:
+            skip_head = params.boolean(form.get("skip_head"))
+        except ValueError as error:
+            raise invalid_parameter("skip_head", f"unable to parse boolean: {error}") from None
+        return Reply(encode({"name": await admin.snapshot(with_head=not skip_head)}))
 
     def _on(self) -> StoreAdmin:
         if self._admin is None:

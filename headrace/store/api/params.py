@@ -38,8 +38,16 @@ _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?
 _DURATION_NS = (365 * 86400 * NS, 7 * 86400 * NS, 86400 * NS, 3600 * NS, 60 * NS, NS, MS)
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 _ENTRIES = 10
+_MAX_ENTRIES = 10_000
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _MAX_DIGITS = 400
 """A longer number is refused unread: Python's conversions of long digit strings are quadratic."""
+
+
+def go_text(text: str) -> str:
+    """Replace bytes that are not UTF-8 as Go's decoder does."""
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text) if not text.isascii() else text
 
 
 def go_float(text: str) -> float | None:
@@ -142,10 +150,10 @@ def limit_parameter(form: Form) -> int:
     text = form.get("limit")
     if not text:
         return 0
-    value = _integer(text)
-    if value is None:
-        why = "value out of range" if _INTEGER.fullmatch(text) else "invalid syntax"
-        raise invalid_parameter("limit", f"strconv.Atoi: parsing {go_quote(text)}: {why}")
+    try:
+        value = integer(text, "strconv.Atoi")
+    except ValueError as error:
+        raise invalid_parameter("limit", str(error)) from None
     if value < 0:
         raise invalid_parameter("limit", "limit must be non-negative")
     return value
@@ -159,6 +167,8 @@ def entries_parameter(form: Form) -> int:
     value = _integer(text)
     if value is None or value < 1:
         raise ApiError("bad_data", "limit must be a positive number")
+    if value > _MAX_ENTRIES:
+        raise ApiError("bad_data", f"limit must not exceed {_MAX_ENTRIES}")
     return value
 
 
@@ -171,6 +181,35 @@ def number_parameter(form: Form, name: str, default: int) -> int:
     if value is None:
         raise ApiError("bad_data", f"{name} must be a number")
     return value
+
+
+def boolean(text: str) -> bool:
+    """Read a truth value as ``strconv.ParseBool`` does; an empty one is false.
+
+    Raises:
+        ValueError: It is none; the text is Go's.
+    """
+    if text and text not in _TRUE | _FALSE:
+        raise ValueError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
+    return text in _TRUE
+
+
+def integer(text: str, parser: str, bits: int = 64) -> int:
+    """Read a whole number as Go does.
+
+    Args:
+        text: Digits with or without a sign.
+        parser: Name of Go's function, for the error.
+        bits: Size of what it has to fit into.
+
+    Raises:
+        ValueError: It is none, or does not fit; the text is Go's.
+    """
+    value = _integer(text)
+    if value is not None and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        return value
+    why = "value out of range" if _INTEGER.fullmatch(text) else "invalid syntax"
+    raise ValueError(f"{parser}: parsing {go_quote(text)}: {why}")
 
 
 def _integer(text: str) -> int | None:
@@ -224,3 +263,10 @@ def _days_since_1970(year: int, month: int, day: int) -> int:
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400
     return days + sum(_days_of(year, earlier) for earlier in range(1, month)) + day - 719163
+
+
+def window_parameters(form: Form) -> tuple[int, int]:
+    """Return ``start`` and ``end`` in milliseconds; without them, ever."""
+    start_ns = time_parameter(form, "start", MIN_TIME_NS)
+    end_ns = time_parameter(form, "end", MAX_TIME_NS)
+    return start_ns // MS, end_ns // MS

@@ -1,92 +1,34 @@
 """The Prometheus HTTP API, ``/api/v1``, for the default workspace and, under ``/workspaces/{id}``, for any.
 
-Parameters, envelopes and error texts are those of Prometheus 3.5, compared with a real one by the tests. Differences,
+Parameters, envelopes and error texts are those of Prometheus, compared with a real one by the tests. Differences,
 all deliberate: unclean paths (``//``) are 404 instead of a redirect; times that overflow Prometheus' int64 arithmetic
 are errors or right instead of wrapped; a step under a millisecond is refused like a step of zero; a timeout of zero
-or less is answered 503 ``timeout``; there is no ``DELETE /series``, and no CORS header.
+or less is answered 503 ``timeout``; there is no ``DELETE /series``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import gzip
-import logging
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from headrace.pipeline.errors import StoreError
-from headrace.pipeline.http.request import text
-from headrace.pipeline.http.routes import Route
-from headrace.store.api import admin, exemplars, params, status
-from headrace.store.api.backend import Backend, FindBackend, QueryOptions, SelectorParser
-from headrace.store.api.envelope import encode, failure, success
-from headrace.store.api.errors import ApiError, invalid_parameter
-from headrace.store.api.label_json import label_objects
-from headrace.store.api.quoting import go_quote
-from headrace.store.api.selectors import parse_selectors, unescape_name, union
+from headrace.store.api import admin
+from headrace.store.api.answering import GET, READ, Answering
+from headrace.store.api.lifecycle import Lifecycle
+from headrace.store.api.query_api import QueryApi
+from headrace.store.api.remote_read import RemoteRead
+from headrace.store.api.rule_api import RuleApi
+from headrace.store.api.series_api import SeriesApi
+from headrace.store.api.status_api import StatusApi
+from headrace.store.api.target_api import TargetApi
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from headrace.pipeline.http.routes import Route
+    from headrace.store.api.answering import ApiSettings
+    from headrace.store.api.backend import FindBackend
+    from headrace.store.api.pool import QueryPool
 
-    from headrace.pipeline.http.form import Form
-    from headrace.pipeline.http.request import Request
-    from headrace.pipeline.targets import TargetsSource
-    from headrace.store.api.admin import StoreAdmin
-    from headrace.store.api.backend import Answer
-    from headrace.store.api.pool import QueryPool, Ticket
-    from headrace.store.labels import LabelTable
-    from headrace.store.matchers import Matcher
-
-_log = logging.getLogger(__name__)
-
-_MAX_STEPS = 11_000
-_TRUNCATED = "results truncated due to limit"
-_GZIP_FROM_BYTES = 1024
-_GZIP_ON_THREAD_FROM_BYTES = 32 * 1024
-
-_READ = ("GET", "POST")
-
-
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
-    """What the API is given.
-
-    Attributes:
-        default_workspace: Workspace behind ``/api/v1``.
-        parse_selector: Parses ``match[]``.
-        targets: Who scrapes; None for nobody.
-        ready: Whether the daemon is ready; before, queries are answered 503.
-        replay: Progress of the log's replay: first, last and present segment.
-        config_yaml: The configuration in force, without secrets.
-        flags: Command line options by name.
-        clock_ns: Unix time in nanoseconds.
-        gzip_level: 1 to 9 for answers to clients that accept gzip; 0 for never.
-        admin: Does what administrators ask for; None where that is off.
-    """
-
-    parse_selector: SelectorParser
-    default_workspace: str = "default"
-    targets: TargetsSource | None = None
-    ready: Callable[[], bool] = lambda: True
-    replay: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0)
-    config_yaml: Callable[[], str] = str
-    flags: dict[str, str] = field(default_factory=dict)
-    clock_ns: Callable[[], int] = time.time_ns
-    gzip_level: int = 1
-    admin: StoreAdmin | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a handler answers: JSON data with its annotations; 204 without data."""
-
-    data: bytes
-    warnings: Sequence[str] = ()
-    infos: Sequence[str] = ()
+_QUERY = "aps:QueryMetrics"
+_LABELS = "aps:GetLabels"
 
 
 class PrometheusApi:
@@ -99,347 +41,81 @@ class PrometheusApi:
     """
 
     def __init__(self, find: FindBackend, pool: QueryPool, settings: ApiSettings) -> None:
-        self._find = find
-        self._pool = pool
         self._settings = settings
-        self._started_ns = settings.clock_ns()
-        self._admin = admin.AdminApi(settings.admin, self._selectors)
+        self._answering = answering = Answering(find, settings)
+        self._queries = QueryApi(answering.backend, pool, settings.clock_ns)
+        self._series = SeriesApi(answering, pool)
+        self._status = StatusApi(answering, pool)
+        self._targets = TargetApi(settings.targets, settings.parse_selector)
+        self._rules = RuleApi(answering)
+        self._remote_read = RemoteRead(answering, pool)
+        self._admin = admin.AdminApi(settings.admin, answering.selectors)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
-        found: list[Route] = []
-        for prefix, named in (
-            ("/api/v1", {"id": self._settings.default_workspace}),
-            ("/workspaces/{id}/api/v1", {}),
-        ):
-            for path, methods, handler, action in (
-                ("query", _READ, self._query, "aps:QueryMetrics"),
-                ("query_range", _READ, self._query_range, "aps:QueryMetrics"),
-                ("query_exemplars", _READ, self._query_exemplars, "aps:QueryMetrics"),
-                ("series", _READ, self._series, "aps:GetSeries"),
-                ("labels", _READ, self._labels, "aps:GetLabels"),
-                ("label/{name}/values", ("GET",), self._label_values, "aps:GetLabels"),
-                ("metadata", ("GET",), self._metadata, "aps:GetMetricMetadata"),
-                ("status/tsdb", ("GET",), self._tsdb, "aps:GetLabels"),
-            ):
-                route = self._route(f"{prefix}/{path}", methods, handler)
-                found.append(replace(route, action=action, params=named))
-        found += [
-            self._route("/api/v1/targets", ("GET",), self._targets),
-            self._route("/api/v1/status/buildinfo", ("GET",), self._buildinfo),
-            self._route("/api/v1/status/runtimeinfo", ("GET",), self._runtimeinfo),
-            self._route("/api/v1/status/flags", ("GET",), self._flags),
-            self._route("/api/v1/status/config", ("GET",), self._config),
-            self._route("/api/v1/status/walreplay", ("GET",), self._walreplay, before_ready=True),
+        named = {"id": self._settings.default_workspace}
+        return [
+            *(replace(route, params=named) for route in self._of_workspace("/api/v1")),
+            *self._of_workspace("/workspaces/{id}/api/v1"),
+            *self._of_daemon(),
+            *self._of_administrators(),
+            *Lifecycle(self._settings.ready).routes(),
+        ]
+
+    def _of_workspace(self, prefix: str) -> list[Route]:
+        """Return the routes that each workspace has, with what a sender has to be allowed to do."""
+        queries, series, status = self._queries, self._series, self._status
+        read = self._answering.plain(f"{prefix}/read", ("POST",), self._remote_read.read)
+        return [
+            replace(read, action=_QUERY),
             *(
-                self._route(f"/api/v1/admin/tsdb/{path}", admin.METHODS, self._administer(handler))
-                for path, handler in (
-                    ("delete_series", self._admin.delete_series),
-                    ("clean_tombstones", self._admin.clean_tombstones),
-                    ("snapshot", self._admin.snapshot),
+                replace(self._answering.route(f"{prefix}/{path}", methods, handler), action=action)
+                for path, methods, handler, action in (
+                    ("query", READ, queries.query, _QUERY),
+                    ("query_range", READ, queries.query_range, _QUERY),
+                    ("query_exemplars", READ, queries.query_exemplars, _QUERY),
+                    ("series", READ, series.series, "aps:GetSeries"),
+                    ("labels", READ, series.labels, _LABELS),
+                    ("label/{name}/values", GET, series.label_values, _LABELS),
+                    ("metadata", GET, series.metadata, "aps:GetMetricMetadata"),
+                    ("status/tsdb", GET, status.tsdb, _LABELS),
+                    ("status/tsdb/blocks", GET, status.blocks, _LABELS),
                 )
             ),
-            Route("/-/healthy", ("GET", "HEAD"), self._healthy, open_to_all=True),
-            Route("/-/ready", ("GET", "HEAD"), self._ready, open_to_all=True),
         ]
-        return found
 
-    def _route(
-        self,
-        path: str,
-        methods: tuple[str, ...],
-        handler: Callable[[Request], Awaitable[Reply]],
-        *,
-        before_ready: bool = False,
-    ) -> Route:
-        """Wrap `handler` into what all of the API has: readiness, errors as JSON, compression."""
+    def _of_daemon(self) -> list[Route]:
+        """Return the routes about the daemon as a whole."""
+        targets, rules, status, route = self._targets, self._rules, self._status, self._answering.route
+        return [
+            *(
+                route(f"/api/v1/{path}", GET, handler)
+                for path, handler in (
+                    ("targets", targets.targets),
+                    ("targets/metadata", targets.metadata),
+                    ("targets/relabel_steps", targets.relabel_steps),
+                    ("scrape_pools", targets.pools),
+                    ("scrape_pools/config", targets.pool_config),
+                    ("rules", rules.rules),
+                    ("alerts", rules.alerts),
+                    ("alertmanagers", rules.alertmanagers),
+                    ("status/buildinfo", status.buildinfo),
+                    ("status/runtimeinfo", status.runtimeinfo),
+                    ("status/flags", status.flags),
+                    ("status/config", status.config),
+                    ("features", status.features),
+                    ("notifications", status.notifications),
+                )
+            ),
+            route("/api/v1/status/walreplay", GET, status.walreplay, before_ready=True),
+        ]
 
-        async def answer(request: Request) -> web.StreamResponse:
-            if not before_ready and not self._settings.ready():
-                return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
-            try:
-                reply = await handler(request)
-                if not reply.data or reply.data == admin.NOTHING:
-                    return web.Response(status=204)
-                body, status_code = success(reply.data, reply.warnings, reply.infos), 200
-            except ApiError as error:
-                body, status_code = failure(error), error.status
-            except StoreError as error:
-                _log.error("%s: %s", path, error)
-                broken = ApiError("internal", str(error))
-                body, status_code = failure(broken), broken.status
-            return await self._respond(request, body, status_code)
-
-        return Route(path, methods, answer)
-
-    @staticmethod
-    def _administer(handler: Callable[[Request], Awaitable[bytes]]) -> Callable[[Request], Awaitable[Reply]]:
-        async def answer(request: Request) -> Reply:
-            return Reply(await handler(request))
-
-        return answer
-
-    async def _respond(self, request: Request, body: bytes, status_code: int) -> web.Response:
-        response = web.Response(status=status_code, content_type="application/json")
-        if self._settings.gzip_level and len(body) >= _GZIP_FROM_BYTES:
-            response.headers["Vary"] = "Accept-Encoding"
-            if accepts_gzip(request.headers.get("Accept-Encoding", "")):
-                response.headers["Content-Encoding"] = "gzip"
-                pack = functools.partial(gzip.compress, body, self._settings.gzip_level, mtime=0)
-                body = await asyncio.to_thread(pack) if len(body) >= _GZIP_ON_THREAD_FROM_BYTES else pack()
-        response.body = body
-        return response
-
-    def _backend(self, request: Request) -> Backend:
-        workspace = request.params["id"]
-        found = self._find(workspace)
-        if found is None:
-            raise ApiError("not_found", f"workspace {go_quote(workspace)} does not exist")
-        return found
-
-    async def _query(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.limit_parameter(form)
-        at_ms = params.time_parameter(form, "time", self._settings.clock_ns()) // params.MS
-        timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
-        query = _query_text(form)
-
-        def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.instant(query, at_ms, QueryOptions(ticket, limit, lookback_ms))
-
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
-
-    async def _query_range(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.limit_parameter(form)
-        start_ns, end_ns, step_ns = _steps(form)
-        timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
-        query = _query_text(form)
-        start_ms, end_ms, step_ms = start_ns // params.MS, end_ns // params.MS, step_ns // params.MS
-
-        def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.range(query, start_ms, end_ms, step_ms, QueryOptions(ticket, limit, lookback_ms))
-
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
-
-    async def _query_exemplars(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        start_ms, end_ms = _window(form)
-        if end_ms < start_ms:
-            raise ApiError("bad_data", "end timestamp must not be before start timestamp")
-        query = _query_text(form)
-
-        def find(ticket: Ticket) -> bytes:
-            selectors = exemplars.selectors_of(query)
-            return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
-
-        return Reply(await self._pool.run(find, request))
-
-    async def _series(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        if form.error:
-            raise ApiError("bad_data", f"error parsing form values: {form.error}")
-        if not form.all("match[]"):
-            raise ApiError("bad_data", "no match[] parameter provided")
-        limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
-        try:
-            selectors = self._selectors(form)
-        except ApiError as error:
-            raise invalid_parameter("match[]", error.message) from None
-
-        def find(ticket: Ticket) -> tuple[bytes, bool]:
-            tables = []
-            for matchers in selectors:
-                ticket.check()
-                tables.append(backend.index.series(matchers, start_ms, end_ms))
-            return _series_json(tables, limit, ticket)
-
-        data, cut = await self._pool.run(find, request)
-        return Reply(data, [_TRUNCATED] if cut else [])
-
-    async def _labels(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
-
-        def names(matchers: Sequence[Matcher]) -> Sequence[str]:
-            return backend.index.label_names(matchers, start_ms, end_ms)
-
-        return await self._strings(request, form, limit, names)
-
-    async def _label_values(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        name = unescape_name(request.params["name"])
-        if not name or any("\ud800" <= char <= "\udfff" for char in name):
-            raise ApiError("bad_data", f"invalid label name: {go_quote(name)}")
-        limit = params.limit_parameter(form)
-        start_ms, end_ms = _window(form)
-
-        def values(matchers: Sequence[Matcher]) -> Sequence[str]:
-            return backend.index.label_values(name, matchers, start_ms, end_ms)
-
-        return await self._strings(request, form, limit, values)
-
-    async def _strings(
-        self, request: Request, form: Form, limit: int, ask: Callable[[Sequence[Matcher]], Sequence[str]]
-    ) -> Reply:
-        """Answer with what `ask` returns for each selector, or for none at all."""
-        selectors = self._selectors(form) or [()]
-
-        def find(ticket: Ticket) -> list[str]:
-            lists = []
-            for matchers in selectors:
-                ticket.check()
-                lists.append(ask(matchers))
-            return union(lists)
-
-        found = await self._pool.run(find, request)
-        cut = 0 < limit < len(found)
-        return Reply(encode(found[:limit] if cut else found), [_TRUNCATED] if cut else [])
-
-    async def _metadata(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.number_parameter(form, "limit", -1)
-        limit_per_metric = params.number_parameter(form, "limit_per_metric", -1)
-        metric = form.get("metric")
-        known = await self._pool.run(lambda _ticket: backend.index.metadata(), request)
-        families = [metric] if metric and metric in known else ([] if metric else sorted(known))
-        if limit >= 0:
-            families = families[:limit]
-        entries = {family: list(known[family]) for family in families}
-        if limit_per_metric > 0:
-            entries = {family: found[:limit_per_metric] for family, found in entries.items()}
-        return Reply(encode(entries))
-
-    async def _tsdb(self, request: Request) -> Reply:
-        form = await request.form()
-        backend = self._backend(request)
-        limit = params.entries_parameter(form)
-        facts, found = await self._pool.run(lambda _ticket: backend.index.cardinality(limit), request)
-        return Reply(encode(status.tsdb(facts, found)))
-
-    async def _targets(self, request: Request) -> Reply:
-        form = await request.form()
-        return Reply(encode(status.targets(self._settings.targets, form.get("state"), form.get("scrapePool"))))
-
-    async def _buildinfo(self, request: Request) -> Reply:
-        del request
-        return Reply(encode(status.buildinfo()))
-
-    async def _runtimeinfo(self, request: Request) -> Reply:
-        del request
-        return Reply(encode(status.runtimeinfo(self._started_ns, self._settings.clock_ns())))
-
-    async def _flags(self, request: Request) -> Reply:
-        del request
-        return Reply(encode(self._settings.flags))
-
-    async def _config(self, request: Request) -> Reply:
-        del request
-        return Reply(encode({"yaml": self._settings.config_yaml()}))
-
-    async def _walreplay(self, request: Request) -> Reply:
-        del request
-        first, last, present = self._settings.replay()
-        return Reply(encode({"min": first, "max": last, "current": present}))
-
-    async def _healthy(self, request: Request) -> web.StreamResponse:
-        del request
-        return text("Prometheus Server is Healthy.")
-
-    async def _ready(self, request: Request) -> web.StreamResponse:
-        del request
-        if self._settings.ready():
-            return text("Prometheus Server is Ready.")
-        return text("Service Unavailable", 503, {"X-Prometheus-Stopping": "false"})
-
-    def _selectors(self, form: Form) -> list[Sequence[Matcher]]:
-        return parse_selectors([_as_go(text) for text in form.all("match[]")], self._settings.parse_selector)
-
-
-def accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding header allows gzip."""
-    for item in header.lower().split(","):
-        coding, _, weight = item.partition(";")
-        if coding.strip() in {"gzip", "x-gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
-
-
-def _query_text(form: Form) -> str:
-    return _as_go(form.get("query"))
-
-
-def _as_go(text: str) -> str:
-    """Replace bytes that are not UTF-8 as Go's decoder does."""
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text) if not text.isascii() else text
-
-
-def _window(form: Form) -> tuple[int, int]:
-    """Return ``start`` and ``end`` in milliseconds; without them, ever."""
-    start_ns = params.time_parameter(form, "start", params.MIN_TIME_NS)
-    end_ns = params.time_parameter(form, "end", params.MAX_TIME_NS)
-    return start_ns // params.MS, end_ns // params.MS
-
-
-def _steps(form: Form) -> tuple[int, int, int]:
-    """Return start, end and step in nanoseconds."""
-    start_ns = params.required_time(form, "start")
-    end_ns = params.required_time(form, "end")
-    if end_ns < start_ns:
-        raise invalid_parameter("end", "end timestamp must not be before start time")
-    try:
-        step_ns = params.duration_ns(form.get("step"))
-    except ValueError as error:
-        raise invalid_parameter("step", str(error)) from None
-    if step_ns < params.MS:
-        why = "zero or negative query resolution step widths are not accepted. Try a positive integer"
-        raise invalid_parameter("step", why)
-    if (end_ns - start_ns) // step_ns > _MAX_STEPS:
-        raise ApiError(
-            "bad_data",
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution "
-            "(?step=XX)",
-        )
-    return start_ns, end_ns, step_ns
-
-
-def _query_reply(answer: Answer, form: Form) -> Reply:
-    stats = b""
-    if form.get("stats"):
-        stats = b',"stats":' + encode(answer.stats)
-    data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result + stats + b"}"
-    return Reply(data, answer.warnings, answer.infos)
-
-
-def _series_json(tables: Sequence[LabelTable], limit: int, ticket: Ticket) -> tuple[bytes, bool]:
-    """Write label sets, sorted and without repeats; return also whether `limit` cut some.
-
-    Args:
-        tables: Each without repeats.
-        limit: Most label sets; 0 for all.
-        ticket: Asked now and then.
-    """
-    if len(tables) == 1:
-        order = tables[0].order()
-        cut = 0 < limit < len(order)
-        return b"[" + b",".join(label_objects(tables[0].take(order[:limit] if cut else order))) + b"]", cut
-    found: dict[tuple[tuple[str, str], ...], None] = {}
-    for table in tables:
-        for row in range(len(table)):
-            if not row & 0xFFF:
-                ticket.check()
-            found[tuple(table.labels(row).items())] = None
-    ordered = sorted(found)
-    cut = 0 < limit < len(ordered)
-    return encode([dict(labels) for labels in (ordered[:limit] if cut else ordered)]), cut
+    def _of_administrators(self) -> list[Route]:
+        return [
+            self._answering.route(f"/api/v1/admin/tsdb/{path}", admin.METHODS, handler)
+            for path, handler in (
+                ("delete_series", self._admin.delete_series),
+                ("clean_tombstones", self._admin.clean_tombstones),
+                ("snapshot", self._admin.snapshot),
+            )
+        ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.pipeline.targets import ActiveTarget, TargetsSource
-    from headrace.store.api.backend import HeadFacts
+    from headrace.store.api.backend import BlockFacts, HeadFacts
     from headrace.store.cardinality import Cardinality, Ranking
 
 _PROMETHEUS = "3.14.0"
@@ -19,6 +19,12 @@ _PROMETHEUS = "3.14.0"
 
 _NEVER = "0001-01-01T00:00:00Z"
 _NS = 1_000_000_000
+_UNITS_MS = (
+    ("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000),
+    ("ms", 1),
+)  # fmt: skip
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def buildinfo() -> dict[str, str]:
@@ -41,7 +47,7 @@ def headrace_version() -> str:
         return "unknown"
 
 
-def runtimeinfo(started_ns: int, now_ns: int) -> dict[str, Any]:
+def runtimeinfo(started_ns: int, now_ns: int, retention: str = "") -> dict[str, Any]:
     """Return those of Prometheus' facts that mean something here; its Go run time is left at nothing."""
     return {
         "startTime": rfc3339(started_ns),
@@ -56,8 +62,23 @@ def runtimeinfo(started_ns: int, now_ns: int) -> dict[str, Any]:
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": "",
+        "storageRetention": retention,
     }
+
+
+def retention_text(time_ms: int, size_bytes: int = 0) -> str:
+    """Print how long samples are kept, ``15d`` or ``15d or 10GiB``, as Prometheus does."""
+    parts = []
+    left = time_ms
+    for unit, size in _UNITS_MS:
+        if left >= size and (unit not in {"y", "w", "d"} or left % size == 0):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    text = "".join(parts) or "0s"
+    if not size_bytes:
+        return text
+    power = next(power for power in range(6, -1, -1) if size_bytes % 1024**power == 0)
+    return f"{text} or {size_bytes // 1024**power}{_BINARY[power]}"
 
 
 def targets(source: TargetsSource | None, state: str, pool: str) -> dict[str, Any]:
@@ -100,6 +121,27 @@ def tsdb(facts: HeadFacts, found: Cardinality) -> dict[str, Any]:
         "memoryInBytesByLabelName": _listed(found.label_bytes),
         "seriesCountByLabelValuePair": _listed(found.label_pairs),
     }
+
+
+def block(facts: BlockFacts) -> dict[str, Any]:
+    """Return a block in Prometheus' words; its number stands at the end of what Prometheus makes random."""
+    return {
+        "ulid": ulid(facts.min_ms, facts.number),
+        "minTime": facts.min_ms,
+        "maxTime": facts.max_ms + 1,
+        "stats": {"numSamples": facts.samples, "numSeries": facts.series},
+        "compaction": {
+            "level": facts.level + 1,
+            "sources": [ulid(facts.min_ms, number) for number in facts.sources or (facts.number,)],
+        },
+        "version": 1,
+    }
+
+
+def ulid(time_ms: int, number: int) -> str:
+    """Write a time and a number as a ULID does: 48 and 80 bits in 26 letters of Crockford's alphabet."""
+    bits = max(time_ms, 0) % 2**48 << 80 | number % 2**80
+    return "".join(_CROCKFORD[bits >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _listed(ranking: Ranking) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from headrace.store.api.quoting import go_quote
 from headrace.store.promql.errors import ParseError
+from headrace.store.promql.functions_table import AGGREGATIONS
 from headrace.store.promql.lexer import (
-    AGGREGATIONS,
     DURATION,
     END,
     ERROR,

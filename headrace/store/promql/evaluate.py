@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
+    from headrace.store.promql.statistics import QueryStatistics
     from headrace.store.symbols import Symbols
 
 
@@ -47,12 +49,21 @@ class EvaluatorOptions:
         lookback_ms: How far back an instant selector looks.
         max_samples: Samples, and points of each intermediate vector, that one query may hold.
         subquery_step_ms: Step of a subquery that does not say.
+        delayed_name_removal: Whether metric names are dropped at the end of a query and not where they lose their
+            meaning.
+        start_timestamps: Whether counters are taken to begin at zero where their samples say when they started.
+        type_and_unit_labels: Whether ``__type__`` and ``__unit__`` belong to the metric name.
+        per_step_statistics: Whether who asks is told the samples of each step.
         parser: Which parts of the language are on.
     """
 
     lookback_ms: int = 300_000
     max_samples: int = 50_000_000
     subquery_step_ms: int = 60_000
+    delayed_name_removal: bool = False
+    start_timestamps: bool = False
+    type_and_unit_labels: bool = False
+    per_step_statistics: bool = False
     parser: ParserOptions = field(default_factory=ParserOptions)
 
 
@@ -71,6 +82,8 @@ class Result:
         warnings: Annotations.
         infos: Lesser annotations.
         samples: Samples that were selected.
+        statistics: Samples that were looked at, as Prometheus counts them.
+        prepared_s: Seconds that went by before the first node was evaluated.
     """
 
     kind: str
@@ -79,6 +92,8 @@ class Result:
     warnings: Sequence[str]
     infos: Sequence[str]
     samples: int
+    statistics: QueryStatistics
+    prepared_s: float = 0.0
 
 
 class Evaluator:
@@ -128,6 +143,7 @@ class Evaluator:
         return self._run(query, Span(start_ms, end_ms, step_ms), lookback_ms, check)
 
     def _run(self, query: str, span: Span, lookback_ms: int | None, check: Callable[[], None]) -> Result:
+        started_s = time.perf_counter()
         expr = parse(query, self._options.parser)
         is_range = span.step_ms > 0
         if is_range and expr.type.value not in {"scalar", "instant vector"}:
@@ -139,15 +155,15 @@ class Evaluator:
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
         expr = resolve(expr, span, query)
         notes = Notes(query)
-        evaluation = Evaluation(self._source, self._options, span, lookback, check, notes)
+        evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
+        prepared_s = time.perf_counter() - started_s
         with np.errstate(all="ignore"):
-            value = evaluation.value(expr, grid)
+            value = evaluation.result(expr, grid)
         if is_range and isinstance(value, Scalar):
             value = alone(value.values, evaluation.symbols)
-        if isinstance(value, Vector):
-            value = value.compact()
         kind = _kind(value, is_range=is_range)
-        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples)
+        statistics = evaluation.count.result()
+        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics, prepared_s)
 
 
 def _kind(value: Value, *, is_range: bool) -> str:

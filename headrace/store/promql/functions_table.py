@@ -75,6 +75,26 @@ FUNCTIONS: dict[str, Signature] = {
 }
 """Signatures by name."""
 
+AGGREGATIONS = frozenset(
+    {
+        "sum",
+        "avg",
+        "min",
+        "max",
+        "count",
+        "group",
+        "stddev",
+        "stdvar",
+        "topk",
+        "bottomk",
+        "quantile",
+        "count_values",
+        "limitk",
+        "limit_ratio",
+    }
+)
+"""Aggregation operators."""
+
 WITH_PARAMETER = frozenset({"topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio"})
 """Aggregations that take an argument before the vector."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.store.api.quoting import go_quote
 from headrace.store.promql import lexer_errors
+from headrace.store.promql.functions_table import AGGREGATIONS
 from headrace.store.promql.numbers import scan_number, scan_units
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ DURATION = "duration"
 STRING = "string"
 END = "end of input"
 ERROR = "error"
-
-AGGREGATIONS = frozenset(
-    "sum avg min max count group stddev stdvar topk bottomk quantile count_values limitk limit_ratio".split()  # noqa: SIM905 -- reads better
-)
-"""Aggregation operators."""
 
 _WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 OPERATORS = _WORD_OPERATORS | frozenset("+ - * / % ^ == != <= < >= > </ >/ =~ !~ @".split())  # noqa: SIM905 -- likewise

@@ -32,9 +32,8 @@ from headrace.store.promql.ast import (
 )
 from headrace.store.promql.cursor import Cursor
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.functions_table import EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, WITH_PARAMETER
+from headrace.store.promql.functions_table import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, WITH_PARAMETER
 from headrace.store.promql.lexer import (
-    AGGREGATIONS,
     DURATION,
     END,
     FUNCTION_WORDS,
@@ -114,14 +113,12 @@ def parse(query: str, options: ParserOptions | None = None) -> Expr:
 
 @lru_cache(maxsize=1024)
 def parse_selector(text: str) -> tuple[Matcher, ...]:
-    """Parse a series selector such as ``up{job="node"}``, as ``match[]`` takes it.
+    """Parse a series selector such as ``up{job="node"}``, as ``match[]`` takes it; it may select everything.
 
     Raises:
         ParseError: It is none.
     """
-    expr = _parser(text, None).whole_selector()
-    check(expr, text)
-    return expr.matchers
+    return _parser(text, None).whole_selector().matchers
 
 
 def _parser(query: str, options: ParserOptions | None) -> _Parser:

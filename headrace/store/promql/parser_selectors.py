@@ -9,8 +9,8 @@ from headrace.pipeline.regex import regex
 from headrace.store.api.quoting import go_quote
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql.ast import VectorSelector
+from headrace.store.promql.functions_table import AGGREGATIONS
 from headrace.store.promql.lexer import (
-    AGGREGATIONS,
     FUNCTION_WORDS,
     IDENTIFIER,
     KEYWORDS,

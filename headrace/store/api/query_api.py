@@ -1,0 +1,122 @@
+"""The endpoints that take PromQL: ``query``, ``query_range`` and, for its selectors alone, ``query_exemplars``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from headrace.store.api import exemplars, params
+from headrace.store.api.backend import QueryOptions
+from headrace.store.api.envelope import encode
+from headrace.store.api.errors import ApiError, invalid_parameter
+from headrace.store.api.reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.pipeline.http.form import Form
+    from headrace.pipeline.http.request import Request
+    from headrace.store.api.backend import Answer, Backend
+    from headrace.store.api.pool import QueryPool, Ticket
+
+_MAX_STEPS = 11_000
+
+
+class QueryApi:
+    """Handlers of queries.
+
+    Args:
+        backend: Returns the workspace that a request is about, or raises.
+        pool: Threads to query on.
+        clock_ns: Unix time in nanoseconds.
+    """
+
+    def __init__(self, backend: Callable[[Request], Backend], pool: QueryPool, clock_ns: Callable[[], int]) -> None:
+        self._backend = backend
+        self._pool = pool
+        self._clock_ns = clock_ns
+
+    async def query(self, request: Request) -> Reply:
+        """Evaluate at one time."""
+        form = await request.form()
+        backend = self._backend(request)
+        limit = params.limit_parameter(form)
+        at_ms = params.time_parameter(form, "time", self._clock_ns()) // params.MS
+        timeout_s = params.timeout_parameter(form)
+        options = _options(form, limit)
+        query = params.go_text(form.get("query"))
+
+        def evaluate(ticket: Ticket) -> Answer:
+            return backend.queries.instant(query, at_ms, options(ticket))
+
+        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
+
+    async def query_range(self, request: Request) -> Reply:
+        """Evaluate at each step."""
+        form = await request.form()
+        backend = self._backend(request)
+        limit = params.limit_parameter(form)
+        start_ns, end_ns, step_ns = _steps(form)
+        timeout_s = params.timeout_parameter(form)
+        options = _options(form, limit)
+        query = params.go_text(form.get("query"))
+        start_ms, end_ms, step_ms = start_ns // params.MS, end_ns // params.MS, step_ns // params.MS
+
+        def evaluate(ticket: Ticket) -> Answer:
+            return backend.queries.range(query, start_ms, end_ms, step_ms, options(ticket))
+
+        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
+
+    async def query_exemplars(self, request: Request) -> Reply:
+        """Return the exemplars of the series that the selectors in a query match."""
+        form = await request.form()
+        backend = self._backend(request)
+        start_ms, end_ms = params.window_parameters(form)
+        if end_ms < start_ms:
+            raise ApiError("bad_data", "end timestamp must not be before start timestamp")
+        query = params.go_text(form.get("query"))
+
+        def find(ticket: Ticket) -> bytes:
+            selectors = exemplars.selectors_of(query)
+            return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
+
+        return Reply(await self._pool.run(find, request))
+
+
+def _options(form: Form, limit: int) -> Callable[[Ticket], QueryOptions]:
+    lookback_ms = params.lookback_parameter(form)
+    asked = form.get("stats")
+    return partial(
+        QueryOptions,
+        limit=limit,
+        lookback_ms=lookback_ms,
+        statistics="all" if asked == "all" else "true" if asked else "",
+    )
+
+
+def _steps(form: Form) -> tuple[int, int, int]:
+    """Return start, end and step in nanoseconds."""
+    start_ns = params.required_time(form, "start")
+    end_ns = params.required_time(form, "end")
+    if end_ns < start_ns:
+        raise invalid_parameter("end", "end timestamp must not be before start time")
+    try:
+        step_ns = params.duration_ns(form.get("step"))
+    except ValueError as error:
+        raise invalid_parameter("step", str(error)) from None
+    if step_ns < params.MS:
+        why = "zero or negative query resolution step widths are not accepted. Try a positive integer"
+        raise invalid_parameter("step", why)
+    if (end_ns - start_ns) // step_ns > _MAX_STEPS:
+        raise ApiError(
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution "
+            "(?step=XX)",
+        )
+    return start_ns, end_ns, step_ns
+
+
+def _query_reply(answer: Answer, form: Form) -> Reply:
+    stats = b',"stats":' + encode(answer.stats) if form.get("stats") else b""
+    data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result
+    return Reply(data, answer.warnings, answer.infos, answer.rest, stats + b"}")
