@@ -124,7 +124,7 @@ def frames(chunks: Chunks, labels: Sequence[bytes], query: int, max_bytes: int) 
     room = len(chunks.messages) + int((sizes[chunks.series] + _MESSAGE).sum()) + PAD
     out = np.empty(room, np.uint8)
     size = chunk_write_kernels.write_frames(
-        firsts, chunks.places, chunks.sizes, chunks.messages, label_bounds, np.frombuffer(b"".join(labels), np.uint8),
+        firsts, chunks.places, chunks.sizes, chunks.messages, label_bounds, np.frombuffer(bytearray().join(labels), np.uint8),
         query, max_bytes, crc32c_tables(), out,
     )  # fmt: skip
     return out[:size].data
