@@ -17,6 +17,7 @@ import xxhash
 from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store import block_kernels as kernels
+from headrace.store import scan_kernels
 from headrace.store.block_writer import (
     CIPHER_NONE,
     FIRST_OPTIONAL,
@@ -32,7 +33,7 @@ from headrace.store.codec.histograms_kernels import MAX_ROWS
 from headrace.store.codec.scratch import MAX_SAMPLES, scratch
 from headrace.store.exemplar_blocks import KINDS as EXEMPLAR_KINDS
 from headrace.store.exemplar_blocks import ExemplarSection
-from headrace.store.runs import Runs
+from headrace.store.runs import Runs, SeriesSamples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +174,43 @@ class Block:
         if status < 0:
             raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
         return Runs(places, counts, times, values)
+
+    def rows_of(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the row of each ref among those with samples, -1 for none."""
+        return self._rows(refs)
+
+    def count(self, rows: NDArray[np.int64], start_ms: int, end_ms: int) -> NDArray[np.int64]:
+        """Return how many samples rows that `rows_of` gave have in a time range.
+
+        Raises:
+            CorruptChunk: A chunk does not decode.
+        """
+        return self._count(rows, start_ms, end_ms)
+
+    def read_into(
+        self, rows: NDArray[np.int64], start_ms: int, end_ms: int, room: SeriesSamples, *, share: bool
+    ) -> None:
+        """Put the samples of rows that `rows_of` gave behind what `room` has of them; its `counts` grow.
+
+        Args:
+            rows: (n,) int64.
+            start_ms: First time, inclusive.
+            end_ms: Last time, inclusive.
+            room: Of n series, with places for what `count` said.
+            share: Whether series that have their times in common point to the same ones; the room is empty then.
+
+        Raises:
+            CorruptChunk: A chunk does not decode.
+        """
+        tables, some = self.tables, scratch()
+        most = int((tables.firsts[rows + 1] - tables.firsts[rows]).max(initial=1))
+        status = scan_kernels.read_shared(
+            rows, start_ms, min(end_ms, _LATEST), *tables, share, np.empty((most, 2), np.int64),
+            np.empty(MAX_SAMPLES + 128, np.int64), some.integers, some.widths, room.places, room.counts,
+            room.time_places, room.times_ms, room.values,
+        )  # fmt: skip
+        if status < 0:
+            raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
 
     def read_histograms(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NativeHistograms:
         """Return the histograms of `refs`, ascending, in a time range: sorted by ref and time.

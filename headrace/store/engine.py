@@ -34,6 +34,7 @@ from headrace.store.log_needs import LogNeeds, Need
 from headrace.store.retention_clock import RetentionClock
 from headrace.store.runs import merge, without_empty
 from headrace.store.samples_at import Stored, compare
+from headrace.store.scan import EngineScan, plain
 from headrace.store.snapshot import write_workspace
 from headrace.store.stopwatch import measured
 from headrace.store.tombstones import Tombstone, Tombstones, read_block, read_block_histograms
@@ -425,12 +426,23 @@ class Engine:
         Raises:
             CorruptChunk: A block does not decode; it is set aside, so that the next try answers without it.
         """
+        scan = self.scan(matchers, start_ms, end_ms, symbols)
+        refs, samples = without_empty(scan.refs, plain(scan.read(0, len(scan), share=False)))
+        return ColumnarSeries(scan.labels_of(refs), *samples)
+
+    def scan(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> EngineScan:
+        """Return the series that fulfil `matchers`, to read their samples piece by piece."""
         index = self._index
         symbols = QuerySymbols(index.symbols) if symbols is None else symbols
-        refs = index.select(matchers)
-        samples = merge(self._sources(refs, start_ms, end_ms), len(refs))
-        refs, samples = without_empty(refs, samples)
-        return ColumnarSeries(index.table(refs, symbols), *samples)
+        times = (start_ms, end_ms)
+        return EngineScan(self.head, self.block_set, self._reading, index, index.select(matchers), times, symbols)
+
+    @property
+    def has_histograms(self) -> bool:
+        """Whether there is any native histogram."""
+        return not self.head.histograms.is_empty or any(block.histograms is not None for block in self.blocks)
 
     def select_histograms(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
@@ -442,7 +454,9 @@ class Engine:
         """
         index = self._index
         symbols = QuerySymbols(index.symbols) if symbols is None else symbols
-        found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
+        # Most workspaces have none, and need not ask the index a second time.
+        selected = index.select(matchers) if self.has_histograms else np.empty(0, np.int32)
+        found = merge_histograms(self._histogram_sources(selected, start_ms, end_ms))
         refs, counts = np.unique(found.series, return_counts=True)
         offsets = np.zeros(len(refs) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])

@@ -205,8 +205,23 @@ class Head:
         in_order = self.read_in_order(refs, start_ms, end_ms)
         return [in_order] if late is None else [in_order, late]
 
+    def count(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int64]:
+        """Return (n,) int64: at most how many samples of each of `refs` came in order."""
+        counts = np.zeros(len(refs), np.int64)
+        if self.active_series:
+            self._fit_refs(refs)
+            start_ms, end_ms = max(start_ms, self.valid_from), min(end_ms, FOREVER - 1)
+            for i in range(0, len(refs), _READ_AT_ONCE):
+                part = slice(i, i + _READ_AT_ONCE)
+                with self.lock:
+                    kernels.count_samples(refs[part], start_ms, end_ms, self._rows, counts[part])
+        return counts
+
     def read_in_order(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         """Return the samples of `refs` that came in order."""
+        if not self.active_series:
+            none = np.zeros(len(refs), np.int64)
+            return Runs(none, none.copy(), np.empty(0, np.int64), np.empty(0))
         start_ms, end_ms = max(start_ms, self.valid_from), min(end_ms, FOREVER - 1)
         parts = [
             self._read_some(refs[i : i + _READ_AT_ONCE], start_ms, end_ms)

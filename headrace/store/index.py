@@ -282,9 +282,14 @@ class Index:
         found.sort(key=lambda one: one[0])
         table = np.empty((len(refs), len(found)), np.int32)
         for i, (_, values) in enumerate(found):
-            known = symbols.base is self.symbols and int(values.max(initial=ABSENT)) < symbols.size
-            table[:, i] = values if known else self._translated(values, symbols)
+            table[:, i] = self._known(values, symbols)
         return LabelTable(tuple(name for name, _ in found), table, symbols)
+
+    def column(self, name: str, refs: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32] | None:
+        """Return one column of `table`, None where no ref has the label."""
+        column = self._column(name)
+        values = None if column is None else column.gather(refs)
+        return None if values is None else self._known(values, symbols)
 
     def names(self, refs: NDArray[np.int32] | None) -> list[str]:
         """Return the label names of `refs`, or of all series, sorted."""
@@ -326,6 +331,10 @@ class Index:
         seen[ids] = True
         # Absent ones mark the last cell.
         return np.flatnonzero(seen[:-1]).astype(np.int32)
+
+    def _known(self, values: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32]:
+        known = symbols.base is self.symbols and int(values.max(initial=ABSENT)) < symbols.size
+        return values if known else self._translated(values, symbols)
 
     def _translated(self, values: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32]:
         distinct = self._distinct(values)

@@ -44,6 +44,37 @@ class Samples(NamedTuple):
     values: NDArray[np.float64]
 
 
+class SeriesSamples(NamedTuple):
+    """Samples of n series, which may have their times in common.
+
+    Attributes:
+        places: (n,) int64 first value of each series.
+        counts: (n,) int64 samples of each.
+        time_places: (n,) int64 first time of each; several may name the same.
+        times_ms: int64, ascending and distinct within a series; what nobody names is undefined.
+        values: float64.
+    """
+
+    places: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    time_places: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.intp]) -> SeriesSamples:
+        """Return the samples of some series."""
+        places, counts, time_places = (column[rows] for column in self[:3])
+        return SeriesSamples(places, counts, time_places, self.times_ms, self.values)
+
+    @classmethod
+    def room(cls, counts: NDArray[np.int64]) -> SeriesSamples:
+        """Return room for so many samples of each series, one after the other; none are there yet."""
+        places = np.zeros(len(counts), np.int64)
+        np.cumsum(counts[:-1], out=places[1:])
+        total = int(counts.sum())
+        return cls(places, np.zeros(len(counts), np.int64), places.copy(), np.empty(total, np.int64), np.empty(total))
+
+
 def merge(sources: Sequence[Runs], n: int) -> Samples:
     """Put the runs of all sources together, ref by ref.
 

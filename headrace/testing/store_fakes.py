@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from headrace.store.histogram_rows import HistogramSeries
 from headrace.store.interfaces import Offset, Record
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.symbols import Symbols
+from headrace.testing.promql_script_histograms import as_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from headrace.store.matchers import Matcher
+    from headrace.testing.promql_script_histograms import Timed
+
+_T = TypeVar("_T")
+_Key = tuple[tuple[str, str], ...]
 
 
 class MemoryQueryable:
-    """Series as dictionaries; fulfils `Queryable`."""
+    """Series as dictionaries; fulfils `Queryable`, and `NativeSource` for native histograms."""
 
     def __init__(self) -> None:
         self._symbols = Symbols()
-        self._samples: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
+        self._samples: dict[_Key, dict[int, tuple[float, int]]] = {}
+        self._histograms: dict[_Key, dict[int, Timed]] = {}
 
-    def add(self, labels: Mapping[str, str], times_ms: Sequence[int], values: Sequence[float]) -> None:
-        """Add samples to a series; a later one of the same time stands."""
-        key = tuple(sorted((name, value) for name, value in labels.items() if value))
-        self._samples.setdefault(key, {}).update(zip(times_ms, values, strict=True))
+    def add(
+        self,
+        labels: Mapping[str, str],
+        times_ms: Sequence[int],
+        values: Sequence[float],
+        starts_ms: Sequence[int] | None = None,
+    ) -> None:
+        """Add samples to a series, with their start timestamps; a later one of the same time stands."""
+        key = _key(labels)
+        starts = [0] * len(times_ms) if starts_ms is None else starts_ms
+        self._samples.setdefault(key, {}).update(zip(times_ms, zip(values, starts, strict=True), strict=True))
+        for time_ms in times_ms:
+            self._histograms.get(key, {}).pop(time_ms, None)
+
+    def add_histograms(self, labels: Mapping[str, str], histograms: Sequence[Timed]) -> None:
+        """Add native histograms to a series; a later one of the same time stands."""
+        key = _key(labels)
+        self._histograms.setdefault(key, {}).update({row.time_ms: row for row in histograms})
+        for row in histograms:
+            self._samples.get(key, {}).pop(row.time_ms, None)
 
     def symbols(self) -> Symbols:
         """Return the dictionary of label values."""
@@ -36,25 +61,61 @@ class MemoryQueryable:
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
     ) -> ColumnarSeries:
         """Return the samples of all series that fulfil `matchers`, in order of labels."""
-        found: list[tuple[dict[str, str], list[tuple[int, float]]]] = []
-        for key in sorted(self._samples):
-            labels = dict(key)
-            if all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers):
-                samples = sorted((t, v) for t, v in self._samples[key].items() if start_ms <= t <= end_ms)
-                if samples:
-                    found.append((labels, samples))
-        table = LabelTable.of(
-            [labels for labels, _ in found], QuerySymbols(self._symbols) if symbols is None else symbols
+        found = _selected(self._samples, matchers, start_ms, end_ms)
+        table, offsets = self._heads(found, symbols)
+        rows = [(time_ms, *sample) for _, samples in found for time_ms, sample in samples]
+        starts = np.array([start for _, _, start in rows], np.int64)
+        return ColumnarSeries(
+            table,
+            offsets,
+            np.array([time_ms for time_ms, _, _ in rows], np.int64),
+            np.array([value for _, value, _ in rows], float),
+            starts if starts.any() else None,
         )
+
+    def select_histograms(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> HistogramSeries:
+        """Return the native histograms of all series that fulfil `matchers`, in order of labels."""
+        found = _selected(self._histograms, matchers, start_ms, end_ms)
+        table, offsets = self._heads(found, symbols)
+        rows = [(series, row) for series, (_, samples) in enumerate(found) for _, row in samples]
+        return HistogramSeries(table, offsets, as_columns(rows))
+
+    def _heads(
+        self, found: Sequence[tuple[dict[str, str], Sequence[object]]], symbols: QuerySymbols | None
+    ) -> tuple[LabelTable, NDArray[np.int64]]:
+        of = QuerySymbols(self._symbols) if symbols is None else symbols
         offsets = np.cumsum([0, *(len(samples) for _, samples in found)]).astype(np.int64)
-        times = np.array([t for _, samples in found for t, _ in samples], np.int64)
-        return ColumnarSeries(table, offsets, times, np.array([v for _, samples in found for _, v in samples], float))
+        return LabelTable.of([labels for labels, _ in found], of), offsets
 
     def series(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
     ) -> LabelTable:
         """Return the label sets of the series that have samples in the time range."""
-        return self.select(matchers, start_ms, end_ms, symbols).labels
+        found = {
+            _key(labels): labels
+            for of_kind in (self._samples, self._histograms)
+            for labels, _ in _selected(of_kind, matchers, start_ms, end_ms)
+        }
+        return self._heads([(found[key], ()) for key in sorted(found)], symbols)[0]
+
+
+def _key(labels: Mapping[str, str]) -> _Key:
+    return tuple(sorted((name, value) for name, value in labels.items() if value))
+
+
+def _selected(
+    series: Mapping[_Key, Mapping[int, _T]], matchers: Sequence[Matcher], start_ms: int, end_ms: int
+) -> list[tuple[dict[str, str], list[tuple[int, _T]]]]:
+    found = []
+    for key in sorted(series):
+        labels = dict(key)
+        if all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers):
+            samples = [(t, series[key][t]) for t in sorted(series[key]) if start_ms <= t <= end_ms]
+            if samples:
+                found.append((labels, samples))
+    return found
 
 
 class MemoryLog:

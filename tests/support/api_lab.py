@@ -13,6 +13,11 @@ from urllib.parse import urlencode
 import aiohttp
 import numpy as np
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.native_histograms import NativeHistograms

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,6 +83,7 @@ class Result:
         infos: Lesser annotations.
         samples: Samples that were selected.
         statistics: Samples that were looked at, as Prometheus counts them.
+        prepared_s: Seconds that went by before the first node was evaluated.
     """
 
     kind: str
@@ -91,6 +93,7 @@ class Result:
     infos: Sequence[str]
     samples: int
     statistics: QueryStatistics
+    prepared_s: float = 0.0
 
 
 class Evaluator:
@@ -140,6 +143,7 @@ class Evaluator:
         return self._run(query, Span(start_ms, end_ms, step_ms), lookback_ms, check)
 
     def _run(self, query: str, span: Span, lookback_ms: int | None, check: Callable[[], None]) -> Result:
+        started_s = time.perf_counter()
         expr = parse(query, self._options.parser)
         is_range = span.step_ms > 0
         if is_range and expr.type.value not in {"scalar", "instant vector"}:
@@ -151,16 +155,15 @@ class Evaluator:
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
         expr = resolve(expr, span)
         notes = Notes(query)
-        evaluation = Evaluation(self._source, self._options, span, lookback, check, notes)
+        evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
+        prepared_s = time.perf_counter() - started_s
         with np.errstate(all="ignore"):
-            value = evaluation.value(expr, grid)
+            value = evaluation.result(expr, grid)
         if is_range and isinstance(value, Scalar):
             value = alone(value.values, evaluation.symbols)
-        if isinstance(value, Vector):
-            value = value.compact()
         kind = _kind(value, is_range=is_range)
-        statistics = evaluation.count.result(grid.size)
-        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics)
+        statistics = evaluation.count.result()
+        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics, prepared_s)
 
 
 def _kind(value: Value, *, is_range: bool) -> str:

@@ -22,7 +22,7 @@ from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.store import Store, StoreOptions
-from headrace.testing.promql_script import STALE as STALE_NUMBER
+from headrace.testing.promql_script_values import STALE as STALE_NUMBER
 from native_messages import request
 from native_rows import STALE, Growing, Row, bits, columns
 from remote_write_messages import packed

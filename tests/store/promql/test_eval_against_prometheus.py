@@ -24,7 +24,7 @@ from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.parser import ParserOptions
-from headrace.testing.promql_script import STALE
+from headrace.testing.promql_script_values import STALE
 from headrace.testing.store_fakes import MemoryQueryable
 from remote_write_messages import packed, request_v1
 from running import Programs, free_port

@@ -15,7 +15,7 @@ from headrace.store.promql import aggregate_kernels, window_kernels
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
 from headrace.store.promql.parser import ParserOptions
 from headrace.store.promql.values import Vector
-from headrace.testing.promql_script import STALE
+from headrace.testing.promql_script_values import STALE
 from headrace.testing.store_fakes import MemoryQueryable
 
 if TYPE_CHECKING:
