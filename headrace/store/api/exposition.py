@@ -35,6 +35,9 @@ _SPECIAL = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 _BOUND = "le"
 
+Line = tuple[str, str | None, float]
+"""One of a histogram's lines: suffix of the name, label ``le``, value."""
+
 # Types of families, and their numbers in protobuf.
 UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = 3, 4, 5
 _TYPE_TEXT = {UNTYPED: "untyped", HISTOGRAM: "histogram", GAUGE_HISTOGRAM: "histogram"}
@@ -135,10 +138,14 @@ def _lines(texts: Sequence[bytes], values: NDArray[np.float64], times_ms: NDArra
 def _with_classic(page: Page) -> Page:
     """Return the page with lines of classic histograms for those with custom buckets, and without other ones."""
     schemas = page.natives.schema
-    rows, names, bounds, values, kinds = [], [], [], [], []
+    rows: list[int] = []
+    names: list[int] = []
+    bounds: list[str | None] = []
+    values: list[float] = []
+    kinds: list[tuple[str, int]] = []
     for row, (name, native, kind) in enumerate(zip(page.names(), page.rows.tolist(), page.types(), strict=True)):
         if native < 0:
-            lines = [("", None, float(page.values[row]))]
+            lines: list[Line] = [("", None, float(page.values[row]))]
         else:
             lines = list(classic(page.natives, native)) if schemas[native] == CUSTOM_BUCKETS else []
         for suffix, bound, value in lines:
@@ -154,7 +161,7 @@ def _with_classic(page: Page) -> Page:
     return Page(labels, [*added, (_BOUND, bounds)], np.array(values), page.times_ms[at], page.natives, none, kinds)
 
 
-def classic(natives: NativeHistograms, row: int) -> Iterator[tuple[str, str | None, float]]:
+def classic(natives: NativeHistograms, row: int) -> Iterator[Line]:
     """Yield the series of a histogram with custom buckets: suffix, label ``le`` and value."""
     total = _count(natives, row)
     for bound, count in cumulated(natives, row):

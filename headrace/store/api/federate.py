@@ -84,6 +84,8 @@ class Federate:
         found = []
         for matchers in selectors:
             ticket.check()
+            if not matchers:  # selects nothing here
+                continue
             found.append(backend.index.samples(matchers, now_ms - self._settings.lookback_ms, now_ms))
         return merged(found) if found else None
 
@@ -151,7 +153,7 @@ def _last(found: Selection) -> tuple[NDArray[np.int64], NDArray[np.float64], NDA
 
 
 def _is_stale(found: Selection, values: NDArray[np.float64], natives: NDArray[np.int64]) -> NDArray[np.bool_]:
-    stale = (values.view(np.uint64) == _STALE) & (natives < 0)
+    stale: NDArray[np.bool_] = (values.view(np.uint64) == _STALE) & (natives < 0)
     histograms = np.flatnonzero(natives >= 0)
     stale[histograms] = is_stale(found.natives)[natives[histograms]]
     return stale
