@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
+import numpy as np
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,15 +20,23 @@ else:
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store.api.answering import ApiSettings
 from headrace.store.api.backend import Answer, Backend, BlockFacts, Exemplar, HeadFacts, QueryOptions
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
+from headrace.store.api.selection import Selection, put_together
 from headrace.store.cardinality import Cardinality
-from headrace.store.labels import LabelTable, QuerySymbols
+from headrace.store.histogram_rows import HistogramSeries
+from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.symbols import Symbols
 from http_lab import Lab
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +50,9 @@ SERIES = (
     {"__name__": "up", "job": "b", "instance": "y:1"},
     {"__name__": "down", "job": "b"},
 )
+
+
+_NATIVES = NativeHistograms.empty()
 
 
 class FakeIndex:
@@ -79,6 +91,13 @@ class FakeIndex:
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         names = [("up", 2), ("down", 1)][:limit]
         return HeadFacts(3, 4, -5, 6), Cardinality(5, names, [("job", 2)], [("job", 3)], [("job=b", 2)])
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Each series has one sample, 1.5 at the end of the time."""
+        table = self.series(matchers, start_ms, end_ms)
+        n = len(table)
+        floats = ColumnarSeries(table, np.arange(n + 1), np.full(n, end_ms), np.full(n, 1.5))
+        return put_together(floats, HistogramSeries(table.take(np.zeros(0, np.intp)), np.zeros(1, np.int64), _NATIVES))
 
     def blocks(self) -> list[BlockFacts]:
         return [BlockFacts(7, 1_000, 2_999, 10, 2, 1, (3, 4))]

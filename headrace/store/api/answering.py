@@ -55,7 +55,7 @@ class ApiSettings:
         external_labels: Labels that ``/federate`` and remote read add to series without them.
         lookback_ms: How far back ``/federate`` looks for the newest sample.
         retention: How long samples are kept, as runtime information tells it.
-        switches: Features of the daemon that are on, by Prometheus' names, for ``/api/v1/features``.
+        switches: Returns which features of the daemon are on, by Prometheus' names; see `features`.
         read_samples: Samples that one remote read may return in one piece; 0 for any number.
         read_frame_bytes: Bytes of a frame of a streamed remote read.
     """
@@ -74,7 +74,7 @@ class ApiSettings:
     external_labels: Mapping[str, str] = field(default_factory=dict)
     lookback_ms: int = 300_000
     retention: str = ""
-    switches: frozenset[str] = frozenset()
+    switches: Callable[[], frozenset[str]] = frozenset
     read_samples: int = 50_000_000
     read_frame_bytes: int = 1 << 20
 

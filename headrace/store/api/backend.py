@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.store.api.pool import Ticket
     from headrace.store.api.result_cache import Bodies
     from headrace.store.api.reuse import WorkspaceCache
+    from headrace.store.api.selection import Selection
     from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
@@ -151,6 +152,9 @@ class SeriesIndex(Protocol):
 
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         """Return what the series are made of, `limit` entries of each kind."""
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
 
     def blocks(self) -> Sequence[BlockFacts]:
         """Return the blocks on disk, oldest first."""

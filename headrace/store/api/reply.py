@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
-import sys
-import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from headrace.store.api.envelope import notes, success
 from headrace.store.api.errors import STATUS
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from headrace.store.api.packing import Packer, chosen, pack, packer_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -32,8 +25,6 @@ _log = logging.getLogger(__name__)
 
 _PACKED_FROM_BYTES = 1024
 _PACKED_ON_THREAD_FROM_BYTES = 32 * 1024
-_GZIP_WINDOW = 31
-"""zlib's largest window, in the gzip format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +46,6 @@ class Reply:
     rest: Iterator[Piece] | None = None
     end: bytes = b""
     bodies: Bodies | None = None
-
-
-class Packer(Protocol):
-    """Compresses a stream."""
-
-    def compress(self, data: Piece, /) -> Piece:
-        """Take some bytes; return packed ones that are ready."""
-
-    def flush(self) -> bytes:
-        """Return the last ones."""
-
-
-class _Unpacked:
-    """Leaves a stream as it is."""
-
-    def compress(self, data: Piece, /) -> Piece:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
 
 
 async def send(request: Request, reply: Reply, level: int) -> web.StreamResponse:
@@ -125,33 +96,10 @@ async def _pack(body: bytes, coding: str, level: int) -> bytes:
     return await asyncio.to_thread(pack, body, coding, level)
 
 
-def pack(body: bytes, coding: str, level: int) -> bytes:
-    """Compress a whole answer with ``gzip`` or ``zstd``."""
-    return gzip.compress(body, level, mtime=0) if coding == "gzip" else zstd.compress(body, level)
-
-
-def chosen_coding(header: str) -> str:
-    """Return the coding to use for a client that sends this Accept-Encoding: ``zstd``, ``gzip`` or none."""
-    return "zstd" if _accepts(header, {"zstd"}) else "gzip" if accepts_gzip(header) else ""
-
-
-def accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding header allows gzip."""
-    return _accepts(header, {"gzip", "x-gzip", "*"})
-
-
-def _accepts(header: str, names: set[str]) -> bool:
-    for item in header.lower().split(","):
-        coding, _, weight = item.partition(";")
-        if coding.strip() in names:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
-
-
 def _negotiated(request: Request, response: web.StreamResponse) -> str:
     """Choose a coding, and tell of it in the headers."""
     response.headers["Vary"] = "Accept-Encoding"
-    coding = chosen_coding(request.headers.get("Accept-Encoding", ""))
+    coding = chosen(request.headers.get("Accept-Encoding", ""))
     if coding:
         response.headers["Content-Encoding"] = coding
     return coding
@@ -165,7 +113,7 @@ async def _stream(request: Request, reply: Reply, level: int) -> web.StreamRespo
     if request.raw.version >= HttpVersion11:
         response.enable_chunked_encoding()
     await response.prepare(request.raw)
-    pieces = _packed(reply, _packer(coding, level))
+    pieces = _packed(reply, packer_of(coding, level))
     try:
         while request.method != "HEAD" and (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             if len(piece):
@@ -180,12 +128,6 @@ async def _stream(request: Request, reply: Reply, level: int) -> web.StreamRespo
             request.raw.transport.abort()
         return web.Response(status=STATUS["internal"])
     return response
-
-
-def _packer(coding: str, level: int) -> Packer:
-    if coding == "gzip":
-        return zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
-    return cast("Packer", zstd.ZstdCompressor(level) if coding else _Unpacked())
 
 
 def _packed(reply: Reply, packer: Packer) -> Generator[Piece]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.notes import brief
-from headrace.store.promql.values import Vector, empty
+from headrace.store.promql.values import METADATA, Vector, empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from headrace.store.promql.ast import Aggregate
     from headrace.store.promql.notes import Notes
 
-_INT64_MAX = float(1 << 63)
+_INT64_MIN = -float(1 << 63)
+_INT64_MAX = 9223372036854774784.0
+"""Largest double that is an int64."""
+
 _LONG = 255
 """In place of a length of one byte: three bytes follow."""
 
@@ -74,12 +78,14 @@ def aggregate(
         limit: Refuses too many points.
     """
     vector = vector.compact()
+    if isinstance(param, str) and not param:
+        raise ExecutionError('invalid label name ""')
     _check_param(node, param, notes)
     if not len(vector):
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
     if node.op in _FOLDS:
-        return _fold(node.op, vector, groups)
+        return _marked(_fold(node.op, vector, groups), vector, groups)
     if isinstance(param, str):
         return _count_values(vector, groups, param, limit)
     if param is None:
@@ -87,7 +93,7 @@ def aggregate(
     if node.op == "quantile":
         out, there = np.zeros(groups.shape), np.zeros(groups.shape, np.bool_)
         kernels.quantiles(param, vector.values, vector.present, *groups.rows(), out, there)
-        return Vector(groups.labels, out, there)
+        return _marked(Vector(groups.labels, out, there), vector, groups)
     if node.op == "limit_ratio":
         return _limit_ratio(vector, param)
     return _choose(node.op, vector, groups, np.maximum(param, 0.0).astype(np.int64))
@@ -118,11 +124,21 @@ def _fold(op: str, vector: Vector, groups: Groups) -> Vector:
     return Vector(groups.labels, out, n > 0)
 
 
+def _marked(out: Vector, vector: Vector, groups: Groups) -> Vector:
+    """Mark the groups which have a row with a name to be dropped, at the last step where they have any."""
+    if vector.drop_name is None or not set(groups.labels.names).intersection(METADATA):
+        return out
+    marked = np.zeros(groups.shape, np.bool_)
+    kernels.any_of(vector.everywhere & vector.drop_name[:, None], groups.of, marked)
+    last = vector.steps - 1 - out.everywhere[:, ::-1].argmax(axis=1)
+    return replace(out, drop_name=marked[np.arange(len(out)), last])
+
+
 def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes: Notes) -> None:
     if param is None or isinstance(param, str) or not len(param):
         return
     if node.op == "quantile":
-        notes.check_quantiles(param, node.param or node)
+        _check_quantiles(param, node, notes)
     elif node.op == "limit_ratio":
         if np.isnan(param).any():
             raise ExecutionError("Ratio value is NaN")
@@ -131,10 +147,20 @@ def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes
         _check_counts(param)
 
 
+def _check_quantiles(q: NDArray[np.float64], node: Aggregate, notes: Notes) -> None:
+    """Warn about the largest and the smallest, each as Go has it: infinity before NaN before numbers."""
+    bad = np.array([np.nan if np.isnan(q).any() else 0.0, _most(q), -_most(-q)])
+    notes.check_quantiles(bad, node.param or node)
+
+
+def _most(values: NDArray[np.float64]) -> float:
+    return np.inf if np.isposinf(values).any() else float(values.max())
+
+
 def _check_counts(k: NDArray[np.float64]) -> None:
     if np.isnan(k).any():
         raise ExecutionError("Parameter value is NaN")
-    if k.min() <= -_INT64_MAX:
+    if k.min() <= _INT64_MIN:
         raise ExecutionError(f"Scalar value {brief(float(k.min()))} underflows int64")
     if k.max() >= _INT64_MAX:
         raise ExecutionError(f"Scalar value {brief(float(k.max()))} overflows int64")
@@ -153,8 +179,7 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
         return chosen.compact()
     value = chosen.values[:, 0] * sign
     order = np.lexsort((-value, np.isnan(value), groups.of))
-    ordered = chosen.take(order).compact()
-    return Vector(ordered.labels, ordered.values, ordered.present, ordered=True)
+    return replace(chosen.take(order).compact(), ordered=True)
 
 
 def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
@@ -178,8 +203,6 @@ def _sized(part: bytes) -> bytes:
 
 def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[int], None]) -> Vector:
     """Count equal values; each becomes a label value."""
-    if not label:
-        raise ExecutionError('invalid label name ""')
     rows, steps = np.nonzero(vector.present)
     bits = vector.values[rows, steps].view(np.uint64).copy()
     found = bits.view(np.float64)

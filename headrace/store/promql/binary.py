@@ -12,7 +12,7 @@ from headrace.store.labels import LabelTable
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Card, Matching
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.values import Scalar, Vector, empty, joined, shown, stacked
+from headrace.store.promql.values import METADATA, Scalar, Vector, empty, joined, shown, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.promql.ast import Binary
+    from headrace.store.promql.evaluation import Evaluation
 
 COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
     "==": np.equal,
@@ -46,14 +47,14 @@ _TOO_MANY = "multiple matches for labels: grouping labels must ensure unique mat
 _IMPLICIT = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
 
 
-def binary(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar, limit: Callable[[int], None]) -> Vector | Scalar:
-    """Apply the operator of `node`; `limit` refuses too many points."""
+def binary(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector | Scalar:
+    """Apply the operator of `node` to its operands."""
     with np.errstate(all="ignore"):
         if isinstance(lhs, Vector) and isinstance(rhs, Vector):
             matching = node.matching or Matching()
             if node.op in {"and", "or", "unless"}:
                 return _set_operator(node.op, matching, lhs, rhs)
-            return _Match(node, matching, lhs, rhs).result(limit)
+            return _Match(run, node, matching, lhs, rhs).result()
         if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
             return Scalar(_compute(node.op, lhs.values, rhs.values))
         return _with_scalar(node, lhs, rhs)
@@ -118,7 +119,8 @@ class _Match:
     a step, presence tells.
     """
 
-    def __init__(self, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> None:
+    def __init__(self, run: Evaluation, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> None:
+        self._run = run
         self._node = node
         self._matching = matching
         self._lhs = lhs.compact()
@@ -129,8 +131,8 @@ class _Match:
         self._swapped = matching.card is Card.ONE_TO_MANY
         self._many, self._one = (right, left) if self._swapped else (left, right)
 
-    def result(self, limit: Callable[[int], None]) -> Vector:
-        """Compute; `limit` refuses too many points.
+    def result(self) -> Vector:
+        """Compute.
 
         Raises:
             ExecutionError: The label sets do not match as they have to.
@@ -138,25 +140,23 @@ class _Match:
         if not len(self._lhs) or not len(self._rhs):
             return empty(self._lhs.labels, self._lhs.steps)
         self._check_one_side()
-        many, one = self._pairs(limit)
+        many, one = self._pairs()
         left, right = (one, many) if self._swapped else (many, one)
         values, present = self._values(self._lhs.take(left), self._rhs.take(right))
         both = self._many.vector.present[many] & self._one.vector.present[one]
         if self._matching.card is Card.ONE_TO_ONE:
             self._check(both, self._many.signature[many], _IMPLICIT)
-        return (
-            Vector(self._labels(many, one), values, present & both)
-            .with_labels(self._labels(many, one), _TOO_MANY)
-            .compact()
-        )
+        labels = self._labels(many, one)
+        matched = Vector(labels, values, present & both).with_labels(labels, _TOO_MANY).compact()
+        return matched.without_name() if self._node.return_bool else matched
 
-    def _pairs(self, limit: Callable[[int], None]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows of both sides of all pairs."""
         order = np.argsort(self._one.signature, kind="stable")
         ordered = self._one.signature[order]
         begin = np.searchsorted(ordered, self._many.signature, "left")
         sizes = np.searchsorted(ordered, self._many.signature, "right") - begin
-        limit(int(sizes.sum()) * self._lhs.steps)
+        self._run.limit(int(sizes.sum()) * self._lhs.steps)
         many = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(many)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return many, order[np.repeat(begin, sizes) + within]
@@ -171,8 +171,8 @@ class _Match:
     def _labels(self, many: NDArray[np.intp], one: NDArray[np.intp]) -> LabelTable:
         matching = self._matching
         table = self._many.vector.labels.take(many)
-        if self._node.op in ARITHMETIC or self._node.return_bool:
-            table = table.drop([METRIC_NAME])
+        if self._node.op in ARITHMETIC or (self._node.return_bool and not self._run.options.delayed_name_removal):
+            table = table.drop(METADATA)
         if matching.card is Card.ONE_TO_ONE:
             return table.keep(matching.labels) if matching.on else table.drop(matching.labels)
         for name in matching.include:

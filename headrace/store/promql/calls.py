@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, histograms, info, window_kernels
+from headrace.store.promql import functions, fused, histograms, info, window_kernels
 from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
+from headrace.store.promql.selection import newest
+from headrace.store.promql.statistics import in_vector, in_windows
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
 if TYPE_CHECKING:
@@ -62,21 +64,18 @@ def _ranges(run: Evaluation, node: Call, grid: Grid) -> Ranges:
 
 
 def _over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    at_once = fused.over_time(run, node, grid)
+    if at_once is not None:
+        return at_once
     ranges = _ranges(run, node, grid)
     params = [run.scalar(arg, grid) for arg in node.args if arg.type.value == "scalar"]
     run.limit(len(ranges.labels) * grid.size)
-    if not ranges.fixed:
-        return over_windows(node, ranges, params, grid, run.notes)
-    steps = [
-        over_windows(node, ranges, [param[t : t + 1] for param in params], Grid.at(time), run.notes)
-        for t, time in enumerate(grid.times_ms().tolist())
-    ]
-    values = np.concatenate([step.values for step in steps], axis=1)
-    return Vector(steps[0].labels, values, np.concatenate([step.present for step in steps], axis=1))
+    return over_windows(run, node, ranges, params, grid)
 
 
 def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
     ranges = _ranges(run, node, grid)
+    run.count.add(in_windows(ranges))
     lo = np.zeros((len(ranges.labels), ranges.ends.size), np.int64)
     hi = np.zeros_like(lo)
     window_kernels.bounds(
@@ -169,7 +168,8 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     while isinstance(arg, Paren):
         arg = arg.expr
     if isinstance(arg, VectorSelector):
-        vector, at = run.newest(arg, grid)
+        vector, at = newest(run, arg, grid)
+        run.count.add(in_vector(vector))
         return vector.with_values(at / 1000.0, vector.everywhere).without_name()
     vector = run.vector(arg, grid)
     times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
@@ -214,17 +214,24 @@ def _warn_of_ranges(run: Evaluation, node: Call) -> None:
 def _info(run: Evaluation, node: Call, grid: Grid) -> Vector:
     given = _matchers_of(node.args[1]) if len(node.args) > 1 else ()
     base = run.vector(node.args[0], grid)
-    found, times_ms = run.newest(info.selector(node.args[0], given), grid)
-    return info.enriched(base, found, times_ms, given, run.limit)
+    found, times_ms = newest(run, info.selector(node.args[0], given), grid)
+    return info.enriched(run, base, found, times_ms, given)
 
 
 # -- histograms ------------------------------------------------------------------------------------------------
 
 
+def _buckets(run: Evaluation, arg: Expr, grid: Grid) -> histograms.Buckets:
+    named = run.options.delayed_name_removal
+    return histograms.Buckets(run.vector(arg, grid), arg, run.notes, named=named)
+
+
 def _histogram_quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
     q = run.scalar(node.args[0], grid)
     run.notes.check_quantiles(q, node.args[0])
-    buckets = histograms.Buckets(run.vector(node.args[1], grid), node.args[1], run.notes)
+    buckets = histograms.Buckets(
+        run.vector(node.args[1], grid), node.args[1], run.notes, named=run.options.delayed_name_removal
+    )
     return buckets.quantile(q, grid.times_ms())
 
 
@@ -233,13 +240,17 @@ def _histogram_quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
     for arg, q in zip(node.args[2:], wanted, strict=True):
         run.notes.check_quantiles(q, arg)
-    buckets = histograms.Buckets(run.vector(node.args[0], grid), node.args[0], run.notes)
+    buckets = histograms.Buckets(
+        run.vector(node.args[0], grid), node.args[0], run.notes, named=run.options.delayed_name_removal
+    )
     return buckets.quantiles(label, wanted, grid.times_ms())
 
 
 def _histogram_fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
     lower, upper = run.scalar(node.args[0], grid), run.scalar(node.args[1], grid)
-    return histograms.Buckets(run.vector(node.args[2], grid), node.args[2], run.notes).fraction(lower, upper)
+    return histograms.Buckets(
+        run.vector(node.args[2], grid), node.args[2], run.notes, named=run.options.delayed_name_removal
+    ).fraction(lower, upper)
 
 
 def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:

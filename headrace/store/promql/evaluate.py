@@ -155,16 +155,14 @@ class Evaluator:
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
         expr = resolve(expr, span)
         notes = Notes(query)
-        evaluation = Evaluation(self._source, self._options, span, lookback, check, notes)
+        evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
         prepared_s = time.perf_counter() - started_s
         with np.errstate(all="ignore"):
-            value = evaluation.value(expr, grid)
+            value = evaluation.result(expr, grid)
         if is_range and isinstance(value, Scalar):
             value = alone(value.values, evaluation.symbols)
-        if isinstance(value, Vector):
-            value = value.compact()
         kind = _kind(value, is_range=is_range)
-        statistics = evaluation.count.result(grid.size)
+        statistics = evaluation.count.result()
         return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics, prepared_s)
 
 

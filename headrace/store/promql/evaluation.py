@@ -1,17 +1,16 @@
-"""One query under way: selectors, operators and subqueries, each node once for all steps.
+"""One query under way: each node of its tree once for all steps.
 
 What does not depend on the step (``@`` on every selector) is computed for one step and repeated.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
-from headrace.store.promql import window_kernels
+from headrace.store.labels import QuerySymbols
+from headrace.store.promql import fused, streaming
 from headrace.store.promql.aggregation import aggregate
 from headrace.store.promql.ast import (
     Aggregate,
@@ -29,27 +28,23 @@ from headrace.store.promql.ast import (
 from headrace.store.promql.binary import binary
 from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.functions import DATES
-from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
-from headrace.store.promql.statistics import SampleCount
-from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector, alone
+from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.selection import Selection, newest, windows
+from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
+from headrace.store.promql.subqueries import subquery
+from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from headrace.store.histogram_rows import HistogramSeries
-    from headrace.store.matchers import Matcher
     from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluate import EvaluatorOptions, Source
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Value
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
-
-OF_THE_STEP = frozenset({*DATES, "predict_linear", "time", "timestamp"})
-"""Functions whose value may change from step to step even where their arguments do not."""
 
 
 class Span(NamedTuple):
@@ -67,6 +62,7 @@ class Evaluation:
         source: Where samples come from.
         options: Limits and defaults.
         query: Its time.
+        steps: How many steps it has.
         lookback_ms: How far back an instant selector looks.
         check: Called at each node; what it raises ends the query.
         notes: Takes annotations.
@@ -77,31 +73,60 @@ class Evaluation:
         source: Source,
         options: EvaluatorOptions,
         query: Span,
+        steps: int,
         lookback_ms: int,
         check: Callable[[], None],
         notes: Notes,
     ) -> None:
         self.query = query
+        self.options = options
+        self.lookback_ms = lookback_ms
+        self.check = check
         self.notes = notes
         self.symbols = QuerySymbols(source.symbols())
-        self.samples = 0
-        """Samples that were selected."""
-        self.count = SampleCount()
-        self._source = source
-        self._options = options
-        self._lookback_ms = lookback_ms
-        self._check = check
-        self._selected: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
-        self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
+        self.selection = Selection(source, self)
+        self.count = SampleCount(steps)
+        self._in_parameter = False
+
+    @property
+    def samples(self) -> int:
+        """Samples that were read."""
+        return self.selection.samples
 
     # -- values --------------------------------------------------------------------------------------------
 
+    def result(self, expr: Expr, grid: Grid) -> Value:
+        """Evaluate the whole query at its steps."""
+        value = self.value(expr, grid)
+        if isinstance(value, Vector):
+            return value.settled().compact()
+        if isinstance(value, Ranges):
+            self.count.add(in_windows(value) if value.looked_at is None else value.looked_at)
+            return value.settled()
+        return value
+
     def value(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate any expression at the times of `grid`."""
-        self._check()
-        if grid.size > 1 and expr.type.value in {"scalar", "instant vector"} and _is_invariant(expr):
-            return self._repeated(self._value(expr, Grid.at(grid.start_ms)), grid.size)
-        return self._value(expr, grid)
+        self.check()
+        if (
+            grid.size > 1
+            and not self._in_parameter
+            and expr.type.value in {"scalar", "instant vector"}
+            and is_invariant(expr)
+        ):
+            return self._once(expr, grid)
+        return self._settled(self._value(expr, grid))
+
+    def _once(self, expr: Expr, grid: Grid) -> Value:
+        with self.count.apart(1) as inside:
+            value = self._settled(self._value(expr, Grid.at(grid.start_ms)))
+        self.count.add(inside.total)
+        return self._repeated(value, grid.size)
+
+    def _settled(self, value: Value) -> Value:
+        """Drop the names that have lost their meaning, unless that waits for the end of the query."""
+        wanted = isinstance(value, Vector) and not self.options.delayed_name_removal
+        return value.settled() if wanted and isinstance(value, Vector) else value
 
     def _repeated(self, value: Value, steps: int) -> Value:
         if isinstance(value, Vector):
@@ -118,19 +143,20 @@ class Evaluation:
             case Paren():
                 return self.value(expr.expr, grid)
             case VectorSelector():
-                return self.newest(expr, grid)[0]
+                return self._newest(expr, grid)
             case MatrixSelector():
-                return self._range_selector(expr, grid)
+                return windows(self, expr, grid)
             case Subquery():
-                return self._subquery(expr, grid)
+                return subquery(self, expr, grid)
             case Unary():
                 return self._unary(expr, grid)
             case Binary():
-                return binary(expr, self._operand(expr.lhs, grid), self._operand(expr.rhs, grid), self.limit)
+                return binary(self, expr, self.operand(expr.lhs, grid), self.operand(expr.rhs, grid))
             case Aggregate():
                 return self._aggregate(expr, grid)
             case Call():
                 return call(self, expr, grid)
+        raise AssertionError(f"bug: {type(expr).__name__} is no expression with a value")
 
     def vector(self, expr: Expr, grid: Grid) -> Vector:
         """Evaluate an expression that yields an instant vector."""
@@ -153,11 +179,21 @@ class Evaluation:
             raise AssertionError(f"bug: {type(expr).__name__} gave no string")
         return value.value
 
-    def _operand(self, expr: Expr, grid: Grid) -> Vector | Scalar:
+    def operand(self, expr: Expr, grid: Grid) -> Vector | Scalar:
+        """Evaluate an expression that yields an instant vector or a scalar."""
         value = self.value(expr, grid)
         if not isinstance(value, Vector | Scalar):
             raise AssertionError(f"bug: {type(expr).__name__} as an operand")
         return value
+
+    def _newest(self, node: VectorSelector, grid: Grid) -> Vector:
+        found = fused.newest(self, node, grid)
+        if found is None:
+            found = newest(self, node, grid)[0]
+            self.count.add(in_vector(found))
+        return found
+
+    # -- for the nodes -------------------------------------------------------------------------------------
 
     def limit(self, points: int) -> None:
         """Refuse what would take too much memory.
@@ -165,104 +201,34 @@ class Evaluation:
         Raises:
             ExecutionError: `points` are more than a query may hold.
         """
-        if points > self._options.max_samples:
+        if points > self.options.max_samples:
             raise ExecutionError(TOO_MANY_SAMPLES)
 
-    # -- selection -----------------------------------------------------------------------------------------
-
-    def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> ColumnarSeries:
-        key = (matchers, start_ms, end_ms)
-        found = self._selected.get(key)
-        if found is None:
-            found = self._selected[key] = self._source.select(matchers, start_ms, end_ms, self.symbols)
-            self.samples += len(found.times_ms)
-            self.limit(self.samples)
-            self._check()
-        return found
-
-    def _select_natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
-        """Return native histograms, None where there are none."""
-        if not isinstance(self._source, NativeSource):
-            return None
-        key = (matchers, start_ms, end_ms)
-        found = self._natives.get(key)
-        if found is None:
-            found = self._source.select_histograms(matchers, start_ms, end_ms, self.symbols)
-            self._natives[key] = found
-            self.samples += found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0
-            self.limit(self.samples)
-            self._check()
-        return found if len(found) else None
-
-    def _where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
+    def where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
         """Return the times that a selector looks at, and whether it is one time for all steps."""
+        at = self._pinned(at)
         if at is None:
             return grid.shifted(offset_ms), False
-        if isinstance(at, At):
-            at = self.query.start_ms if at is At.START else self.query.end_ms
+        if self._in_parameter:
+            return Grid(at - offset_ms, grid.step_ms, grid.size), False
         return Grid.at(at - offset_ms), True
 
-    def newest(self, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
-        """Return the newest samples and, (n, steps) int64, their times."""
-        where, fixed = self._where(node.at, node.offset_ms, grid)
-        bounds = (where.start_ms - self._lookback_ms + 1, where.end_ms)
-        found = self._select(node.matchers, *bounds)
-        natives = self._select_natives(node.matchers, *bounds)
-        if natives is None:
-            labels, line = found.labels, (found.offsets, found.times_ms, found.values)
-        else:
-            mixed = Mixed(found, natives)
-            labels, line = mixed.labels, mixed.line()
-        shape = (len(labels), where.size)
-        self.limit(len(labels) * grid.size)
-        out, there, at = np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        window_kernels.newest(*line, where.start_ms, where.step_ms, self._lookback_ms, out, there, at)
-        if natives is None:
-            vector = Vector(labels, out, there)
-        else:
-            values, numbers, histograms = mixed.picked(out, there)
-            vector = Vector(labels, values, numbers, natives=histograms)
-        if fixed and grid.size > 1:
-            return vector.repeat(grid.size), np.repeat(at, grid.size, axis=1)
-        return vector, at
+    def window_ends(self, at: int | At | None, offset_ms: int, grid: Grid) -> Grid:
+        """Return when the windows of a range selector or subquery end."""
+        at = self._pinned(at)
+        return grid.shifted(offset_ms) if at is None else Grid(at - offset_ms, 0, grid.size)
 
-    def _range_selector(self, node: MatrixSelector, grid: Grid) -> Ranges:
-        selector = node.selector
-        where, fixed = self._where(selector.at, selector.offset_ms, grid)
-        bounds = (where.start_ms - node.range_ms + 1, where.end_ms)
-        found = self._select(selector.matchers, *bounds)
-        natives = self._select_natives(selector.matchers, *bounds)
-        fixed = fixed and grid.size > 1
-        if natives is None:
-            return _ranges(found, where, node.range_ms, fixed=fixed)
-        mixed = Mixed(found, natives)
-        numbers = ColumnarSeries(mixed.labels, mixed.offsets(), found.times_ms, found.values)
-        return replace(_ranges(numbers, where, node.range_ms, fixed=fixed), natives=mixed.ranges())
-
-    def _subquery(self, node: Subquery, grid: Grid) -> Ranges:
-        where, fixed = self._where(node.at, node.offset_ms, grid)
-        step = node.step_ms or self._options.subquery_step_ms
-        first = ((where.start_ms - node.range_ms) // step + 1) * step
-        inner = Grid(first, step, max(0, (where.end_ms - first) // step + 1))
-        if not inner.size:
-            nothing = LabelTable.of([], self.symbols)
-            no_times = np.zeros(0, np.int64)
-            return Ranges(
-                nothing, np.zeros(1, np.int64), no_times, np.zeros(0), where, node.range_ms, fixed and grid.size > 1
-            )
-        self.limit(inner.size)
-        value = self._operand(node.expr, inner)
-        if isinstance(value, Scalar):
-            value = alone(value.values, self.symbols)
-        rows, steps = np.nonzero(value.present)
-        offsets = np.concatenate([[0], np.cumsum(value.present.sum(axis=1))]).astype(np.int64)
-        times, values = inner.times_ms()[steps], value.values[rows, steps]
-        return Ranges(value.labels, offsets, times, values, where, node.range_ms, fixed)
+    def _pinned(self, at: int | At | None) -> int | None:
+        if not isinstance(at, At):
+            return at
+        if self._in_parameter:
+            return None
+        return self.query.start_ms if at is At.START else self.query.end_ms
 
     # -- operators -----------------------------------------------------------------------------------------
 
     def _unary(self, node: Unary, grid: Grid) -> Value:
-        value = self._operand(node.expr, grid)
+        value = self.operand(node.expr, grid)
         if node.op == "+":
             return value
         if isinstance(value, Scalar):
@@ -270,32 +236,21 @@ class Evaluation:
         return value.with_values(-value.values).without_name()
 
     def _aggregate(self, node: Aggregate, grid: Grid) -> Vector:
-        param: NDArray[np.float64] | str | None = None
-        if node.param is not None:
-            given = self.value(node.param, grid)
-            param = given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None
+        param = None if node.param is None else self._parameter(node.param, grid)
+        streamed = streaming.aggregate(self, node, param, grid)
+        if streamed is not None:
+            return streamed
         return aggregate(node, self.vector(node.expr, grid), param, self.notes, self.limit)
 
+    def _parameter(self, expr: Expr, grid: Grid) -> NDArray[np.float64] | str | None:
+        """Evaluate the parameter of an aggregation.
 
-def _is_invariant(expr: Expr) -> bool:
-    """Return whether an expression has the same value at all steps."""
-    match expr:
-        case VectorSelector() | Subquery():
-            return expr.at is not None
-        case MatrixSelector():
-            return expr.selector.at is not None
-        case Call() if expr.function in OF_THE_STEP:
-            return False
-    return all(_is_invariant(child) for child in expr.children())
-
-
-def _ranges(found: ColumnarSeries, where: Grid, range_ms: int, *, fixed: bool) -> Ranges:
-    """Leave the stale markers out."""
-    stale = int(window_kernels.count_stale(found.values))
-    if not stale:
-        return Ranges(found.labels, found.offsets, found.times_ms, found.values, where, range_ms, fixed)
-    offsets = np.empty_like(found.offsets)
-    times = np.empty(len(found.times_ms) - stale, np.int64)
-    values = np.empty(len(times), np.float64)
-    window_kernels.drop_stale(found.offsets, found.times_ms, found.values, offsets, times, values)
-    return Ranges(found.labels, offsets, times, values, where, range_ms, fixed)
+        Prometheus leaves it out when it prepares a query: ``@ start()`` means nothing in it, and other times of ``@``
+        are those of the first step, from which the following steps count on.
+        """
+        outer, self._in_parameter = self._in_parameter, True
+        try:
+            given = self.value(expr, grid)
+        finally:
+            self._in_parameter = outer
+        return given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,11 +159,20 @@ def label_replace(vector: Vector, destination: str, replacement: str, source: st
     table = vector.labels
     sources = table.column(source)
     column = table.column(destination).copy()
+    matched = np.zeros(len(table), np.bool_)
     for symbol in np.unique(sources).tolist():
         text = compiled.expand(replacement, table.text(symbol))
         if text is not None:
+            matched |= sources == symbol
             column[sources == symbol] = table.symbols.intern(text) if text else ABSENT
-    return vector.with_labels(table.with_column(destination, column))
+    return _renamed(vector, destination, matched).with_labels(table.with_column(destination, column))
+
+
+def _renamed(vector: Vector, label: str, rows: NDArray[np.bool_]) -> Vector:
+    """Take the marks of dropped names off `rows` where `label` is the metric name: they have a new one."""
+    if label != METRIC_NAME or vector.drop_name is None:
+        return vector
+    return replace(vector, drop_name=vector.drop_name & ~rows)
 
 
 def label_join(vector: Vector, destination: str, separator: str, sources: Sequence[str]) -> Vector:
@@ -178,7 +188,8 @@ def label_join(vector: Vector, destination: str, separator: str, sources: Sequen
     if not columns:
         texts = [""] * len(table)
     column = np.array([table.symbols.intern(text) if text else ABSENT for text in texts], np.int32)
-    return vector.with_labels(table.with_column(destination, column))
+    renamed = _renamed(vector, destination, np.ones(len(table), np.bool_))
+    return renamed.with_labels(table.with_column(destination, column))
 
 
 def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelTable) -> Vector:
@@ -232,8 +243,7 @@ def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) 
 
 
 def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
-    taken = vector.take(order)
-    return Vector(taken.labels, taken.values, taken.present, ordered=True)
+    return replace(vector.take(order), ordered=True, natives=None)
 
 
 _DIGITS = re.compile(r"(\d+)")

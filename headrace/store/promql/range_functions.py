@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.promql import statistics_kernels
 from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.statistics import natives_in_windows
 from headrace.store.promql.values import SAME_LABELS, Vector
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.promql.ast import Call, Expr
+    from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Grid, Ranges
 
@@ -46,6 +49,12 @@ class Windows:
             ranges.offsets, ranges.times_ms, self.ends.start_ms, self.ends.step_ms, ranges.range_ms, self.lo, self.hi
         )
 
+    def samples(self) -> NDArray[np.int64]:
+        """Return (steps of the windows,) how many samples lie in all of them."""
+        found = np.zeros(self.ends.size, np.int64)
+        statistics_kernels.sizes(self.lo, self.hi, found)
+        return found + natives_in_windows(self.ranges)
+
     @property
     def edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First row and the row after the last one, (n, steps) each."""
@@ -57,28 +66,39 @@ class Windows:
         return self.out, self.there
 
 
-def over_windows(node: Call, ranges: Ranges, params: list[NDArray[np.float64]], grid: Grid, notes: Notes) -> Vector:
+def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArray[np.float64]], grid: Grid) -> Vector:
     """Apply the function of `node`.
 
     Args:
+        run: The query.
         node: The call.
         ranges: Its range vector.
         params: Its scalar arguments in order, (steps of the windows,) float64 each.
         grid: Times of the steps.
-        notes: Takes annotations.
+
+    Raises:
+        ExecutionError: Series that are there at some step become equal without their names, be it at different steps.
     """
     windows = Windows(ranges, grid)
-    _FUNCTIONS[node.function](windows, params, node, notes)
-    vector = Vector(ranges.labels, *windows.result)
+    run.count.add(windows.samples())
+    _FUNCTIONS[node.function](windows, params, node, run.notes)
+    return finished(run, node, Vector(ranges.labels, *windows.result, drop_name=ranges.drop_name))
+
+
+def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:
+    """Return what the function of `node` yields, from its values: remarks are made, and names are dropped.
+
+    Raises:
+        ExecutionError: As `over_windows`.
+    """
     if node.function in {"rate", "increase"}:
-        _remark_on_names(node, vector, notes)
-    return vector if node.function in KEEPS_NAME else _without_name(vector)
-
-
-def _without_name(vector: Vector) -> Vector:
-    """Drop the metric name; rows that become equal are an error here even where they are never there together."""
+        _remark_on_names(node, vector, run.notes)
+    if node.function not in KEEPS_NAME:
+        vector = vector.without_name()
+    if run.options.delayed_name_removal:
+        return vector
     vector = vector.compact()
-    bare = vector.without_name()
+    bare = vector.settled()
     if len(bare) < len(vector):
         raise ExecutionError(SAME_LABELS)
     return bare

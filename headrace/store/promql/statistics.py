@@ -6,13 +6,25 @@ Source:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.store.promql import statistics_kernels as kernels
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from headrace.pipeline.native_histograms import NativeHistograms
+    from headrace.store.promql.values import Ranges, Vector
+
+_STRUCTURE_BYTES = 168
+_SLOT_BYTES = 8
+_SAMPLE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +43,79 @@ class QueryStatistics:
 
 
 class SampleCount:
-    """Counts while a query runs."""
+    """Counts while a query runs.
 
-    def __init__(self) -> None:
+    Args:
+        steps: How many steps the query has.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._per_step = np.zeros(steps, np.int64)
+        self._held = 0
         self._peak = 0
 
-    def hold(self, samples: int) -> None:
-        """Take note that so many samples are in memory."""
-        self._peak = max(self._peak, samples)
+    def add(self, samples: NDArray[np.int64] | int) -> None:
+        """Count samples of each step, (steps,), or so many at every step."""
+        self._per_step += samples
 
-    def result(self, steps: int) -> QueryStatistics:
+    @contextmanager
+    def apart(self, steps: int) -> Iterator[SampleCount]:
+        """Count what is looked at inside by itself, for steps of its own."""
+        outer, self._per_step = self._per_step, np.zeros(steps, np.int64)
+        inside = SampleCount(0)
+        try:
+            yield inside
+        finally:
+            inside._per_step = self._per_step
+            self._per_step = outer
+
+    @property
+    def total(self) -> int:
+        """Samples of all steps."""
+        return int(self._per_step.sum())
+
+    def hold(self, samples: int) -> None:
+        """Take note that so many more samples are in memory; fewer, where negative."""
+        self._held += samples
+        self._peak = max(self._peak, self._held)
+
+    def result(self) -> QueryStatistics:
         """Return what was counted."""
-        return QueryStatistics(0, np.zeros(steps, np.int64), self._peak)
+        return QueryStatistics(self.total, self._per_step, self._peak)
+
+
+def in_vector(vector: Vector) -> NDArray[np.int64]:
+    """Return (steps,) how many samples an instant vector has; a histogram counts as several."""
+    found: NDArray[np.int64] = np.count_nonzero(vector.present, axis=0)
+    if vector.natives is not None:
+        sizes = np.append(histogram_sizes(vector.natives.histograms), 0)
+        found = found + sizes[vector.natives.rows].sum(axis=0)
+    return found
+
+
+def in_windows(ranges: Ranges) -> NDArray[np.int64]:
+    """Return (steps of the windows,) how many samples lie in the windows of all series."""
+    ends = ranges.ends
+    found = np.zeros(ends.size if ends.step_ms else 1, np.int64)
+    kernels.changes(ranges.times_ms, ends.start_ms, ends.step_ms or 1, ranges.range_ms, found)
+    return np.cumsum(found) + natives_in_windows(ranges)
+
+
+def natives_in_windows(ranges: Ranges) -> NDArray[np.int64]:
+    """Return (steps of the windows,) as how many samples the native histograms in them count."""
+    if ranges.natives is None:
+        return np.zeros(ranges.ends.size, np.int64)
+    histograms, ends = ranges.natives.histograms, ranges.ends.times_ms()
+    order = np.argsort(histograms.time_ms, kind="stable")
+    before = np.concatenate([[0], np.cumsum(histogram_sizes(histograms)[order])]).astype(np.int64)
+    times = histograms.time_ms[order]
+    last, first = (np.searchsorted(times, bound, "right") for bound in (ends, ends - ranges.range_ms))
+    return before[last] - before[first]
+
+
+def histogram_sizes(histograms: NativeHistograms) -> NDArray[np.int64]:
+    """Return (n,) as how many samples each histogram counts: by the memory that Prometheus takes for it."""
+    starts = (histograms.span_starts, histograms.bucket_starts, histograms.bound_starts)
+    slots = np.sum([np.diff(column) for column in starts], axis=0)
+    sizes: NDArray[np.int64] = (_STRUCTURE_BYTES + _SLOT_BYTES * slots + _SLOT_BYTES) // _SAMPLE_BYTES
+    return sizes

@@ -5,7 +5,7 @@ Absence is never NaN: NaN is data, and `present` says where there is any.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.natives import joined_natives
+from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
+METADATA = (METRIC_NAME, "__type__", "__unit__")
+"""Labels that say what a series measures: where its name loses its meaning, all of them do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The times of evaluation: ``start_ms + i * step_ms`` for i below `size`."""
+    """The times of evaluation: ``start_ms + i * step_ms`` for i below `size`; all are the same where the step is 0."""
 
     start_ms: int
     step_ms: int
@@ -81,24 +85,30 @@ class Vector:
         """Steps of the query."""
         return int(self.values.shape[1])
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Vector:
-        """Return the chosen rows."""
-        natives = None if self.natives is None else self.natives.take(rows)
-        return Vector(self.labels.take(rows), self.values[rows], self.present[rows], self.ordered, natives)
+    @property
+    def marks(self) -> NDArray[np.bool_]:
+        """(n,) bool: `drop_name`, for no row too."""
+        return np.zeros(len(self), np.bool_) if self.drop_name is None else self.drop_name
 
     @property
     def everywhere(self) -> NDArray[np.bool_]:
         """(n, steps) bool: where there is a number or a histogram."""
         return self.present if self.natives is None else self.present | self.natives.present
 
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Vector:
+        """Return the chosen rows."""
+        natives = None if self.natives is None else self.natives.take(rows)
+        marks = None if self.drop_name is None else self.drop_name[rows]
+        return Vector(self.labels.take(rows), self.values[rows], self.present[rows], self.ordered, natives, marks)
+
     def where(self, keep: NDArray[np.bool_]) -> Vector:
         """Return what is there where (n, steps) `keep` is true."""
         natives = None if self.natives is None else self.natives.where(keep)
-        return Vector(self.labels, self.values, self.present & keep, self.ordered, natives)
+        return replace(self, present=self.present & keep, natives=natives)
 
     def with_values(self, values: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Vector:
         """Return the vector with other values."""
-        return Vector(self.labels, values, self.present if present is None else present, self.ordered)
+        return replace(self, values=values, present=self.present if present is None else present, natives=None)
 
     def compact(self) -> Vector:
         """Leave out the rows that are present nowhere."""
@@ -106,8 +116,21 @@ class Vector:
         return self if kept.all() else self.take(kept)
 
     def without_name(self) -> Vector:
-        """Drop the metric name; see `distinct` for errors."""
-        return self.with_labels(self.labels.drop([METRIC_NAME]))
+        """Mark the metric names of all rows: they have lost their meaning.
+
+        The evaluation drops them, after each node or at the end of the query, see `settled`.
+        """
+        return replace(self, drop_name=np.ones(len(self), np.bool_))
+
+    def settled(self) -> Vector:
+        """Drop the names that are marked; see `with_labels` for errors."""
+        if self.drop_name is None:
+            return self
+        labels = nameless(self.labels, self.drop_name)
+        unmarked = replace(self, labels=labels, drop_name=None)
+        if self.drop_name.all() and all(_is_constant(self.labels.column(name)) for name in METADATA):
+            return unmarked
+        return unmarked.with_labels(labels)
 
     def with_labels(self, labels: LabelTable, why: str = SAME_LABELS) -> Vector:
         """Return the vector with other label sets; rows that become equal are merged.
@@ -117,19 +140,28 @@ class Vector:
         """
         groups, first = labels.groups()
         if len(first) == len(labels):
-            return Vector(labels, self.values, self.present, self.ordered, self.natives)
+            return replace(self, labels=labels)
         shape = (len(first), self.steps)
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
         if not kernels.merge(self.values, self.present, groups.astype(np.int64), values, present):
             raise ExecutionError(why)
         natives = None if self.natives is None else self.natives.grouped(groups, len(first))
-        return Vector(labels.take(first), values, present, self.ordered, natives)
+        return Vector(labels.take(first), values, present, self.ordered, natives, self._merged_marks(groups))
+
+    def _merged_marks(self, groups: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+        """Return the mark of each group: that of the row which is present first."""
+        if self.drop_name is None:
+            return None
+        begins = np.where(self.everywhere.any(axis=1), self.everywhere.argmax(axis=1), self.steps)
+        order = np.lexsort((begins, groups))
+        marks: NDArray[np.bool_] = self.drop_name[order[np.unique(groups[order], return_index=True)[1]]]
+        return marks
 
     def repeat(self, steps: int) -> Vector:
         """Repeat a vector of one step."""
         values, present = np.repeat(self.values, steps, axis=1), np.repeat(self.present, steps, axis=1)
         natives = None if self.natives is None else self.natives.repeat(steps)
-        return Vector(self.labels, values, present, natives=natives)
+        return Vector(self.labels, values, present, natives=natives, drop_name=self.drop_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +187,11 @@ class Ranges:
         offsets: (n + 1,) int64; samples of series i are ``offsets[i]:offsets[i + 1]``.
         times_ms: (m,) int64.
         values: (m,) float64.
-        ends: When the windows end.
+        ends: When the windows end: all at the same time where the step is 0.
         range_ms: How long they are; the beginning is not part of them.
-        fixed: Whether all steps of the query look at the one window of `ends`.
         natives: Native histograms of the same series.
+        drop_name: (n,) bool, as in `Vector`.
+        looked_at: Samples that a subquery looked at; None for a selector.
     """
 
     labels: LabelTable
@@ -167,8 +200,28 @@ class Ranges:
     values: NDArray[np.float64]
     ends: Grid
     range_ms: int
-    fixed: bool = False
     natives: NativeRanges | None = None
+    drop_name: NDArray[np.bool_] | None = None
+    looked_at: int | None = None
+
+    def settled(self) -> Ranges:
+        """Drop the names that are marked; series that become equal are put together.
+
+        Raises:
+            ExecutionError: Two of them have a sample at the same time.
+        """
+        if self.drop_name is None:
+            return self
+        labels = nameless(self.labels, self.drop_name)
+        groups, first = labels.groups()
+        owners = np.repeat(groups, np.diff(self.offsets))
+        order = np.lexsort((self.times_ms, owners))
+        owners, times = owners[order], self.times_ms[order]
+        if ((owners[1:] == owners[:-1]) & (times[1:] == times[:-1])).any():
+            raise ExecutionError(SAME_LABELS)
+        offsets = np.searchsorted(owners, np.arange(len(first) + 1)).astype(np.int64)
+        values = self.values[order]
+        return replace(self, labels=labels.take(first), offsets=offsets, times_ms=times, values=values, drop_name=None)
 
 
 Value = Vector | Scalar | Text | Ranges
@@ -199,7 +252,25 @@ def joined(one: Vector, other: Vector, why: str = SAME_LABELS) -> Vector:
     values = np.concatenate([one.values, other.values])
     present = np.concatenate([one.present, other.present])
     natives = joined_natives([(one.natives, one.values.shape), (other.natives, other.values.shape)])
-    return Vector(labels, values, present, natives=natives).with_labels(labels, why)
+    marks = np.concatenate([one.marks, other.marks])
+    return Vector(labels, values, present, natives=natives, drop_name=marks if marks.any() else None).with_labels(
+        labels, why
+    )
+
+
+def nameless(table: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
+    """Drop METADATA from some rows, (n,) bool."""
+    if rows.all():
+        return table.drop(METADATA)
+    out = table
+    for name in METADATA:
+        if name in table.names:
+            out = out.with_column(name, np.where(rows, np.int32(ABSENT), table.column(name)))
+    return out
+
+
+def _is_constant(column: NDArray[np.int32]) -> bool:
+    return not len(column) or bool((column == column[0]).all())
 
 
 def shown(table: LabelTable, row: int) -> str:

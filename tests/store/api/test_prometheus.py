@@ -16,7 +16,7 @@ from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets, Targ
 from headrace.store.api import params
 from headrace.store.api.backend import Answer, QueryOptions
 from headrace.store.api.errors import STATUS, ApiError
-from headrace.store.api.reply import accepts_gzip
+from headrace.store.api.packing import chosen
 from running import wait_until
 
 if TYPE_CHECKING:
@@ -377,12 +377,35 @@ async def test_answers_are_packed_with_zstd(api: ApiLab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "accepted"),
-    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("*", True), ("", False), ("br", False), ("gzip; q=0", False)],
+    ("header", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate, GZIP;q=0.5", "gzip"),
+        ("x-gzip", "gzip"),
+        ("*", "gzip"),
+        ("", ""),
+        ("br", ""),
+        ("gzip; q=0", ""),
+        ("gzip;q=x", ""),
+        ("*;q=0, zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, zstd;q=0.9", "gzip"),
+        ("gzip;q=0.1, zstd;q=0.2", "zstd"),
+    ],
 )
-def test_accept_encoding(header: str, accepted: bool) -> None:
-    """A weight of zero means no."""
-    assert accepts_gzip(header) is accepted
+def test_accept_encoding(header: str, coding: str) -> None:
+    """The heaviest coding wins, zstd among equals; a weight of zero means no."""
+    assert chosen(header) == coding
+
+
+async def test_long_answers_as_zstd(api: ApiLab) -> None:
+    """A client that takes zstd gets it."""
+    api.queries.answer = lambda _query, _options: Answer("vector", b"[" + b"0," * 50_000 + b"0]")
+
+    packed = await api.ask("/api/v1/query", form=[QUERY], headers={"Accept-Encoding": "zstd"})
+
+    assert packed.headers["Content-Encoding"] == "zstd"
+    assert len(packed.json["data"]["result"]) == 50_001
 
 
 async def test_a_query_whose_client_leaves_is_cancelled(api: ApiLab) -> None:
