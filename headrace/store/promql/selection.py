@@ -50,6 +50,8 @@ class Selection:
         """Samples that were read."""
         self.source = source
         """Where samples come from."""
+        self.scanned = source if isinstance(source, ScanSource) else None
+        """The same, where it can be read series by series."""
         self._run = run
         self._found: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
         self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
@@ -68,12 +70,12 @@ class Selection:
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> tuple[LabelTable, SeriesSamples] | None:
         """Return series with samples that may have their times in common; None where there are histograms as well."""
-        if not isinstance(self.source, ScanSource) or self.natives(matchers, start_ms, end_ms) is not None:
+        if self.scanned is None or self.natives(matchers, start_ms, end_ms) is not None:
             return None
         key = (matchers, start_ms, end_ms)
         found = self._shared.get(key)
         if found is None:
-            scan = self.source.scan(matchers, start_ms, end_ms, self._run.symbols)
+            scan = self.scanned.scan(matchers, start_ms, end_ms, self._run.symbols)
             samples = scan.read(0, len(scan))
             rows = np.flatnonzero(samples.counts)
             if len(rows) < len(scan):
