@@ -114,7 +114,9 @@ class Expressions:
         """Make something that is refused, mostly."""
         made = self.vector(depth)
         kinds: tuple[Type, ...] = ("scalar", "matrix", "string")
-        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[self._rng.choice(kinds)](1)
+        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[
+            self._rng.choice(kinds)
+        ](1)
         places = [node for node in made.walk() if node.children]
         if not places:
             return other
@@ -209,7 +211,11 @@ class Expressions:
         inner = self._buckets(depth) if self._rng.random() < 0.8 else self.vector(depth)
         roll = self._rng.random()
         if roll < 0.45:
-            q = self.scalar(0) if self._rng.random() < 0.3 else leaf("scalar", self._rng.choice(["0.5", "0.9", "0", "1", "0.01", "0.999"]))
+            q = (
+                self.scalar(0)
+                if self._rng.random() < 0.3
+                else leaf("scalar", self._rng.choice(["0.5", "0.9", "0", "1", "0.01", "0.999"]))
+            )
             return Node("vector", ("histogram_quantile(", ", ", ")"), (q, inner))
         if roll < 0.65:
             bounds = (self.scalar(0), self.scalar(0))
@@ -233,8 +239,14 @@ class Expressions:
             target = self._rng.choice(["job", "x", "instance", "__name__", "l.y", "code"])
             replacement = self._rng.choice(["$1", "v-$1", "", "${1}x", "$1x", "fixed", "$$"])
             source = self._rng.choice(["job", "instance", "code", "nosuch", "__name__", "l.x"])
-            pattern = self._rng.choice(["(.*)", "(1)(.*)", "", "(.).*", "a|b", "([a-z]+)_total", "("]) if self._rng.random() < 0.95 else "x{1"
-            return Node("vector", ("label_replace(", f', "{target}", "{replacement}", "{source}", "{pattern}")'), (inner,))
+            pattern = (
+                self._rng.choice(["(.*)", "(1)(.*)", "", "(.).*", "a|b", "([a-z]+)_total", "("])
+                if self._rng.random() < 0.95
+                else "x{1"
+            )
+            return Node(
+                "vector", ("label_replace(", f', "{target}", "{replacement}", "{source}", "{pattern}")'), (inner,)
+            )
         if roll < 0.85:
             target, glue = self._rng.choice(["job", "x", "__name__", "instance"]), self._rng.choice([",", "", "-"])
             sources = self._rng.sample(["job", "instance", "code", "nosuch", "__name__"], self._rng.randrange(4))
@@ -271,7 +283,9 @@ class Expressions:
         inner = self.vector(depth)
         if self._rng.random() < 0.1:
             label = self._rng.choice(["v", "job", "x"])
-            return Node("vector", (f'count_values{by}("{label}", ', ")"), (inner,), ((f'count_values("{label}", ', ")"),))
+            return Node(
+                "vector", (f'count_values{by}("{label}", ', ")"), (inner,), ((f'count_values("{label}", ', ")"),)
+            )
         op = self._rng.choice(AGGREGATIONS)
         if self._rng.random() < 0.2:
             return Node("vector", (f"{op}(", f"){by}"), (inner,), ((f"{op}(", ")"),))
@@ -280,7 +294,10 @@ class Expressions:
     def _ranked(self, depth: int) -> Node:
         by = self._grouping()
         op = self._rng.choice(["topk", "bottomk", "quantile", "limitk", "limit_ratio"])
-        simple = {"quantile": ["0.5", "0.9", "0", "1", "-1", "2"], "limit_ratio": ["0.5", "-0.5", "0.1", "1.5", "-2", "0"]}
+        simple = {
+            "quantile": ["0.5", "0.9", "0", "1", "-1", "2"],
+            "limit_ratio": ["0.5", "-0.5", "0.1", "1.5", "-2", "0"],
+        }
         choices = simple.get(op, ["1", "2", "3", "5", "0", "-1", "2.7"])
         amount = self.scalar(depth - 1) if self._rng.random() < 0.2 else leaf("scalar", self._rng.choice(choices))
         return Node("vector", (f"{op}{by}(", ", ", ")"), (amount, self.vector(depth)), ((f"{op}(", ", ", ")"),))
@@ -346,7 +363,9 @@ class Expressions:
     def _scalar_source(self, depth: int) -> Node:
         if self._rng.random() < 0.5:
             return Node("vector", (f"{self._rng.choice(AGGREGATIONS)}(", ")"), (self.vector(depth),))
-        return leaf("vector", self._rng.choice(['g{job="a",instance="0"}', "one", "small", 'limit{job="b"}', "vector(5)"]))
+        return leaf(
+            "vector", self._rng.choice(['g{job="a",instance="0"}', "one", "small", 'limit{job="b"}', "vector(5)"])
+        )
 
     def _string(self) -> Node:
         return leaf("string", self._rng.choice(['"a string"', "'it\\'s'", "`raw\\n`", '""', '"\\u2603"']))
