@@ -64,7 +64,9 @@ def envelope(about: str, data: Schema | None) -> Schema:
 
 def _result(kind: str, result: Schema) -> Schema:
     about = f"What an expression of type {kind} yields."
-    return shaped(about, {"resultType": {"type": "string", "const": kind}, "result": result, "stats?": ref("QueryStats")})
+    return shaped(
+        about, {"resultType": {"type": "string", "const": kind}, "result": result, "stats?": ref("QueryStats")}
+    )
 
 
 _VALUE = pair(NUMBER, STRING)
