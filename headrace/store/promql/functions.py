@@ -89,9 +89,11 @@ def rounded(vector: Vector, to: NDArray[np.float64]) -> Vector:
 # -- time ------------------------------------------------------------------------------------------------------
 
 
-def _calendar(x: NDArray[np.float64]) -> tuple[NDArray[np.datetime64], NDArray[np.bool_]]:
-    valid = np.isfinite(x) & (np.abs(x) < 2.0**62)
-    return np.where(valid, x, 0.0).astype(np.int64).astype("datetime64[s]"), valid
+def _calendar(x: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    """Return moments; NaN and what is out of range become the last second, as Go's conversion on x86 makes them."""
+    valid = np.abs(x) < 2.0**63
+    whole = np.where(valid, x, 0.0).astype(np.int64)
+    return np.where(valid, whole, np.iinfo(np.int64).max).astype("datetime64[s]")
 
 
 def _year(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -141,8 +143,7 @@ DATES = frozenset(_PARTS)
 
 def date_part(function: str, vector: Vector) -> Vector:
     """Apply one of DATES to Unix seconds."""
-    moment, valid = _calendar(vector.values)
-    return vector.with_values(np.where(valid, _PARTS[function](moment).astype(np.float64), np.nan))
+    return vector.with_values(_PARTS[function](_calendar(vector.values)).astype(np.float64))
 
 
 # -- labels ----------------------------------------------------------------------------------------------------

@@ -184,8 +184,9 @@ def _regression(*, predict: bool) -> _Function:
 
 
 def _smoothing(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+    asked = windows.samples() > 0
     for name, short, factors in (("smoothing", "sf", params[0]), ("trend", "tf", params[1])):
-        for factor in factors.tolist():
+        for factor in factors[asked].tolist():
             if not 0 < factor < 1:
                 raise ExecutionError(f"invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:f}")
     kernels.smoothings(windows.ranges.values, *windows.edges, params[0], params[1], *windows.result)
