@@ -67,9 +67,7 @@ class SeriesSamples(NamedTuple):
         places = np.zeros(len(counts), np.int64)
         np.cumsum(counts[:-1], out=places[1:])
         total = int(counts.sum())
-        return cls(
-            places, np.zeros(len(counts), np.int64), places.copy(), np.empty(total, np.int64), np.empty(total)
-        )
+        return cls(places, np.zeros(len(counts), np.int64), places.copy(), np.empty(total, np.int64), np.empty(total))
 
 
 def merge(sources: Sequence[Runs], n: int) -> Samples:

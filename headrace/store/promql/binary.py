@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from headrace.store.labels import LabelTable
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Card, Matching
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.native_binary import with_natives
 from headrace.store.promql.values import METADATA, Scalar, Vector, empty, joined, shown, stacked
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def binary(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Sc
             return _Match(run, node, matching, lhs, rhs).result()
         if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
             return Scalar(_compute(node.op, lhs.values, rhs.values))
-        return _with_scalar(node, lhs, rhs)
+        return _with_scalar(run, node, lhs, rhs)
 
 
 def _compute(op: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,14 +67,17 @@ def _compute(op: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> N
     return COMPARISONS[op](one, other).astype(np.float64)
 
 
-def _with_scalar(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
+def _with_scalar(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
     vector = lhs if isinstance(lhs, Vector) else rhs
     if not isinstance(vector, Vector):
         raise AssertionError("bug: two scalars")
     if node.op in COMPARISONS and not node.return_bool:
-        holds = COMPARISONS[node.op](lhs.values, rhs.values)
-        return vector.with_values(vector.values, vector.present & holds)
-    return vector.with_values(_compute(node.op, lhs.values, rhs.values)).without_name()
+        values, present = vector.values.copy(), vector.present & COMPARISONS[node.op](lhs.values, rhs.values)
+    else:
+        values, present = _compute(node.op, lhs.values, rhs.values), vector.present
+    values, present, natives = with_natives(node, lhs, rhs, values, present, run.notes)
+    out = replace(vector.with_values(values, present), natives=natives)
+    return out.without_name() if node.op in ARITHMETIC or node.return_bool else out
 
 
 # -- matching --------------------------------------------------------------------------------------------------
@@ -142,12 +146,15 @@ class _Match:
         self._check_one_side()
         many, one = self._pairs()
         left, right = (one, many) if self._swapped else (many, one)
-        values, present = self._values(self._lhs.take(left), self._rhs.take(right))
-        both = self._many.vector.present[many] & self._one.vector.present[one]
+        lhs, rhs = self._lhs.take(left), self._rhs.take(right)
+        found = with_natives(self._node, lhs, rhs, *self._values(lhs, rhs), self._run.notes)
+        both = lhs.everywhere & rhs.everywhere
         if self._matching.card is Card.ONE_TO_ONE:
             self._check(both, self._many.signature[many], _IMPLICIT)
         labels = self._labels(many, one)
-        matched = Vector(labels, values, present & both).with_labels(labels, _TOO_MANY).compact()
+        matched = (
+            Vector(labels, found.values, found.present, natives=found.natives).with_labels(labels, _TOO_MANY).compact()
+        )
         return matched.without_name() if self._node.return_bool else matched
 
     def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -164,9 +171,9 @@ class _Match:
     def _values(self, lhs: Vector, rhs: Vector) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         node = self._node
         if node.op in COMPARISONS and not node.return_bool:
-            return lhs.values, COMPARISONS[node.op](lhs.values, rhs.values)
-        values = _compute(node.op, lhs.values, rhs.values)
-        return values, np.ones(values.shape, np.bool_)
+            present = lhs.present & rhs.present & COMPARISONS[node.op](lhs.values, rhs.values)
+            return lhs.values.copy(), present
+        return _compute(node.op, lhs.values, rhs.values), lhs.present & rhs.present
 
     def _labels(self, many: NDArray[np.intp], one: NDArray[np.intp]) -> LabelTable:
         matching = self._matching
@@ -182,7 +189,7 @@ class _Match:
     def _check_one_side(self) -> None:
         side = self._one
         # At a step where the other side is empty, nothing is matched and nothing can be wrong.
-        present = side.vector.present & self._many.vector.present.any(axis=0)
+        present = side.vector.everywhere & self._many.vector.everywhere.any(axis=0)
         rows = kernels.collision(present, side.signature, np.empty(self._count, np.int64))
         if rows[0] < 0:
             return

@@ -224,7 +224,8 @@ def ordered(vector: Vector, *, descending: bool) -> Vector:
     vector = vector.compact()
     value = vector.values[:, 0]
     key = -value if descending else value
-    return _in_order(vector, np.lexsort((key, np.isnan(key))))
+    order = np.lexsort((key, np.isnan(key)))
+    return replace(vector.take(order), ordered=True, natives=None)
 
 
 def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:
@@ -239,11 +240,7 @@ def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) 
         for row in range(len(table))
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
-    return _in_order(vector, np.array(order, np.intp))
-
-
-def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
-    return replace(vector.take(order), ordered=True, natives=None)
+    return replace(vector.take(np.array(order, np.intp)), ordered=True)
 
 
 _DIGITS = re.compile(r"(\d+)")
@@ -251,8 +248,3 @@ _DIGITS = re.compile(r"(\d+)")
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]
-
-
-def no_histograms(vector: Vector) -> Vector:
-    """Return what functions of native histograms yield for plain numbers: nothing."""
-    return vector.with_values(vector.values, np.zeros(vector.present.shape, np.bool_)).compact().without_name()

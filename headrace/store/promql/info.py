@@ -16,6 +16,7 @@ from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Subquery, VectorSelector
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.natives import Natives
 from headrace.store.promql.values import Vector, shown, stacked
 from headrace.store.symbols import ABSENT
 
@@ -90,7 +91,7 @@ def enriched(
     kept = _of_the_same(base.labels.take(~plain), found.labels)
     chosen = _chosen(base, plain, found.take(kept), times_ms[kept], limit)
     wanted = {matcher.name for matcher in given if matcher.name != METRIC_NAME}
-    present = base.present
+    present = base.everywhere
     if any(not matcher.matches_empty for matcher in given if matcher.name != METRIC_NAME):
         present = present & (plain[:, None] | (chosen >= 0).any(axis=0))
     rows, steps = np.nonzero(present)
@@ -98,10 +99,15 @@ def enriched(
     limit(len(pairs) * base.steps)
     values, there = np.zeros((len(pairs), base.steps)), np.zeros((len(pairs), base.steps), np.bool_)
     values[place.ravel(), steps] = base.values[rows, steps]
-    there[place.ravel(), steps] = True
+    there[place.ravel(), steps] = base.present[rows, steps]
+    natives = None
+    if base.natives is not None:
+        own = np.full(values.shape, -1, np.int64)
+        own[place.ravel(), steps] = base.natives.rows[rows, steps]
+        natives = Natives(own, base.natives.histograms)
     labels = _labels(base.labels.take(pairs[:, 0]), found.labels.take(np.flatnonzero(kept)), pairs[:, 1:], wanted)
     marks = None if base.drop_name is None else base.drop_name[pairs[:, 0]]
-    return Vector(labels, values, there, drop_name=marks).with_labels(labels)
+    return Vector(labels, values, there, natives=natives, drop_name=marks).with_labels(labels)
 
 
 def _matching(table: LabelTable, names: Sequence[Matcher]) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from headrace.store.promql import statistics_kernels
 from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.native_windows import over_native_windows
 from headrace.store.promql.statistics import natives_in_windows
 from headrace.store.promql.values import SAME_LABELS, Vector
 
@@ -82,7 +83,8 @@ def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArr
     windows = Windows(ranges, grid)
     run.count.add(windows.samples())
     _FUNCTIONS[node.function](windows, params, node, run.notes)
-    vector = Vector(ranges.labels, *windows.result, drop_name=ranges.drop_name)
+    natives = over_native_windows(run, node, windows)
+    vector = Vector(ranges.labels, *windows.result, natives=natives, drop_name=ranges.drop_name)
     if node.function in {"rate", "increase"}:
         _remark_on_names(node, vector, run.notes)
     if node.function not in KEEPS_NAME:

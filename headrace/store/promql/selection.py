@@ -9,7 +9,8 @@ import numpy as np
 
 from headrace.store.labels import ColumnarSeries
 from headrace.store.promql import window_kernels
-from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
+from headrace.store.promql.float_histograms import SAMPLE_BYTES
+from headrace.store.promql.natives import Mixed, NativeSource
 from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Ranges, Vector
 

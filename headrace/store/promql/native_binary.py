@@ -1,0 +1,180 @@
+"""Binary operators with native histograms, beside what `binary` makes of the numbers.
+
+Histograms are added to and subtracted from each other, compared for equality, multiplied with and divided by numbers,
+and trimmed to the observations below or above a number. What else is asked of them yields nothing but a remark.
+
+Source:
+    Prometheus 3.14, "Operators".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from headrace.store.promql import native_math_kernels as codes
+from headrace.store.promql.float_histograms import FloatHistograms
+from headrace.store.promql.native_math import combined, equal
+from headrace.store.promql.native_trimming import trimmed
+from headrace.store.promql.native_windows import COLLISION, RECONCILED
+from headrace.store.promql.natives import Natives
+from headrace.store.promql.values import Scalar, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.store.promql.ast import Binary
+    from headrace.store.promql.notes import Notes
+
+
+class Outcome(NamedTuple):
+    """What an operator yields at each pair and step.
+
+    Attributes:
+        values: (n, steps) numbers.
+        present: (n, steps) where there are any.
+        natives: Histograms, None for none.
+    """
+
+    values: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    natives: Natives | None
+
+
+class _Operand(NamedTuple):
+    values: NDArray[np.float64]
+    numbers: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    histograms: FloatHistograms
+
+
+def with_natives(
+    node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar, values: NDArray[np.float64], present: NDArray[np.bool_],
+    notes: Notes,
+) -> Outcome:  # fmt: skip
+    """Add what an operator makes of histograms to what it makes of numbers.
+
+    Args:
+        node: The operator.
+        lhs: Operand; both have the same shape, or one is a scalar.
+        rhs: Operand.
+        values: (n, steps) what the operator yields for numbers; changed.
+        present: (n, steps) where it yields any; where one side is no number, it does not count.
+        notes: Takes annotations.
+    """
+    if not any(isinstance(side, Vector) and side.natives is not None for side in (lhs, rhs)):
+        return Outcome(values, present, None)
+    one, other = (_operand(side, values.shape) for side in (lhs, rhs))
+    return _Operation(node, one, other, notes).outcome(values, present & one.numbers & other.numbers)
+
+
+def _operand(side: Vector | Scalar, shape: tuple[int, ...]) -> _Operand:
+    if isinstance(side, Scalar):
+        everywhere = np.ones(shape, np.bool_)
+        values = np.broadcast_to(side.values, shape)
+        return _Operand(values, everywhere, np.full(shape, -1, np.int64), FloatHistograms.empty())
+    if side.natives is None:
+        return _Operand(side.values, side.present, np.full(shape, -1, np.int64), FloatHistograms.empty())
+    return _Operand(side.values, side.present, side.natives.rows, side.natives.histograms)
+
+
+class _Operation:
+    """One operator between operands of the same shape."""
+
+    def __init__(self, node: Binary, lhs: _Operand, rhs: _Operand, notes: Notes) -> None:
+        self._node = node
+        self._lhs = lhs
+        self._rhs = rhs
+        self._notes = notes
+
+    def outcome(self, values: NDArray[np.float64], present: NDArray[np.bool_]) -> Outcome:
+        lhs, rhs = self._lhs, self._rhs
+        kinds = (
+            ("histogram", "histogram", (lhs.rows >= 0) & (rhs.rows >= 0), self._of_two),
+            ("histogram", "float", (lhs.rows >= 0) & rhs.numbers, self._by_number),
+            ("float", "histogram", lhs.numbers & (rhs.rows >= 0), self._of_number),
+        )
+        natives: list[Natives] = []
+        for left, right, where, compute in kinds:
+            if not where.any():
+                continue
+            found = compute(where, values, present)
+            if found is None:
+                op = self._node.op
+                text = f'incompatible sample types encountered for binary operator "{op}": {left} {op} {right}'
+                self._notes.info(text, self._node)
+            else:
+                natives.append(found)
+        return Outcome(values, present, _together(natives))
+
+    def _of_two(
+        self, where: NDArray[np.bool_], values: NDArray[np.float64], present: NDArray[np.bool_]
+    ) -> Natives | None:  # fmt: skip
+        lhs, rhs, op = self._lhs, self._rhs, self._node.op
+        left, right = lhs.rows[where], rhs.rows[where]
+        if op in {"+", "-"}:
+            return self._sum(where, left, right)
+        if op not in {"==", "!="}:
+            return None
+        holds = equal(lhs.histograms, left, rhs.histograms, right) == (op == "==")
+        if not self._node.return_bool:
+            return Natives.placed(where, np.where(holds, left, -1), lhs.histograms)
+        values[where] = holds
+        present |= where
+        return _nothing(where.shape)
+
+    def _sum(self, where: NDArray[np.bool_], left: NDArray[np.int64], right: NDArray[np.int64]) -> Natives:
+        op, node = self._node.op, self._node
+        found = combined(self._lhs.histograms, left, self._rhs.histograms, right, 1.0 if op == "+" else -1.0)
+        what = "addition" if op == "+" else "subtraction"
+        if (found.notes & codes.MIXED).any():
+            self._notes.warn(f"incompatible bucket layout encountered for binary operator {op}", node)
+        if (found.notes & codes.COLLISION).any():
+            self._notes.warn(f"{COLLISION} {what}", node)
+        if (found.notes & codes.RECONCILED).any():
+            self._notes.info(f"{RECONCILED} {what}", node)
+        return Natives.placed(where, found.places, found.histograms)
+
+    def _by_number(
+        self, where: NDArray[np.bool_], _values: NDArray[np.float64], _present: NDArray[np.bool_]
+    ) -> Natives | None:
+        compute = _BY_NUMBER.get(self._node.op)
+        if compute is None:
+            return None
+        histograms = self._lhs.histograms.take(self._lhs.rows[where])
+        found = compute(histograms, self._rhs.values[where])
+        return Natives.placed(where, np.arange(len(found)), found)
+
+    def _of_number(
+        self, where: NDArray[np.bool_], _values: NDArray[np.float64], _present: NDArray[np.bool_]
+    ) -> Natives | None:
+        if self._node.op != "*":
+            return None
+        found = self._rhs.histograms.take(self._rhs.rows[where]).scaled(self._lhs.values[where]).compact()
+        return Natives.placed(where, np.arange(len(found)), found)
+
+
+_BY_NUMBER: dict[str, Callable[[FloatHistograms, NDArray[np.float64]], FloatHistograms]] = {
+    "*": lambda histograms, factors: histograms.scaled(factors).compact(),
+    "/": lambda histograms, divisors: histograms.divided(divisors).compact(),
+    "</": lambda histograms, limits: trimmed(histograms, limits, upper=True),
+    ">/": lambda histograms, limits: trimmed(histograms, limits, upper=False),
+}
+
+
+def _nothing(shape: tuple[int, ...]) -> Natives:
+    return Natives(np.full(shape, -1, np.int64), FloatHistograms.empty())
+
+
+def _together(parts: list[Natives]) -> Natives | None:
+    """Put histograms at different places together."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    rows, before = np.full(parts[0].rows.shape, -1, np.int64), 0
+    for part in parts:
+        rows = np.where(part.present, part.rows + before, rows)
+        before += len(part.histograms)
+    return Natives(rows, FloatHistograms.joined([part.histograms for part in parts]))
