@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from headrace.store.promql.ast import Aggregate
     from headrace.store.promql.notes import Notes
 
-_INT64_MAX = float(1 << 63)
+_INT64_MIN = -float(1 << 63)
+_INT64_MAX = 9223372036854774784.0
+"""Largest double that is an int64."""
+
 _LONG = 255
 """In place of a length of one byte: three bytes follow."""
 
@@ -77,6 +80,8 @@ def aggregate(
         limit: Refuses too many points.
     """
     vector = vector.compact()
+    if isinstance(param, str) and not param:
+        raise ExecutionError('invalid label name ""')
     _check_param(node, param, notes)
     if not len(vector):
         return empty(vector.labels, vector.steps)
@@ -139,7 +144,7 @@ def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes
     if param is None or isinstance(param, str) or not len(param):
         return
     if node.op == "quantile":
-        notes.check_quantiles(param, node.param or node)
+        _check_quantiles(param, node, notes)
     elif node.op == "limit_ratio":
         if np.isnan(param).any():
             raise ExecutionError("Ratio value is NaN")
@@ -148,10 +153,20 @@ def _check_param(node: Aggregate, param: NDArray[np.float64] | str | None, notes
         _check_counts(param)
 
 
+def _check_quantiles(q: NDArray[np.float64], node: Aggregate, notes: Notes) -> None:
+    """Warn about the largest and the smallest, each as Go has it: infinity before NaN before numbers."""
+    bad = np.array([np.nan if np.isnan(q).any() else 0.0, _most(q), -_most(-q)])
+    notes.check_quantiles(bad, node.param or node)
+
+
+def _most(values: NDArray[np.float64]) -> float:
+    return np.inf if np.isposinf(values).any() else float(values.max())
+
+
 def _check_counts(k: NDArray[np.float64]) -> None:
     if np.isnan(k).any():
         raise ExecutionError("Parameter value is NaN")
-    if k.min() <= -_INT64_MAX:
+    if k.min() <= _INT64_MIN:
         raise ExecutionError(f"Scalar value {brief(float(k.min()))} underflows int64")
     if k.max() >= _INT64_MAX:
         raise ExecutionError(f"Scalar value {brief(float(k.max()))} overflows int64")
@@ -194,8 +209,6 @@ def _sized(part: bytes) -> bytes:
 
 def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[int], None]) -> Vector:
     """Count equal values; each becomes a label value."""
-    if not label:
-        raise ExecutionError('invalid label name ""')
     rows, steps, texts = _value_texts(vector)
     limit(len(np.unique(texts)) * vector.steps)
     pairs, place = np.unique(np.stack([groups.of[rows], texts]), axis=1, return_inverse=True)

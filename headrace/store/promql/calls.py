@@ -14,7 +14,8 @@ from headrace.store.promql import functions, histogram_calls, info, window_kerne
 from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
-from headrace.store.promql.statistics import in_windows
+from headrace.store.promql.selection import newest
+from headrace.store.promql.statistics import in_vector, in_windows
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     while isinstance(arg, Paren):
         arg = arg.expr
     if isinstance(arg, VectorSelector):
-        vector, at = run.newest(arg, grid)
+        vector, at = newest(run, arg, grid)
+        run.count.add(in_vector(vector))
         return vector.with_values(at / 1000.0, vector.everywhere).without_name()
     vector = run.vector(arg, grid)
     times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
@@ -208,8 +210,8 @@ def _warn_of_ranges(run: Evaluation, node: Call) -> None:
 def _info(run: Evaluation, node: Call, grid: Grid) -> Vector:
     given = _matchers_of(node.args[1]) if len(node.args) > 1 else ()
     base = run.vector(node.args[0], grid)
-    found, times_ms = run.newest(info.selector(node.args[0], given), grid)
-    return info.enriched(base, found, times_ms, given, run.limit)
+    found, times_ms = newest(run, info.selector(node.args[0], given), grid)
+    return info.enriched(run, base, found, times_ms, given)
 
 
 _CALLS: dict[str, _Handler] = {

@@ -30,7 +30,7 @@ from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.invariance import is_invariant
 from headrace.store.promql.selection import Selection, newest, windows
-from headrace.store.promql.statistics import SampleCount, in_windows
+from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
 from headrace.store.promql.subqueries import subquery
 from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector
 
@@ -86,6 +86,7 @@ class Evaluation:
         self.symbols = QuerySymbols(source.symbols())
         self.selection = Selection(source, self)
         self.count = SampleCount(steps)
+        self._in_parameter = False
 
     @property
     def samples(self) -> int:
@@ -107,7 +108,12 @@ class Evaluation:
     def value(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate any expression at the times of `grid`."""
         self.check()
-        if grid.size > 1 and expr.type.value in {"scalar", "instant vector"} and is_invariant(expr):
+        if (
+            grid.size > 1
+            and not self._in_parameter
+            and expr.type.value in {"scalar", "instant vector"}
+            and is_invariant(expr)
+        ):
             return self._once(expr, grid)
         return self._settled(self._value(expr, grid))
 
@@ -137,7 +143,7 @@ class Evaluation:
             case Paren():
                 return self.value(expr.expr, grid)
             case VectorSelector():
-                return newest(self, expr, grid)[0]
+                return self._newest(expr, grid)
             case MatrixSelector():
                 return windows(self, expr, grid)
             case Subquery():
@@ -180,9 +186,10 @@ class Evaluation:
             raise AssertionError(f"bug: {type(expr).__name__} as an operand")
         return value
 
-    def newest(self, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
-        """Return what a selector yields and, (n, steps) int64, the times of its samples."""
-        return newest(self, node, grid)
+    def _newest(self, node: VectorSelector, grid: Grid) -> Vector:
+        vector = newest(self, node, grid)[0]
+        self.count.add(in_vector(vector))
+        return vector
 
     # -- for the nodes -------------------------------------------------------------------------------------
 
@@ -197,16 +204,24 @@ class Evaluation:
 
     def where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
         """Return the times that a selector looks at, and whether it is one time for all steps."""
+        at = self._pinned(at)
         if at is None:
             return grid.shifted(offset_ms), False
-        if isinstance(at, At):
-            at = self.query.start_ms if at is At.START else self.query.end_ms
+        if self._in_parameter:
+            return Grid(at - offset_ms, grid.step_ms, grid.size), False
         return Grid.at(at - offset_ms), True
 
     def window_ends(self, at: int | At | None, offset_ms: int, grid: Grid) -> Grid:
         """Return when the windows of a range selector or subquery end."""
-        where, fixed = self.where(at, offset_ms, grid)
-        return where.same(grid.size) if fixed else where
+        at = self._pinned(at)
+        return grid.shifted(offset_ms) if at is None else Grid(at - offset_ms, 0, grid.size)
+
+    def _pinned(self, at: int | At | None) -> int | None:
+        if not isinstance(at, At):
+            return at
+        if self._in_parameter:
+            return None
+        return self.query.start_ms if at is At.START else self.query.end_ms
 
     # -- operators -----------------------------------------------------------------------------------------
 
@@ -220,8 +235,18 @@ class Evaluation:
         return replace(value.with_values(-value.values), natives=natives).without_name()
 
     def _aggregate(self, node: Aggregate, grid: Grid) -> Vector:
-        param: NDArray[np.float64] | str | None = None
-        if node.param is not None:
-            given = self.value(node.param, grid)
-            param = given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None
+        param = None if node.param is None else self._parameter(node.param, grid)
         return aggregate(node, self.vector(node.expr, grid), param, self.notes, self.limit)
+
+    def _parameter(self, expr: Expr, grid: Grid) -> NDArray[np.float64] | str | None:
+        """Evaluate the parameter of an aggregation.
+
+        Prometheus leaves it out when it prepares a query: ``@ start()`` means nothing in it, and other times of ``@``
+        are those of the first step, from which the following steps count on.
+        """
+        outer, self._in_parameter = self._in_parameter, True
+        try:
+            given = self.value(expr, grid)
+        finally:
+            self._in_parameter = outer
+        return given.value if isinstance(given, Text) else given.values if isinstance(given, Scalar) else None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def _both(run: Evaluation, arg: Expr, grid: Grid) -> tuple[Buckets, Vector | None]:
     """Evaluate an argument; return its classic histograms and its native ones, None for none."""
     classic, natives = native_quantiles.separated(run.vector(arg, grid), arg, run.notes)
-    return Buckets(classic, arg, run.notes), natives
+    return Buckets(classic, arg, run.notes, named=run.options.delayed_name_removal), natives
 
 
 def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
@@ -46,7 +46,8 @@ def _quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     found = buckets.quantiles(label, wanted, grid.times_ms())
     if natives is None:
         return found
-    return joined(found, native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes))
+    named = run.options.delayed_name_removal
+    return joined(found, native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes, named=named))
 
 
 def _fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:

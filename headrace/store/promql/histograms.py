@@ -10,15 +10,16 @@ import numpy as np
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.aggregation import Groups
-from headrace.store.promql.notes import brief
-from headrace.store.promql.values import Vector, joined
+from headrace.store.promql.notes import Repair, brief, for_metric
+from headrace.store.promql.values import METADATA, Vector, joined
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from headrace.store.labels import LabelTable
     from headrace.store.promql.ast import Expr
     from headrace.store.promql.notes import Notes
 
@@ -37,14 +38,16 @@ class Buckets:
         vector: Buckets; a row whose ``le`` is no number is left out, with a warning.
         node: The expression they come from.
         notes: Takes annotations.
+        named: Whether they tell the metric name, as they do where names are dropped at the end of the query.
     """
 
-    def __init__(self, vector: Vector, node: Expr, notes: Notes) -> None:
+    def __init__(self, vector: Vector, node: Expr, notes: Notes, *, named: bool = False) -> None:
         vector = vector.compact()
-        bounds = _bounds(vector, node, notes)
+        bounds = _bounds(vector, node, notes, named=named)
         usable = ~np.isnan(bounds)
         self._node = node
         self._notes = notes
+        self._named = named
         self._vector = vector.take(usable)
         self._bounds = bounds[usable]
         # Two metrics of the same labels are two histograms; that they collide is seen once the name is gone.
@@ -64,7 +67,9 @@ class Buckets:
         Raises:
             ExecutionError: `label` hides what told two histograms apart.
         """
-        return joined_quantiles(label, wanted, [self._quantile(q, times_ms) for q in wanted])
+        return joined_quantiles(
+            label, wanted, [self._quantile(q, times_ms) for q in wanted], named=self._named
+        ).without_name()
 
     def fraction(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Vector:
         """Compute which share of the observations lies between `lower` and `upper`, (steps,) each."""
@@ -81,41 +86,46 @@ class Buckets:
         out, there = np.zeros(self._shape), np.zeros(self._shape, np.bool_)
         fixed = np.zeros((*self._shape, 3))
         kernels.bucket_quantiles(q, *self._columns(), out, there, fixed)
-        repaired = fixed[:, :, 2] > 0
-        if repaired.any():
-            steps = np.nonzero(repaired.any(axis=0))[0]
-            low, high = fixed[repaired, 0].min(), fixed[repaired, 1].max()
-            self._notes.repaired(
-                _MONOTONIC,
-                (low, high, fixed[repaired, 2].max()),
-                int(repaired.sum()),
-                (int(times_ms[steps[0]]), int(times_ms[steps[-1]])),
-                self._node,
-            )
+        self._remark_on_repairs(fixed, times_ms)
         return Vector(self._labels, out, there)
 
+    def _remark_on_repairs(self, fixed: NDArray[np.float64], times_ms: NDArray[np.int64]) -> None:
+        """Tell of the histograms that were made monotonic, (histograms, steps, 3) as the kernel leaves them."""
+        repaired = fixed[:, :, 2] > 0
+        for name, rows in _by_name(self._labels, named=self._named):
+            histograms, steps = np.nonzero(repaired & rows[:, None])
+            if len(steps):
+                low, high, most = fixed[histograms, steps].T
+                times = int(times_ms[steps.min()]), int(times_ms[steps.max()])
+                repair = Repair(low.min(), high.max(), most.max(), len(steps), *times)
+                self._notes.repaired(_MONOTONIC + for_metric(name), repair, self._node)
 
-def joined_quantiles(label: str, wanted: Sequence[NDArray[np.float64]], found: Sequence[Vector]) -> Vector:
-    """Put several quantiles together, told apart by `label`.
+
+def joined_quantiles(
+    label: str, wanted: Sequence[NDArray[np.float64]], found: Sequence[Vector], *, named: bool
+) -> Vector:
+    """Put several quantiles together, told apart by `label`; `named` tells whether metric names stay for now.
 
     Raises:
         ExecutionError: `label` hides what told two histograms apart.
     """
-    parts = [_labelled(label, q, vector) for q, vector in zip(wanted, found, strict=True)]
+    parts = [_labelled(label, q, vector, named=named) for q, vector in zip(wanted, found, strict=True)]
     out = parts[0]
     for part in parts[1:]:
         out = joined(out, part)
     return out
 
 
-def _labelled(label: str, q: NDArray[np.float64], vector: Vector) -> Vector:
+def _labelled(label: str, q: NDArray[np.float64], vector: Vector, *, named: bool) -> Vector:
     """Set `label` to the quantile, one row for each value that it has at some step."""
     parts = []
     for bits in np.unique(q.view(np.uint64)):
         here = q.view(np.uint64) == bits
         symbol = vector.labels.symbols.intern(with_point(float(q[here][0])))
         column = np.full(len(vector), symbol, np.int32)
-        labels = vector.labels.drop([METRIC_NAME]).with_column(label, column)
+        labels = vector.labels.with_column(label, column)
+        if not named:
+            labels = labels.drop(METADATA)
         parts.append(Vector(labels, vector.values, vector.present & here).with_labels(labels))
     out = parts[0]
     for part in parts[1:]:
@@ -132,17 +142,29 @@ def usable_buckets(vector: Vector) -> NDArray[np.bool_]:
     return np.isin(column, usable)
 
 
-def _bounds(vector: Vector, node: Expr, notes: Notes) -> NDArray[np.float64]:
+def _bounds(vector: Vector, node: Expr, notes: Notes, *, named: bool) -> NDArray[np.float64]:
     """Read the label ``le`` of each row; NaN where it is missing or no number."""
     column = vector.labels.column(BUCKET_LABEL)
     out = np.full(len(column), np.nan)
     for symbol in np.unique(column).tolist():
+        rows = column == symbol
         text = "" if symbol == ABSENT else vector.labels.text(symbol)
-        bound = parse_bound(text)
-        out[column == symbol] = bound
+        out[rows] = bound = parse_bound(text)
         if math.isnan(bound):
-            notes.warn(f'bucket label "le" is missing or has a malformed value of "{text}"', node)
+            for name, _ in _by_name(vector.labels.take(rows), named=named):
+                why = f'bucket label "le" is missing or has a malformed value of "{text}"'
+                notes.warn(why + for_metric(name), node)
     return out
+
+
+def _by_name(labels: LabelTable, *, named: bool) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield metric names, each with the rows, (n,) bool, that have it; unless `named`, no name with all rows."""
+    if not named:
+        yield "", np.ones(len(labels), np.bool_)
+        return
+    column = labels.column(METRIC_NAME)
+    for symbol in np.unique(column).tolist():
+        yield labels.text(symbol), column == symbol
 
 
 def parse_bound(text: str) -> float:

@@ -17,6 +17,7 @@ from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Subquery, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.natives import Natives
+from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Vector, shown, stacked
 from headrace.store.symbols import ABSENT
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.promql.ast import At, Expr
+    from headrace.store.promql.evaluation import Evaluation
 
 IDENTIFYING = ("instance", "job")
 """Labels by which series and info series belong together."""
@@ -68,20 +70,16 @@ def _reference(expr: Expr, offset_ms: int) -> tuple[int | At | None, int] | None
 
 
 def enriched(
-    base: Vector,
-    found: Vector,
-    times_ms: NDArray[np.int64],
-    given: Sequence[Matcher],
-    limit: Callable[[int], None],
+    run: Evaluation, base: Vector, found: Vector, times_ms: NDArray[np.int64], given: Sequence[Matcher]
 ) -> Vector:
     """Put the labels of info series on `base`.
 
     Args:
+        run: The query; the info series that any of `base` may belong to are counted as looked at.
         base: Series.
         found: Info series.
         times_ms: (info series, steps) times of their samples; of several for the same series the newest counts.
         given: Matchers of the second argument: which labels are taken, and whether a series without is left out.
-        limit: Refuses too many points.
 
     Raises:
         ExecutionError: Two info series are equally new, or say different things, or labels become equal.
@@ -89,14 +87,15 @@ def enriched(
     base = base.compact()
     plain = _matching(base.labels, _names(given))
     kept = _of_the_same(base.labels.take(~plain), found.labels)
-    chosen = _chosen(base, plain, found.take(kept), times_ms[kept], limit)
+    run.count.add(in_vector(found.take(kept)))
+    chosen = _chosen(base, plain, found.take(kept), times_ms[kept], run.limit)
     wanted = {matcher.name for matcher in given if matcher.name != METRIC_NAME}
     present = base.everywhere
     if any(not matcher.matches_empty for matcher in given if matcher.name != METRIC_NAME):
         present = present & (plain[:, None] | (chosen >= 0).any(axis=0))
     rows, steps = np.nonzero(present)
     pairs, place = np.unique(np.column_stack([rows, *chosen[:, rows, steps]]), axis=0, return_inverse=True)
-    limit(len(pairs) * base.steps)
+    run.limit(len(pairs) * base.steps)
     values, there = np.zeros((len(pairs), base.steps)), np.zeros((len(pairs), base.steps), np.bool_)
     values[place.ravel(), steps] = base.values[rows, steps]
     there[place.ravel(), steps] = base.present[rows, steps]
@@ -145,11 +144,17 @@ def _chosen(
         group = of[len(base) :][rows].astype(np.int64)
         one, other = kernels.newest_rows(times_ms[rows], found.present[rows], group, newest)
         if one >= 0:
-            pair = ", ".join(shown(found.labels, int(rows[row])) for row in (one, other))
-            raise ExecutionError(f"found duplicate series for info metric: {pair}")
+            raise ExecutionError(_duplicate(found, times_ms, int(rows[one]), int(rows[other])))
         chosen = np.where(newest >= 0, rows[newest], -1) if len(rows) else newest
         out[m] = np.where(plain[:, None], -1, chosen[of[: len(base)]])
     return out
+
+
+def _duplicate(found: Vector, times_ms: NDArray[np.int64], one: int, other: int) -> str:
+    both = found.present[one] & found.present[other] & (times_ms[one] == times_ms[other])
+    time = times_ms[one, both.argmax()]
+    existing, new = (f"{shown(found.labels, row)} @ {time}" for row in (one, other))
+    return f"found duplicate series for info metric: existing {existing}, new {new}"
 
 
 def _labels(base: LabelTable, found: LabelTable, rows: NDArray[np.int64], wanted: set[str]) -> LabelTable:

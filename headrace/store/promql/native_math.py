@@ -164,7 +164,7 @@ def resets_of(
 def with_stored_hints(
     histograms: FloatHistograms, rows: NDArray[np.int64], before: NDArray[np.int64]
 ) -> FloatHistograms:  # fmt: skip
-    """Return the histograms with the hints that storage gives (k,) `rows`, of which rows `before` were stored before."""
+    """Return the histograms with the hints that storage gives (k,) `rows`; `before` are the rows stored before them."""
     found = np.empty(len(rows), np.uint8)
     kernels.find_hints(histograms.columns, rows, before, found)
     hint = histograms.hint.copy()

@@ -11,6 +11,7 @@ from headrace.store.labels import LabelTable
 from headrace.store.promql import aggregate_kernels
 from headrace.store.promql import native_quantile_kernels as kernels
 from headrace.store.promql.histograms import BUCKET_LABEL, joined_quantiles, usable_buckets
+from headrace.store.promql.notes import for_metric
 from headrace.store.promql.values import Vector, stacked
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from headrace.store.promql.ast import Expr
     from headrace.store.promql.natives import Natives
     from headrace.store.promql.notes import Notes
+
+_MIXED = "vector contains a mix of classic and native histograms"
 
 _REMARKS = {
     kernels.IS_NAN: "input to histogram_quantile has NaN observations, result is NaN",
@@ -54,18 +57,10 @@ def separated(vector: Vector, node: Expr, notes: Notes) -> tuple[Vector, Vector 
     clash = have_buckets & have_natives
     if clash.any():
         for symbol in np.unique(vector.labels.column(METRIC_NAME)[clash.any(axis=1)[own]]).tolist():
-            _note_mix(vector.labels.text(symbol), node, notes)
+            notes.warn(f"{_MIXED}{for_metric(vector.labels.text(symbol))}", node)
         classic = classic.where(~clash[buckets])
         vector = vector.where(~clash[own])
     return classic, vector
-
-
-def _note_mix(name: str, node: Expr, notes: Notes) -> None:
-    notes.warn(f"vector contains a mix of classic and native histograms{_of(name)}", node)
-
-
-def _of(name: str) -> str:
-    return f' for metric name "{name}"' if name else ""
 
 
 def quantile(vector: Vector, q: NDArray[np.float64], node: Expr, notes: Notes) -> Vector:
@@ -74,10 +69,11 @@ def quantile(vector: Vector, q: NDArray[np.float64], node: Expr, notes: Notes) -
 
 
 def quantiles(
-    vector: Vector, label: str, wanted: Sequence[NDArray[np.float64]], node: Expr, notes: Notes
+    vector: Vector, label: str, wanted: Sequence[NDArray[np.float64]], node: Expr, notes: Notes, *, named: bool
 ) -> Vector:  # fmt: skip
-    """Compute several quantiles, told apart by `label`."""
-    return joined_quantiles(label, wanted, [_computed(vector, kernels.quantiles, (q,), node, notes) for q in wanted])
+    """Compute several quantiles, told apart by `label`; `named` tells whether metric names stay for now."""
+    found = [_computed(vector, kernels.quantiles, (q,), node, notes) for q in wanted]
+    return joined_quantiles(label, wanted, found, named=named).without_name()
 
 
 def fraction(
@@ -108,7 +104,7 @@ def _computed(
     kernel(natives.histograms.columns, natives.rows[there], *(param[steps] for param in params), found, remarks)
     for code, text in _REMARKS.items():
         for symbol in np.unique(vector.labels.column(METRIC_NAME)[rows[remarks & code != 0]]).tolist():
-            notes.info(f"{text}{_of(vector.labels.text(symbol))}", node)
+            notes.info(f"{text}{for_metric(vector.labels.text(symbol))}", node)
     values = np.zeros(there.shape)
     values[there] = found
     return vector.with_values(values, there).compact()

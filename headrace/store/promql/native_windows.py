@@ -110,7 +110,7 @@ class NativeWindows:
         self.limit(results * each)
 
     def last_times(self, back: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (n, steps) when the last number and the last histogram of each window are, `back` ones before these."""
+        """Return (n, steps) when the last number and histogram of each window are, or `back` ones before these."""
         return (
             _time_at(self.windows.ranges.times_ms, self.windows.hi - 1 - back, self.floats > back),
             _time_at(self.natives.times_ms, self.hi - 1 - back, self.size > back),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,45 @@ _SMALLEST_PLAIN, _SMALLEST_LARGE = -4, 6
 _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 
+class Repair(NamedTuple):
+    """How classic histograms were made monotonic.
+
+    Attributes:
+        low: Lowest bound of a bucket whose count was raised.
+        high: Highest one.
+        most: By how much at most.
+        count: How many histograms.
+        first_ms: Time of the first.
+        last_ms: Time of the last.
+    """
+
+    low: float
+    high: float
+    most: float
+    count: int
+    first_ms: int
+    last_ms: int
+
+    def with_(self, other: Repair) -> Repair:
+        """Return both together."""
+        return Repair(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            max(self.most, other.most),
+            self.count + other.count,
+            min(self.first_ms, other.first_ms),
+            max(self.last_ms, other.last_ms),
+        )
+
+    def __str__(self) -> str:
+        times = (datetime.fromtimestamp(t // 1000, UTC) for t in (self.first_ms, self.last_ms))
+        first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ") for time in times)
+        return (
+            f", from buckets {brief(self.low)} to {brief(self.high)}, with a max diff of {_two_digits(self.most)}, "
+            f"over {self.count} samples from {first} to {last}"
+        )
+
+
 class Notes:
     """Collects the annotations of one query.
 
@@ -33,6 +72,7 @@ class Notes:
         self._query = query
         self._warnings: dict[str, int] = {}
         self._infos: dict[str, int] = {}
+        self._repairs: dict[str, tuple[Repair, int]] = {}
 
     @property
     def warnings(self) -> list[str]:
@@ -42,7 +82,8 @@ class Notes:
     @property
     def infos(self) -> list[str]:
         """Lesser remarks, likewise."""
-        return self._placed(self._infos)
+        repairs = {f"{text}{repair}": start for text, (repair, start) in self._repairs.items()}
+        return self._placed({**self._infos, **repairs})
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
@@ -63,17 +104,11 @@ class Notes:
             if found * most > 1:
                 self.warn(f"ratio value should be between -1 and 1, got {brief(found)}, capping to {most}", node)
 
-    def repaired(
-        self, text: str, buckets: tuple[float, float, float], count: int, times_ms: tuple[int, int], node: Expr
-    ) -> None:
-        """Remark that buckets were made monotonic: the lowest and the highest, by how much, how often and when."""
-        low, high, most = buckets
-        first, last = (datetime.fromtimestamp(t // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in times_ms)
-        self.info(
-            f"{text}, from buckets {brief(low)} to {brief(high)}, with a max diff of {most:.2g}, "
-            f"over {count} samples from {first} to {last}",
-            node,
-        )
+    def repaired(self, text: str, repair: Repair, node: Expr) -> None:
+        """Remark that buckets were made monotonic; equal remarks are added up, and the place of the first stands."""
+        key = f"PromQL info: {text}"
+        before, start = self._repairs.get(key, (repair, node.start))
+        self._repairs[key] = (repair if before is repair else before.with_(repair), start)
 
     def check_counter(self, name: str, start: int) -> None:
         """Remark on a name that no counter has; `start` is the position in the query."""
@@ -83,6 +118,16 @@ class Notes:
 
     def _placed(self, notes: dict[str, int]) -> list[str]:
         return [f"{text} ({place(self._query, start)})" for text, start in notes.items()]
+
+
+def for_metric(name: str) -> str:
+    """Return what an annotation says about a metric; nothing where the name is not known."""
+    return f' for metric name "{name}"' if name else ""
+
+
+def _two_digits(value: float) -> str:
+    """Print as Go's %.2g does."""
+    return f"{value:.2g}" if math.isfinite(value) else brief(value)
 
 
 def brief(value: float) -> str:

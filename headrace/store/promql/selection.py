@@ -11,7 +11,6 @@ from headrace.store.labels import ColumnarSeries
 from headrace.store.promql import window_kernels
 from headrace.store.promql.float_histograms import SAMPLE_BYTES
 from headrace.store.promql.natives import Mixed, NativeSource
-from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Ranges, Vector
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Selection:
 
 
 def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
-    """Return the newest samples and, (n, steps) int64, their times."""
+    """Return the newest samples and, (n, steps) int64, their times; who asks counts them."""
     where, fixed = run.where(node.at, node.offset_ms, grid)
     bounds = (where.start_ms - run.lookback_ms + 1, where.end_ms)
     found = run.selection.floats(node.matchers, *bounds)
@@ -93,7 +92,6 @@ def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, N
         vector = Vector(labels, values, numbers, natives=histograms)
     if fixed and grid.size > 1:
         vector, at = vector.repeat(grid.size), np.repeat(at, grid.size, axis=1)
-    run.count.add(in_vector(vector))
     return vector, at
 
 

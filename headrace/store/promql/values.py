@@ -51,10 +51,6 @@ class Grid:
         """Return the grid that lies `offset_ms` earlier."""
         return Grid(self.start_ms - offset_ms, self.step_ms, self.size)
 
-    def same(self, size: int) -> Grid:
-        """Return the grid that is `size` times the first of these."""
-        return Grid(self.start_ms, 0, size)
-
     @classmethod
     def at(cls, time_ms: int) -> Grid:
         """Return the grid of one time."""

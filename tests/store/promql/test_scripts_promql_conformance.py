@@ -15,7 +15,7 @@ SCRIPTS = {path.name: path for path in sorted(DIRECTORY.glob("**/*.test"))} if D
 
 NOT_YET = {
     "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "histograms_part1.test",
-    "info.test", "limit.test", "native_histograms_part1.test", "start_timestamps.test", "type_and_unit.test",
+    "info.test", "limit.test", "native_histograms_part1.test", "start_timestamps.test",
 }  # fmt: skip
 """Scripts of which some cases fail still: these are reported as skipped."""
 
