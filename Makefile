@@ -19,6 +19,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 # The parts whose kernels also run as plain Python and with bounds checks.
 KERNEL_TESTS ?= $(wildcard tests/kernels tests/pipeline tests/receivers tests/processors tests/exporters tests/store)
 FUZZ_RUNS ?= 100000
+NODE_TESTS := tests/e2e/clients/codemirror
 
 .PHONY: help
 help: ## List the targets.
@@ -80,6 +81,11 @@ bench: setup ## Run every benchmark, into build/bench.json.
 peers: ## Unpack Prometheus, VictoriaMetrics and node-exporter for the tests marked peer.
 	@bash scripts/peers.sh
 
+.PHONY: npm
+npm: ## Install the JavaScript client that one of the tests marked peer runs; needs node and npm.
+	@cd $(NODE_TESTS)
+	npm ci --no-progress
+
 .PHONY: docs
 docs: setup ## Build the documentation into build/docs and check its links.
 	@$(BIN)/python scripts/build_docs.py --output build/docs
@@ -99,4 +105,4 @@ clean: ## Remove what the targets have written, save .venv.
 
 .PHONY: distclean
 distclean: clean ## Remove .venv as well.
-	@rm -rf .venv
+	@rm -rf .venv $(NODE_TESTS)/node_modules

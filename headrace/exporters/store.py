@@ -115,6 +115,9 @@ class StoreConfig(ServerConfig):
     min_free_disk: ByteSize = 256 << 20
     """Below this much free disk, writes are answered 503, and queries go on."""
 
+    external_labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that ``/federate`` and remote read add to series that lack them, as Prometheus' setting of that name."""
+
     query: QueryConfig = QueryConfig()
     """Limits of queries."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from headrace.pipeline.http.listeners import Listeners
@@ -12,8 +13,11 @@ from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.selection import Selection, put_together
+from headrace.store.api.status import retention_text
 from headrace.store.cardinality import cardinality
 from headrace.store.exemplars import by_series
+from headrace.store.labels import QuerySymbols
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.features import with_features
 from headrace.store.promql.parser import parse_selector
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 _MS = 1000
+_MILLISECOND = timedelta(milliseconds=1)
+_RECEIVERS = {"remote_write_receiver": "/api/v1/write", "otlp_write_receiver": "/api/v1/otlp/v1/metrics"}
+"""Features that receivers bring where they serve these paths at the address of the API."""
 
 
 class EngineIndex:
@@ -71,6 +78,12 @@ class EngineIndex:
         chunks = head.chunks + head.active_series
         facts = HeadFacts(len(engine), chunks, head.oldest_ms, head.newest_ms)
         return facts, cardinality(engine.index, limit)
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
+        symbols = QuerySymbols(self._engine.symbols())
+        floats = self._engine.select(matchers, start_ms, end_ms, symbols)
+        return put_together(floats, self._engine.select_histograms(matchers, start_ms, end_ms, symbols))
 
     def blocks(self) -> list[BlockFacts]:
         """Return the blocks on disk, oldest first."""
@@ -130,15 +143,21 @@ class StoreApi:
         self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)
+        config = exporter.config
         settings = ApiSettings(
             parse_selector=parse_selector,
-            default_workspace=next(iter(exporter.config.workspaces), ""),
+            default_workspace=next(iter(config.workspaces), ""),
             targets=targets,
             ready=lambda: host.readiness.ready,
             replay=self._replay,
             config_yaml=host.services.get("config_yaml", str),
             clock_ns=host.clock_ns,
             admin=self._admin(),
+            language=self._options.parser,
+            external_labels=config.external_labels,
+            lookback_ms=self._options.lookback_ms,
+            retention=retention_text(config.retention // _MILLISECOND, config.retention_size),
+            switches=lambda: self._switches(listeners),
         )
         api = PrometheusApi(self._find, self.pool, settings)
         page = StatusPage(lambda: served(listeners), targets)
@@ -149,6 +168,18 @@ class StoreApi:
         if not (config.enable_admin_api and config.workspaces):
             return None
         return ExporterAdmin(self._exporter, config.workspaces[0])
+
+    def _switches(self, listeners: Listeners) -> frozenset[str]:
+        """Return the features that are on: the language's by their names, receivers by whether their paths are here."""
+        config = self._exporter.config
+        served = {
+            mounted.route.path
+            for listener in listeners.open
+            if listener.config.endpoint == config.endpoint
+            for mounted in listener.table.mounted
+        }
+        found = {name for name, path in _RECEIVERS.items() if path in served}
+        return frozenset({*config.query.enable_features, *found, *(["admin"] if config.enable_admin_api else [])})
 
     def _find(self, workspace: str) -> Backend | None:
         if not self._exporter.serves(workspace):

@@ -16,6 +16,7 @@ from headrace.pipeline.identity import Series
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, NativeHistograms
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.series import SeriesTable
+from headrace.store.api.result_json import pieces_of
 from headrace.store.automaton import automaton
 from headrace.store.column import LISTS_ARE_SORTED_BELOW
 from headrace.store.engine import EngineOptions
@@ -141,3 +142,8 @@ def _ask(evaluator: Evaluator) -> None:
     for query in _QUERIES:
         evaluator.instant(query, end_ms)
         evaluator.range(query, end_ms - 600_000, end_ms, 60_000)
+    for result in (
+        evaluator.range("m_total", end_ms - 600_000, end_ms, 60_000),
+        evaluator.instant("m_total[5m]", end_ms),
+    ):
+        list(pieces_of(result, 0)[0])

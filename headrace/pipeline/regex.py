@@ -21,6 +21,18 @@ _LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]*")
 _MAX_MEMORY = 8 << 20
 """Bytes that one compiled pattern may take."""
 
+_GO_FAULTS = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "invalid named capture group": "invalid named capture",
+    "trailing \\": "trailing backslash at end of expression",
+}
+"""What Go's library says for what the C++ library says, where they differ."""
+
 
 def _options() -> re2.Options:
     options = re2.Options()
@@ -36,7 +48,7 @@ class Regex:
         pattern: RE2 syntax, as written by the user; anchored on both sides by this class.
 
     Raises:
-        InvalidInput: RE2 does not take the pattern; the message is RE2's.
+        InvalidInput: RE2 does not take the pattern; the message is that of Go's library.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -44,9 +56,7 @@ class Regex:
         try:
             self._compiled = re2.compile(f"^(?s:{pattern})$", _options())
         except re2.error as error:
-            why = error.args[0] if error.args else "invalid pattern"
-            text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
-            raise InvalidInput(f"error parsing regexp: {text}: `{pattern}`") from None
+            raise InvalidInput(f"error parsing regexp: {_fault(pattern, error)}") from None
         self.literals = _alternation(pattern)
         """The strings the pattern stands for, where it is a plain alternation; else None."""
         self.fullmatch: Callable[[str], bool] = self._matcher()
@@ -99,6 +109,19 @@ class Regex:
             return (groups[index] or "") if index < len(groups) else ""
 
         return _expand(template, value)
+
+
+def _fault(pattern: str, error: re2.error) -> str:
+    """Return what Go's library says about a wrong pattern: the fault, and in backquotes the part that has it."""
+    try:
+        # Without what was put around it, which would be quoted as a part of it.
+        re2.compile(pattern, _options())
+    except re2.error as own:
+        error = own
+    why = error.args[0] if error.args else "invalid pattern"
+    text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
+    fault, _, part = text.partition(": ")
+    return f"{_GO_FAULTS.get(fault, fault)}: `{part}`"
 
 
 @lru_cache(maxsize=4096)

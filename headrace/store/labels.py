@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.store import labels_kernels as kernels
 from headrace.store.symbols import ABSENT, Symbols
 
 if TYPE_CHECKING:
@@ -131,14 +132,13 @@ class LabelTable:
         Returns:
             (n,) group number of each row, numbered by first appearance; (groups,) first row of each group.
         """
-        if not len(self) or not self.names:
-            return np.zeros(len(self), np.intp), np.zeros(min(len(self), 1), np.intp)
-        rows = np.ascontiguousarray(self.values).view(np.dtype((np.void, 4 * len(self.names)))).ravel()
-        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")
-        rank = np.empty(len(order), np.intp)
-        rank[order] = np.arange(len(order))
-        return rank[inverse.ravel()], first[order]
+        n = len(self)
+        if not n or not self.names:
+            return np.zeros(n, np.intp), np.zeros(min(n, 1), np.intp)
+        numbers, first = np.empty(n, np.int64), np.empty(n, np.int64)
+        slots = np.full(1 << n.bit_length() + 1, -1, np.int32)
+        count = kernels.number_rows(np.ascontiguousarray(self.values), slots, numbers, first)
+        return numbers, first[:count]
 
     def order(self) -> NDArray[np.intp]:
         """Return the rows in Prometheus' order of label sets: name by name, value by value, prefixes first."""

@@ -61,6 +61,11 @@ class SeriesSamples(NamedTuple):
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
 
+    def take(self, rows: NDArray[np.intp]) -> SeriesSamples:
+        """Return the samples of some series."""
+        places, counts, time_places = (column[rows] for column in self[:3])
+        return SeriesSamples(places, counts, time_places, self.times_ms, self.values)
+
     @classmethod
     def room(cls, counts: NDArray[np.int64]) -> SeriesSamples:
         """Return room for so many samples of each series, one after the other; none are there yet."""

@@ -38,6 +38,9 @@ class Scan(Protocol):
     def __len__(self) -> int:
         """Return n."""
 
+    def labels_at(self, rows: NDArray[np.int64]) -> LabelTable:
+        """Return the label sets of some series by their numbers, ascending."""
+
     def column(self, name: str) -> NDArray[np.int32]:
         """Return the (n,) value symbols of one label, ABSENT for none, without making the table of all."""
 
@@ -91,6 +94,10 @@ class EngineScan:
     def labels_of(self, refs: NDArray[np.int32]) -> LabelTable:
         """Return the label sets of some of `refs`."""
         return self._index.table(refs, self._symbols)
+
+    def labels_at(self, rows: NDArray[np.int64]) -> LabelTable:
+        """Return the label sets of some series by their numbers."""
+        return self.labels_of(self.refs[rows])
 
     def column(self, name: str) -> NDArray[np.int32]:
         """Return the (n,) value symbols of one label."""
@@ -206,3 +213,12 @@ def plain(samples: SeriesSamples) -> Samples:
         samples.places, samples.counts, samples.times_ms, samples.values, offsets, filled, times, values
     )
     return Samples(offsets, times, values)
+
+
+def plain_columns(samples: SeriesSamples) -> Samples:
+    """Return samples that lie one after the other, each with its own time, whatever `samples` share."""
+    offsets = np.zeros(len(samples.counts) + 1, np.int64)
+    np.cumsum(samples.counts, out=offsets[1:])
+    within = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], samples.counts)
+    times = samples.times_ms[np.repeat(samples.time_places, samples.counts) + within]
+    return Samples(offsets, times, samples.values[np.repeat(samples.places, samples.counts) + within])

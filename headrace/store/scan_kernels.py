@@ -1,12 +1,13 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
-"""Kernels of scans: samples of series that lie in blocks, with the times that several series have in common only once."""
+"""Kernels of scans: samples of blocks, times that series have in common only once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from headrace.kernels.jit import flat_kernel as kernel
-from headrace.store.block_kernels import CORRUPT, first_at_or_after
+from headrace.store.block_kernels import first_at_or_after
+from headrace.store.codec.integers_kernels import CORRUPT
 from headrace.store.codec.times_kernels import decode_times
 from headrace.store.codec.values_kernels import decode_values
 

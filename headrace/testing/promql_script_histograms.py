@@ -221,20 +221,23 @@ def _starts(sizes: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.concatenate([[0], np.cumsum(np.array(sizes, np.int64))]).astype(np.int64)
 
 
-def _spans(histogram: Histogram) -> tuple[list[tuple[int, int]], list[float]]:
-    """Return spans (offset, length) and counts, the positive ones first."""
+def spans_of(buckets: Mapping[int, float]) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return the spans (offset, length) that hold buckets, and their counts."""
     spans: list[tuple[int, int]] = []
-    counts: list[float] = []
-    for buckets in (histogram.positive, histogram.negative):
-        after: int | None = None  # one past the last bucket of this sign
-        for index in sorted(buckets):
-            if index == after:
-                spans[-1] = (spans[-1][0], spans[-1][1] + 1)
-            else:
-                spans.append((index if after is None else index - after, 1))
-            after = index + 1
-            counts.append(buckets[index])
-    return spans, counts
+    after: int | None = None  # one past the last bucket
+    for index in sorted(buckets):
+        if index == after:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+        else:
+            spans.append((index if after is None else index - after, 1))
+        after = index + 1
+    return spans, [buckets[index] for index in sorted(buckets)]
+
+
+def _spans(histogram: Histogram) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return spans and counts, the positive ones first."""
+    positive, negative = spans_of(histogram.positive), spans_of(histogram.negative)
+    return positive[0] + negative[0], positive[1] + negative[1]
 
 
 def _runs(buckets: Mapping[int, float]) -> int:

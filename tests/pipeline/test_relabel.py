@@ -85,7 +85,7 @@ def test_drops(rule: dict[str, Any]) -> None:
             "keepequal action requires only 'source_labels' and 'target_label'",
         ),
         ({"action": "explode"}, "action"),
-        ({"target_label": "a", "regex": "("}, "missing )"),
+        ({"target_label": "a", "regex": "("}, "missing closing )"),
         ({"target_label": "a", "sourcelabels": ["b"]}, "sourcelabels"),
     ],
 )

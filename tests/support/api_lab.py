@@ -5,23 +5,38 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
+import numpy as np
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from headrace.pipeline.errors import QueryError
 from headrace.pipeline.http.config import ServerConfig
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store.api.answering import ApiSettings
 from headrace.store.api.backend import Answer, Backend, BlockFacts, Exemplar, HeadFacts, QueryOptions
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
+from headrace.store.api.selection import Selection, put_together
 from headrace.store.cardinality import Cardinality
-from headrace.store.labels import LabelTable, QuerySymbols
+from headrace.store.histogram_rows import HistogramSeries
+from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.symbols import Symbols
 from http_lab import Lab
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +50,9 @@ SERIES = (
     {"__name__": "up", "job": "b", "instance": "y:1"},
     {"__name__": "down", "job": "b"},
 )
+
+
+_NATIVES = NativeHistograms.empty()
 
 
 class FakeIndex:
@@ -73,6 +91,13 @@ class FakeIndex:
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         names = [("up", 2), ("down", 1)][:limit]
         return HeadFacts(3, 4, -5, 6), Cardinality(5, names, [("job", 2)], [("job", 3)], [("job=b", 2)])
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Each series has one sample, 1.5 at the end of the time."""
+        table = self.series(matchers, start_ms, end_ms)
+        n = len(table)
+        floats = ColumnarSeries(table, np.arange(n + 1), np.full(n, end_ms), np.full(n, 1.5))
+        return put_together(floats, HistogramSeries(table.take(np.zeros(0, np.intp)), np.zeros(1, np.int64), _NATIVES))
 
     def blocks(self) -> list[BlockFacts]:
         return [BlockFacts(7, 1_000, 2_999, 10, 2, 1, (3, 4))]
@@ -115,8 +140,8 @@ class HttpReply:
 
     @property
     def json(self) -> Any:
-        packed = self.headers.get("Content-Encoding") == "gzip"
-        return json.loads(gzip.decompress(self.raw) if packed else self.raw)
+        unpack = {"gzip": gzip.decompress, "zstd": zstd.decompress}.get(self.headers.get("Content-Encoding", ""), bytes)
+        return json.loads(unpack(self.raw))
 
 
 class ApiLab:

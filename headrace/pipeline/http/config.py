@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.http.cors import CorsConfig
 from headrace.pipeline.http.endpoint import Endpoint
 
 MIB = 1 << 20
@@ -60,6 +61,9 @@ class ServerConfig(ComponentConfig):
 
     allow_unauthenticated: bool = False
     """Listen on an address other machines can reach although nobody is asked for credentials."""
+
+    cors: CorsConfig | None = None
+    """Let web pages of other origins send requests and read the answers. Without it, they are turned away."""
 
     max_request_body_size: Annotated[ByteSize, Field(ge=1)] = 20 * MIB
     """Bytes of a request body, as sent and once decompressed; longer ones are refused with 413."""

@@ -31,11 +31,11 @@ def foreign_host(headers: CIMultiDictProxy[str]) -> str:
 
 
 def foreign_origin(headers: CIMultiDictProxy[str]) -> str:
-    """Return why a web page of another origin seems to send this, or nothing; CORS is off, so none may."""
+    """Return why a web page of another origin seems to send this, or nothing."""
     origin = headers.get("Origin")
     if origin is None or urlsplit_netloc(origin) == headers.get("Host", "").lower():
         return ""
-    return f"a web page of {origin[:200]!r} may not send requests to this server: CORS is off"
+    return f"a web page of {origin[:200]!r} may not send requests to this server: CORS is off, or not for it"
 
 
 def urlsplit_netloc(origin: str) -> str:

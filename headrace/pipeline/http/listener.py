@@ -7,10 +7,13 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, TooLarge, Unsupported
 from headrace.pipeline.http import guard
 from headrace.pipeline.http.auth import Authenticator, Denied, Gate, Principal, Unauthenticated
 from headrace.pipeline.http.connection import Bounds, Connection, Server
+from headrace.pipeline.http.cors import Cors
 from headrace.pipeline.http.counts import HttpCounts
 from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, json_bytes, text
 from headrace.pipeline.http.routes import Mounted, RouteTable
@@ -19,7 +22,7 @@ from headrace.pipeline.http.tls import ServerTls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import web
+    from multidict import CIMultiDictProxy
 
     from headrace.pipeline.counters import Counters
     from headrace.pipeline.http.config import ServerConfig
@@ -68,6 +71,7 @@ class Listener:
         self._authenticator = authenticator
         self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
         self._bounds = Bounds.of(config)
+        self._cors = Cors(config.cors) if config.cors else None
         # Checked for every request, so decided once.
         self._checks_host = config.address.is_loopback and not config.authenticates
 
@@ -130,15 +134,11 @@ class Listener:
         owner = mounted.owner if mounted else ""
         limit = mounted.max_body_bytes if mounted else self.config.max_request_body_size
         request = Request(raw, path, params, connection.principal, self._budget, limit, self._bounds.read_s)
+        if self._cors is not None:
+            request.cors_headers = self._cors.headers(raw.headers.get("Origin"))
         status = CLIENT_CLOSED_REQUEST
         try:
-            request.principal = await self._admit(request, connection, mounted)
-            if mounted is None:
-                response: web.StreamResponse = text("404 page not found", 404)
-            elif raw.method not in mounted.route.methods:
-                response = _other_method(raw.method, mounted)
-            else:
-                response = await mounted.route.handler(request)
+            response = await self._answer(request, connection, mounted)
             status = response.status
         except (asyncio.CancelledError, ConnectionError):
             raise
@@ -149,23 +149,42 @@ class Listener:
             connection.end()
             self._counts.answered(owner, status)
             request.finish(status)
-        return response
+        return _with_cors(response, request)
+
+    async def _answer(self, request: Request, connection: Connection, mounted: Mounted | None) -> web.StreamResponse:
+        if self._cors is not None and self._cors.asks(request.headers, request.method):
+            return self._tell_allowed(request, self._cors)
+        request.principal = await self._admit(request, connection, mounted)
+        if mounted is None:
+            return text("404 page not found", 404)
+        if request.method not in mounted.route.methods:
+            return _other_method(request.method, mounted)
+        return await mounted.route.handler(request)
 
     async def _admit(self, request: Request, connection: Connection, mounted: Mounted | None) -> Principal:
         """Return who sends the request, or raise `Unauthenticated`, `Denied` or `_Turned`."""
         headers = request.headers
-        if self._checks_host:
-            why = guard.foreign_host(headers)
+        self._check_host(headers)
+        if self._cors is None or not self._cors.allows(headers.get("Origin")):
+            why = guard.foreign_origin(headers)
             if why:
-                raise _Turned("foreign_host", why)
-        why = guard.foreign_origin(headers)
-        if why:
-            raise _Turned("foreign_origin", why)
+                raise _Turned("foreign_origin", why)
         if self._authenticator is None or (mounted is not None and mounted.route.open_to_all):
             return connection.principal
         if self._gate is not None:
             return await self._gate.admit(request, mounted.route.action if mounted is not None else None)
         return await self._authenticator.authenticate(headers, connection.peer)
+
+    def _tell_allowed(self, request: Request, cors: Cors) -> web.StreamResponse:
+        """Answer a browser that asks whether a page may send a request; it does so without credentials."""
+        self._check_host(request.headers)
+        request.cors_headers = cors.headers(request.headers.get("Origin"), asked=True)
+        return web.Response(status=204)
+
+    def _check_host(self, headers: CIMultiDictProxy[str]) -> None:
+        why = guard.foreign_host(headers) if self._checks_host else ""
+        if why:
+            raise _Turned("foreign_host", why)
 
     def _explain(self, error: Exception, path: str) -> web.Response:
         if isinstance(error, _Turned):
@@ -188,6 +207,16 @@ class Listener:
             self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
             answer.force_close()  # what is left of the body is not worth reading
         return answer
+
+
+def _with_cors(response: web.StreamResponse, request: Request) -> web.StreamResponse:
+    """Add what tells a browser who may read the answer; one that is under way has it already."""
+    if request.cors_headers and not response.prepared:
+        vary = response.headers.get("Vary")
+        response.headers.update(request.cors_headers)
+        if vary is not None and vary != "Origin":
+            response.headers["Vary"] = f"Origin, {vary}"
+    return response
 
 
 def answer_error(error: Exception) -> web.Response | None:

@@ -67,6 +67,8 @@ class Request:
         failure: Name and text of the error it is answered with, where the handler tells; for those who wait
             `on_answer`.
         max_body_bytes: What `body` takes.
+        cors_headers: Headers that the answer has to have; the listener adds them, except to answers that the handler
+            has begun to send, which has to add them itself.
     """
 
     __slots__ = (
@@ -76,6 +78,7 @@ class Request:
         "_held",
         "_raw",
         "_read_s",
+        "cors_headers",
         "failure",
         "max_body_bytes",
         "method",
@@ -101,6 +104,7 @@ class Request:
         self._answered: list[Callable[[int], None]] = []
         self._read_s = read_s
         self.failure: tuple[str, str] | None = None
+        self.cors_headers: Mapping[str, str] = {}
         self.method = raw.method
         self.path = path
         self.params = params

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from headrace.pipeline.relabel import steps
 from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(slots=True)
@@ -153,7 +157,7 @@ def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
         labels=dict(target.labels),
         scrape_pool=pool,
         scrape_url=target.url,
-        global_url=target.url,
+        global_url=_global_url(target.url),
         last_error=status.error,
         last_scrape_ns=status.began_ns,
         last_scrape_s=status.took_s,
@@ -162,3 +166,13 @@ def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
         scrape_timeout=format_duration(target.timeout),
         metadata=scraper.metadata,
     )
+
+
+def _global_url(url: str) -> str:
+    """Return the URL of a target as other machines reach it: with the name of this one in place of loopback."""
+    parts = urlsplit(url)
+    if parts.hostname not in _LOOPBACK:
+        return url
+    return parts._replace(
+        netloc=f"{socket.gethostname()}:{parts.port}" if parts.port else socket.gethostname()
+    ).geturl()

@@ -7,21 +7,21 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from headrace.pipeline.errors import StoreError
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from headrace.store.api import params
-from headrace.store.api.envelope import failure, success
+from headrace.store.api.envelope import failure
 from headrace.store.api.errors import ApiError
 from headrace.store.api.quoting import go_quote
-from headrace.store.api.reply import Reply, respond
+from headrace.store.api.reply import Reply, respond, send
 from headrace.store.api.selectors import parse_selectors
 from headrace.store.promql.parser import ParserOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from aiohttp import web
 
     from headrace.pipeline.http.form import Form
     from headrace.pipeline.http.request import Request
@@ -55,7 +55,7 @@ class ApiSettings:
         external_labels: Labels that ``/federate`` and remote read add to series without them.
         lookback_ms: How far back ``/federate`` looks for the newest sample.
         retention: How long samples are kept, as runtime information tells it.
-        switches: Features of the daemon that are on, by Prometheus' names, for ``/api/v1/features``.
+        switches: Returns which features of the daemon are on, by Prometheus' names; see `features`.
         read_samples: Samples that one remote read may return in one piece; 0 for any number.
         read_frame_bytes: Bytes of a frame of a streamed remote read.
     """
@@ -74,7 +74,7 @@ class ApiSettings:
     external_labels: Mapping[str, str] = field(default_factory=dict)
     lookback_ms: int = 300_000
     retention: str = ""
-    switches: frozenset[str] = frozenset()
+    switches: Callable[[], frozenset[str]] = frozenset
     read_samples: int = 50_000_000
     read_frame_bytes: int = 1 << 20
 
@@ -106,9 +106,7 @@ class Answering:
                 return unready()
             try:
                 reply = await handler(request)
-                if not reply.data:
-                    return web.Response(status=204)
-                body, status_code = success(reply.data, reply.warnings, reply.infos), 200
+                return await send(request, reply, self.settings.gzip_level)
             except ApiError as error:
                 body, status_code = failure(error), error.status
             except StoreError as error:

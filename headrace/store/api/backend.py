@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from headrace.store.api.json_writer import Piece
     from headrace.store.api.pool import Ticket
+    from headrace.store.api.selection import Selection
     from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
@@ -24,11 +26,13 @@ class QueryOptions:
         ticket: Deadline and cancel flag; long work asks it every few milliseconds.
         limit: Series in the answer; 0 for all.
         lookback_ms: How far back a sample counts as present; None for the engine's default.
+        statistics: Which ones are wanted: none, some, or also those of each step.
     """
 
     ticket: Ticket
     limit: int = 0
     lookback_ms: int | None = None
+    statistics: Literal["", "true", "all"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,19 @@ class Answer:
 
     Attributes:
         kind: ``matrix``, ``vector``, ``scalar`` or ``string``.
-        result: JSON.
+        result: JSON, or its beginning where it is long.
         warnings: Annotations, without order.
         infos: Lesser annotations.
         stats: What the parameter ``stats`` asks for: samples and seconds by the names of the API.
+        rest: What goes on where a long result stops; written while it is asked for.
     """
 
     kind: str
     result: bytes
     warnings: Sequence[str] = ()
     infos: Sequence[str] = ()
-    stats: Mapping[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+    rest: Iterator[Piece] | None = None
 
 
 class QueryService(Protocol):
@@ -140,6 +146,9 @@ class SeriesIndex(Protocol):
 
     def cardinality(self, limit: int) -> tuple[HeadFacts, Cardinality]:
         """Return what the series are made of, `limit` entries of each kind."""
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return the samples and native histograms of the matching series."""
 
     def blocks(self) -> Sequence[BlockFacts]:
         """Return the blocks on disk, oldest first."""

@@ -31,7 +31,7 @@ def encode_text(text: str) -> bytes:
 
 def success(data: bytes, warnings: Iterable[str] = (), infos: Iterable[str] = ()) -> bytes:
     """Return the answer with `data`, which is JSON."""
-    return b'{"status":"success","data":' + data + _annotations(warnings, infos) + b"}"
+    return b'{"status":"success","data":' + data + notes(warnings, infos) + b"}"
 
 
 def failure(error: ApiError) -> bytes:
@@ -39,7 +39,8 @@ def failure(error: ApiError) -> bytes:
     return encode({"status": "error", "errorType": error.kind, "error": error.message})
 
 
-def _annotations(warnings: Iterable[str], infos: Iterable[str]) -> bytes:
+def notes(warnings: Iterable[str], infos: Iterable[str]) -> bytes:
+    """Return the members of the envelope that hold annotations, each with a comma in front."""
     parts = []
     for key, kind, texts in (("warnings", "warning", list(warnings)), ("infos", "info", list(infos))):
         if texts:

@@ -149,7 +149,7 @@ def _pieces(write: Callable[[NDArray[np.int64], NDArray[np.uint8]], int], head_b
         written = write(state, out[1:])
         if not written:
             break
-        yield memoryview(out)[begun : written + 1]
+        yield out.data[begun : written + 1]
         size, begun = max(_PIECE_BYTES, least), 1
     yield b"]" if begun else b"[]"
 

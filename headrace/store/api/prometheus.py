@@ -15,6 +15,7 @@ from headrace.store.api import admin
 from headrace.store.api.answering import GET, READ, Answering
 from headrace.store.api.lifecycle import Lifecycle
 from headrace.store.api.query_api import QueryApi
+from headrace.store.api.remote_read import RemoteRead
 from headrace.store.api.rule_api import RuleApi
 from headrace.store.api.series_api import SeriesApi
 from headrace.store.api.status_api import StatusApi
@@ -47,6 +48,7 @@ class PrometheusApi:
         self._status = StatusApi(answering, pool)
         self._targets = TargetApi(settings.targets, settings.parse_selector)
         self._rules = RuleApi(answering)
+        self._remote_read = RemoteRead(answering, pool)
         self._admin = admin.AdminApi(settings.admin, answering.selectors)
 
     def routes(self) -> list[Route]:
@@ -63,19 +65,23 @@ class PrometheusApi:
     def _of_workspace(self, prefix: str) -> list[Route]:
         """Return the routes that each workspace has, with what a sender has to be allowed to do."""
         queries, series, status = self._queries, self._series, self._status
+        read = self._answering.plain(f"{prefix}/read", ("POST",), self._remote_read.read)
         return [
-            replace(self._answering.route(f"{prefix}/{path}", methods, handler), action=action)
-            for path, methods, handler, action in (
-                ("query", READ, queries.query, _QUERY),
-                ("query_range", READ, queries.query_range, _QUERY),
-                ("query_exemplars", READ, queries.query_exemplars, _QUERY),
-                ("series", READ, series.series, "aps:GetSeries"),
-                ("labels", READ, series.labels, _LABELS),
-                ("label/{name}/values", GET, series.label_values, _LABELS),
-                ("metadata", GET, series.metadata, "aps:GetMetricMetadata"),
-                ("status/tsdb", GET, status.tsdb, _LABELS),
-                ("status/tsdb/blocks", GET, status.blocks, _LABELS),
-            )
+            replace(read, action=_QUERY),
+            *(
+                replace(self._answering.route(f"{prefix}/{path}", methods, handler), action=action)
+                for path, methods, handler, action in (
+                    ("query", READ, queries.query, _QUERY),
+                    ("query_range", READ, queries.query_range, _QUERY),
+                    ("query_exemplars", READ, queries.query_exemplars, _QUERY),
+                    ("series", READ, series.series, "aps:GetSeries"),
+                    ("labels", READ, series.labels, _LABELS),
+                    ("label/{name}/values", GET, series.label_values, _LABELS),
+                    ("metadata", GET, series.metadata, "aps:GetMetricMetadata"),
+                    ("status/tsdb", GET, status.tsdb, _LABELS),
+                    ("status/tsdb/blocks", GET, status.blocks, _LABELS),
+                )
+            ),
         ]
 
     def _of_daemon(self) -> list[Route]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.store.api import exemplars, params
@@ -42,11 +43,11 @@ class QueryApi:
         limit = params.limit_parameter(form)
         at_ms = params.time_parameter(form, "time", self._clock_ns()) // params.MS
         timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
+        options = _options(form, limit)
         query = params.go_text(form.get("query"))
 
         def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.instant(query, at_ms, QueryOptions(ticket, limit, lookback_ms))
+            return backend.queries.instant(query, at_ms, options(ticket))
 
         return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
 
@@ -57,12 +58,12 @@ class QueryApi:
         limit = params.limit_parameter(form)
         start_ns, end_ns, step_ns = _steps(form)
         timeout_s = params.timeout_parameter(form)
-        lookback_ms = params.lookback_parameter(form)
+        options = _options(form, limit)
         query = params.go_text(form.get("query"))
         start_ms, end_ms, step_ms = start_ns // params.MS, end_ns // params.MS, step_ns // params.MS
 
         def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.range(query, start_ms, end_ms, step_ms, QueryOptions(ticket, limit, lookback_ms))
+            return backend.queries.range(query, start_ms, end_ms, step_ms, options(ticket))
 
         return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
 
@@ -80,6 +81,17 @@ class QueryApi:
             return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
 
         return Reply(await self._pool.run(find, request))
+
+
+def _options(form: Form, limit: int) -> Callable[[Ticket], QueryOptions]:
+    lookback_ms = params.lookback_parameter(form)
+    asked = form.get("stats")
+    return partial(
+        QueryOptions,
+        limit=limit,
+        lookback_ms=lookback_ms,
+        statistics="all" if asked == "all" else "true" if asked else "",
+    )
 
 
 def _steps(form: Form) -> tuple[int, int, int]:
@@ -105,8 +117,6 @@ def _steps(form: Form) -> tuple[int, int, int]:
 
 
 def _query_reply(answer: Answer, form: Form) -> Reply:
-    stats = b""
-    if form.get("stats"):
-        stats = b',"stats":' + encode(answer.stats)
-    data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result + stats + b"}"
-    return Reply(data, answer.warnings, answer.infos)
+    stats = b',"stats":' + encode(answer.stats) if form.get("stats") else b""
+    data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result
+    return Reply(data, answer.warnings, answer.infos, answer.rest, stats + b"}")

@@ -81,8 +81,8 @@ def _vector(vector: Vector, time_ms: int, limit: int) -> tuple[Iterable[Piece], 
     order = order[:limit] if truncated else order
     labels = vector.labels.take(order)
     if vector.natives is not None:
-        kept = vector.take(order)
-        return [native_results.vector_result(labels, time_ms, kept.values[:, 0], kept.natives)], truncated
+        values, natives = vector.values[order, 0], vector.natives.take(order)
+        return [native_results.vector_result(labels, time_ms, values, natives)], truncated
     if len(order) <= _PLAIN_UP_TO:
         return [results.vector_result(labels, time_ms, vector.values[order, 0])], truncated
     return vector_pieces(labels, order, time_ms, vector.values), truncated
@@ -93,13 +93,12 @@ def _matrix(vector: Vector, times_ms: NDArray[np.int64], limit: int) -> tuple[It
     labels = vector.labels.take(order)
     if vector.natives is None:
         return matrix_pieces(labels, order, times_ms, vector.values, vector.present), truncated
-    kept = vector.take(order)
-    rows, steps = np.nonzero(kept.present)
-    own, when = np.nonzero(kept.natives.present)
-    histograms = kept.natives.histograms.take(kept.natives.rows[own, when])
-    times = times_ms[when]
-    natives = NativeRanges(_starts(kept.natives.present.sum(axis=1)), times, histograms, np.zeros_like(times))
-    offsets, values = _starts(kept.present.sum(axis=1)), kept.values[rows, steps]
+    present, values, kept = vector.present[order], vector.values[order], vector.natives.take(order)
+    rows, steps = np.nonzero(present)
+    own, when = np.nonzero(kept.present)
+    histograms, times = kept.histograms.take(kept.rows[own, when]), times_ms[when]
+    natives = NativeRanges(_starts(kept.present.sum(axis=1)), times, histograms, np.zeros_like(times))
+    offsets, values = _starts(present.sum(axis=1)), values[rows, steps]
     return [native_results.matrix_result(labels, offsets, times_ms[steps], values, natives)], truncated
 
 

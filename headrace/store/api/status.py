@@ -19,6 +19,11 @@ _PROMETHEUS = "3.14.0"
 
 _NEVER = "0001-01-01T00:00:00Z"
 _NS = 1_000_000_000
+_UNITS_MS = (
+    ("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000),
+    ("ms", 1),
+)  # fmt: skip
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -59,6 +64,21 @@ def runtimeinfo(started_ns: int, now_ns: int, retention: str = "") -> dict[str, 
         "GODEBUG": "",
         "storageRetention": retention,
     }
+
+
+def retention_text(time_ms: int, size_bytes: int = 0) -> str:
+    """Print how long samples are kept, ``15d`` or ``15d or 10GiB``, as Prometheus does."""
+    parts = []
+    left = time_ms
+    for unit, size in _UNITS_MS:
+        if left >= size and (unit not in {"y", "w", "d"} or left % size == 0):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    text = "".join(parts) or "0s"
+    if not size_bytes:
+        return text
+    power = next(power for power in range(6, -1, -1) if size_bytes % 1024**power == 0)
+    return f"{text} or {size_bytes // 1024**power}{_BINARY[power]}"
 
 
 def targets(source: TargetsSource | None, state: str, pool: str) -> dict[str, Any]:

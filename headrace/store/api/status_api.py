@@ -73,7 +73,7 @@ class StatusApi:
     async def features(self, request: Request) -> Reply:
         """Return which features there are, and which are on."""
         del request
-        return Reply(encode(features(self._settings.language, self._settings.switches)))
+        return Reply(encode(features(self._settings.language, self._settings.switches())))
 
     async def notifications(self, request: Request) -> Reply:
         """Return what an administrator should know: nothing is told this way."""

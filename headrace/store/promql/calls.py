@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, histogram_calls, info, window_kernels
+from headrace.store.promql import functions, fused, histogram_calls, info, window_kernels
 from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
@@ -63,6 +63,9 @@ def _ranges(run: Evaluation, node: Call, grid: Grid) -> Ranges:
 
 
 def _over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    at_once = fused.over_time(run, node, grid)
+    if at_once is not None:
+        return at_once
     ranges = _ranges(run, node, grid)
     params = [run.scalar(arg, grid) for arg in node.args if arg.type.value == "scalar"]
     run.limit(len(ranges.labels) * grid.size)

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,6 +83,7 @@ class Result:
         infos: Lesser annotations.
         samples: Samples that were selected.
         statistics: Samples that were looked at, as Prometheus counts them.
+        prepared_s: Seconds that went by before the first node was evaluated.
     """
 
     kind: str
@@ -91,6 +93,7 @@ class Result:
     infos: Sequence[str]
     samples: int
     statistics: QueryStatistics
+    prepared_s: float = 0.0
 
 
 class Evaluator:
@@ -140,6 +143,7 @@ class Evaluator:
         return self._run(query, Span(start_ms, end_ms, step_ms), lookback_ms, check)
 
     def _run(self, query: str, span: Span, lookback_ms: int | None, check: Callable[[], None]) -> Result:
+        started_s = time.perf_counter()
         expr = parse(query, self._options.parser)
         is_range = span.step_ms > 0
         if is_range and expr.type.value not in {"scalar", "instant vector"}:
@@ -152,13 +156,14 @@ class Evaluator:
         expr = resolve(expr, span)
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
+        prepared_s = time.perf_counter() - started_s
         with np.errstate(all="ignore"):
             value = evaluation.result(expr, grid)
         if is_range and isinstance(value, Scalar):
             value = alone(value.values, evaluation.symbols)
         kind = _kind(value, is_range=is_range)
         statistics = evaluation.count.result()
-        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics)
+        return Result(kind, value, grid, notes.warnings, notes.infos, evaluation.samples, statistics, prepared_s)
 
 
 def _kind(value: Value, *, is_range: bool) -> str:

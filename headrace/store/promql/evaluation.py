@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.labels import QuerySymbols
+from headrace.store.promql import fused, streaming
 from headrace.store.promql.aggregation import aggregate
 from headrace.store.promql.ast import (
     Aggregate,
@@ -187,9 +188,11 @@ class Evaluation:
         return value
 
     def _newest(self, node: VectorSelector, grid: Grid) -> Vector:
-        vector = newest(self, node, grid)[0]
-        self.count.add(in_vector(vector))
-        return vector
+        found = fused.newest(self, node, grid)
+        if found is None:
+            found = newest(self, node, grid)[0]
+            self.count.add(in_vector(found))
+        return found
 
     # -- for the nodes -------------------------------------------------------------------------------------
 
@@ -236,6 +239,9 @@ class Evaluation:
 
     def _aggregate(self, node: Aggregate, grid: Grid) -> Vector:
         param = None if node.param is None else self._parameter(node.param, grid)
+        streamed = streaming.aggregate(self, node, param, grid)
+        if streamed is not None:
+            return streamed
         return aggregate(node, self.vector(node.expr, grid), param, self.notes, self.limit)
 
     def _parameter(self, expr: Expr, grid: Grid) -> NDArray[np.float64] | str | None:

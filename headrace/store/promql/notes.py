@@ -69,7 +69,8 @@ class Notes:
     """
 
     def __init__(self, query: str) -> None:
-        self._query = query
+        self.query = query
+        """The text of the query."""
         self._warnings: dict[str, int] = {}
         self._infos: dict[str, int] = {}
         self._repairs: dict[str, tuple[Repair, int]] = {}
@@ -84,6 +85,11 @@ class Notes:
         """Lesser remarks, likewise."""
         repairs = {f"{text}{repair}": start for text, (repair, start) in self._repairs.items()}
         return self._placed({**self._infos, **repairs})
+
+    def take(self, others: Notes) -> None:
+        """Add what was noted elsewhere about the same query."""
+        self._warnings.update(others._warnings)
+        self._infos.update(others._infos)
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
@@ -117,7 +123,7 @@ class Notes:
             self._infos[f"PromQL info: {text}"] = start
 
     def _placed(self, notes: dict[str, int]) -> list[str]:
-        return [f"{text} ({place(self._query, start)})" for text, start in notes.items()]
+        return [f"{text} ({place(self.query, start)})" for text, start in notes.items()]
 
 
 def for_metric(name: str) -> str:

@@ -86,15 +86,12 @@ def parse(query: str, options: ParserOptions | None = None) -> Expr:
 
 @lru_cache(maxsize=1024)
 def parse_selector(text: str) -> tuple[Matcher, ...]:
-    """Parse a series selector such as ``up{job="node"}``, as ``match[]`` takes it.
+    """Parse a series selector such as ``up{job="node"}``, as ``match[]`` takes it; it may select everything.
 
     Raises:
         ParseError: It is none.
     """
-    expr = parse(text)
-    if not isinstance(expr, VectorSelector) or expr.offset_ms or expr.at is not None:
-        raise ParseError(text, 0, "unexpected expression, expected a series selector")
-    return expr.matchers
+    return _Parser(text, ParserOptions()).selector().matchers
 
 
 class _Parser:
@@ -163,6 +160,20 @@ class _Parser:
         if self._at < len(self._tokens) - 1:
             raise self._unexpected()
         return expr
+
+    def selector(self) -> VectorSelector:
+        """Parse everything as a selector without a range, offset or time."""
+        token = self._next
+        named = token.kind is Kind.IDENTIFIER and token.text.lower() not in {"inf", "nan"}
+        if not named and not self._is("{"):
+            raise self._unexpected()
+        if named:
+            self._take()
+        self._bare = True
+        found = self._selector(token, token.text if named else "")
+        if self._next.kind is not Kind.END:
+            raise self._unexpected()
+        return found
 
     def _expression(self, least: int) -> Expr:
         self._depth += 1

@@ -84,7 +84,15 @@ def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArr
     run.count.add(windows.samples())
     _FUNCTIONS[node.function](windows, params, node, run.notes)
     natives = over_native_windows(run, node, windows)
-    vector = Vector(ranges.labels, *windows.result, natives=natives, drop_name=ranges.drop_name)
+    return finished(run, node, Vector(ranges.labels, *windows.result, natives=natives, drop_name=ranges.drop_name))
+
+
+def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:
+    """Return what the function of `node` yields, from its values: remarks are made, and names are dropped.
+
+    Raises:
+        ExecutionError: As `over_windows`.
+    """
     if node.function in {"rate", "increase"}:
         _remark_on_names(node, vector, run.notes)
     if node.function not in KEEPS_NAME:

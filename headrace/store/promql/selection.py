@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.histogram_rows import HistogramSeries
+    from headrace.store.labels import LabelTable, QuerySymbols
     from headrace.store.matchers import Matcher
     from headrace.store.promql.ast import MatrixSelector, VectorSelector
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.values import Grid
+    from headrace.store.runs import SeriesSamples
+    from headrace.store.scan import Scan
+
+
+@runtime_checkable
+class ScanSource(Protocol):
+    """A source whose samples can be read series by series."""
+
+    def scan(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> Scan:
+        """Return the series that fulfil `matchers`, to read their samples later."""
 
 
 class Selection:
@@ -37,28 +48,48 @@ class Selection:
     def __init__(self, source: Source, run: Evaluation) -> None:
         self.samples = 0
         """Samples that were read."""
-        self._source = source
+        self.source = source
+        """Where samples come from."""
         self._run = run
         self._found: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
         self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
+        self._shared: dict[tuple[Sequence[Matcher], int, int], tuple[LabelTable, SeriesSamples]] = {}
 
     def floats(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> ColumnarSeries:
         """Return samples from `start_ms` to `end_ms`, both included."""
         key = (matchers, start_ms, end_ms)
         found = self._found.get(key)
         if found is None:
-            found = self._found[key] = self._source.select(matchers, start_ms, end_ms, self._run.symbols)
+            found = self._found[key] = self.source.select(matchers, start_ms, end_ms, self._run.symbols)
             self._count(len(found.times_ms))
+        return found
+
+    def shared(
+        self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
+    ) -> tuple[LabelTable, SeriesSamples] | None:
+        """Return series with samples that may have their times in common; None where there are histograms as well."""
+        if not isinstance(self.source, ScanSource) or self.natives(matchers, start_ms, end_ms) is not None:
+            return None
+        key = (matchers, start_ms, end_ms)
+        found = self._shared.get(key)
+        if found is None:
+            scan = self.source.scan(matchers, start_ms, end_ms, self._run.symbols)
+            samples = scan.read(0, len(scan))
+            rows = np.flatnonzero(samples.counts)
+            if len(rows) < len(scan):
+                samples = samples.take(rows)
+            found = self._shared[key] = scan.labels_at(rows), samples
+            self._count(int(samples.counts.sum()))
         return found
 
     def natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
         """Return native histograms, None where there are none."""
-        if not isinstance(self._source, NativeSource):
+        if not isinstance(self.source, NativeSource):
             return None
         key = (matchers, start_ms, end_ms)
         found = self._natives.get(key)
         if found is None:
-            found = self._source.select_histograms(matchers, start_ms, end_ms, self._run.symbols)
+            found = self.source.select_histograms(matchers, start_ms, end_ms, self._run.symbols)
             self._natives[key] = found
             self._count(found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0)
         return found if len(found) else None

@@ -7,6 +7,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from api_lab import NOW_NS, ApiLab
@@ -15,10 +16,12 @@ from headrace.pipeline.targets import ActiveTarget, DroppedTarget, Targets, Targ
 from headrace.store.api import params
 from headrace.store.api.backend import Answer, QueryOptions
 from headrace.store.api.errors import STATUS, ApiError
-from headrace.store.api.reply import accepts_gzip
+from headrace.store.api.packing import chosen
 from running import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.store.labels import LabelTable
 
 QUERY = ("query", "up")
@@ -303,13 +306,106 @@ async def test_large_answers_are_compressed(api: ApiLab) -> None:
     assert "Content-Encoding" not in small.headers
 
 
+@pytest.mark.parametrize("coding", ["", "gzip", "zstd"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_long_answers_are_streamed(api: ApiLab, coding: str, method: str) -> None:
+    """They come in chunks, packed as the client takes it, and are the same as short ones."""
+    rest: list[bytes | memoryview] = [b",[1,2]" * 10_000, b"", memoryview(b"]")]
+    api.queries.answer = lambda _query, _options: Answer("matrix", b"[0", ["w"], ["i"], {"a": 1}, iter(rest))
+
+    reply = await api.ask("/api/v1/query", method, {"Accept-Encoding": coding}, [QUERY, ("stats", "true")])
+
+    assert reply.headers["Transfer-Encoding"] == "chunked"
+    assert reply.headers.get("Content-Encoding", "") == coding
+    assert reply.json == {
+        "status": "success",
+        "data": {"resultType": "matrix", "result": [0, *([[1, 2]] * 10_000)], "stats": {"a": 1}},
+        "warnings": ["w"],
+        "infos": ["i"],
+    }
+
+
+async def test_a_client_that_leaves_ends_the_writing(api: ApiLab) -> None:
+    """Nobody writes the rest of an answer that nobody reads."""
+    made = 0
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def rest() -> Iterator[bytes]:
+        nonlocal made
+        try:
+            while True:
+                made += 1
+                yield b" " * 65536
+        finally:
+            loop.call_soon_threadsafe(stopped.set)
+
+    api.queries.answer = lambda _query, _options: Answer("matrix", b"[", rest=rest())
+    assert api.listener is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.listener.port)
+    writer.write(b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+    await asyncio.wait_for(stopped.wait(), 10)
+    assert made < 1000
+
+
+async def test_an_answer_that_cannot_be_finished_is_cut_off(api: ApiLab, caplog: pytest.LogCaptureFixture) -> None:
+    """The client sees that something is missing."""
+
+    def rest() -> Iterator[bytes]:
+        yield b"["
+        raise AssertionError("bug: for the test")
+
+    api.queries.answer = lambda _query, _options: Answer("matrix", b"[", rest=rest())
+
+    with pytest.raises(aiohttp.ClientError):
+        await api.get("/api/v1/query", QUERY)
+    assert "an answer broke off" in caplog.text
+
+
+async def test_answers_are_packed_with_zstd(api: ApiLab) -> None:
+    """For clients that say so."""
+    api.queries.answer = lambda query, _options: Answer("string", json.dumps([0, query * 50_000]).encode())
+
+    plain = await api.get("/api/v1/query", QUERY)
+    packed = await api.ask("/api/v1/query", headers={"Accept-Encoding": "gzip, br, zstd"}, form=[QUERY])
+
+    assert packed.headers["Content-Encoding"] == "zstd"
+    assert packed.json == plain.json
+
+
 @pytest.mark.parametrize(
-    ("header", "accepted"),
-    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("*", True), ("", False), ("br", False), ("gzip; q=0", False)],
+    ("header", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate, GZIP;q=0.5", "gzip"),
+        ("x-gzip", "gzip"),
+        ("*", "gzip"),
+        ("", ""),
+        ("br", ""),
+        ("gzip; q=0", ""),
+        ("gzip;q=x", ""),
+        ("*;q=0, zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, zstd;q=0.9", "gzip"),
+        ("gzip;q=0.1, zstd;q=0.2", "zstd"),
+    ],
 )
-def test_accept_encoding(header: str, accepted: bool) -> None:
-    """A weight of zero means no."""
-    assert accepts_gzip(header) is accepted
+def test_accept_encoding(header: str, coding: str) -> None:
+    """The heaviest coding wins, zstd among equals; a weight of zero means no."""
+    assert chosen(header) == coding
+
+
+async def test_long_answers_as_zstd(api: ApiLab) -> None:
+    """A client that takes zstd gets it."""
+    api.queries.answer = lambda _query, _options: Answer("vector", b"[" + b"0," * 50_000 + b"0]")
+
+    packed = await api.ask("/api/v1/query", form=[QUERY], headers={"Accept-Encoding": "zstd"})
+
+    assert packed.headers["Content-Encoding"] == "zstd"
+    assert len(packed.json["data"]["result"]) == 50_001
 
 
 async def test_a_query_whose_client_leaves_is_cancelled(api: ApiLab) -> None:

@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 
+from headrace.store.api import promql
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.errors import ApiError
 from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.testing.store_fakes import MemoryQueryable
+
+TIMINGS = {
+    "evalTotalTime",
+    "resultSortTime",
+    "queryPreparationTime",
+    "innerEvalTime",
+    "execQueueTime",
+    "execTotalTime",
+}
 
 
 @pytest.fixture
@@ -115,6 +125,33 @@ def test_a_cancelled_query_ends(service: PromQLService) -> None:
 
 def test_statistics(service: PromQLService) -> None:
     """Samples and seconds, by the names of the API."""
-    stats = service.instant("m", 20_000, options()).stats
-    assert stats["samples"]["totalQueryableSamples"] == 9
-    assert stats["timings"]["evalTotalTime"] >= 0
+    assert not service.instant("m", 20_000, options()).stats
+    stats = service.instant("m", 20_000, QueryOptions(Ticket(60.0), statistics="all")).stats
+    assert set(stats["samples"]) == {"totalQueryableSamples", "peakSamples"}
+    assert set(stats["timings"]) == TIMINGS
+    assert stats["timings"]["evalTotalTime"] >= stats["timings"]["innerEvalTime"] > 0
+
+
+def test_statistics_of_each_step() -> None:
+    """They are told where the option is on and somebody asks for all."""
+    store = MemoryQueryable()
+    store.add({"__name__": "m"}, [0, 10_000], [1.0, 2.0])
+    service = PromQLService(store, EvaluatorOptions(per_step_statistics=True))
+    asked = service.range("m", 500, 20_500, 10_000, QueryOptions(Ticket(60.0), statistics="all")).stats["samples"]
+    some = service.range("m", 500, 20_500, 10_000, QueryOptions(Ticket(60.0), statistics="true")).stats["samples"]
+    assert [time for time, _ in asked["totalQueryableSamplesPerStep"]] == [0.5, 10.5, 20.5]
+    assert "totalQueryableSamplesPerStep" not in some
+
+
+def test_a_long_answer_is_written_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning and what follows are the answer that a short one would be."""
+    store = MemoryQueryable()
+    store.add({"__name__": "m"}, [0], [1.0])
+    service = PromQLService(store, EvaluatorOptions())
+    whole = service.range("m", 0, 299_000, 100, options())
+    monkeypatch.setattr(promql, "_WRITTEN_AT_ONCE_BYTES", 10)
+    begun = service.range("m", 0, 299_000, 100, options())
+    assert whole.rest is None
+    assert begun.rest is not None
+    assert len(begun.result) < len(whole.result)
+    assert begun.result + b"".join(begun.rest) == whole.result

@@ -1,0 +1,31 @@
+"""What wrong patterns are answered, in the words of Go's library, which is that of Prometheus."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.pipeline.errors import InvalidInput
+from headrace.pipeline.regex import Regex
+
+FAULTS = {
+    "(": "missing closing ): `(`",
+    "a|(b": "missing closing ): `a|(b`",
+    "a)": "unexpected ): `a)`",
+    "[a": "missing closing ]: `[a`",
+    "[z-a]": "invalid character class range: `z-a`",
+    r"\q": r"invalid escape sequence: `\q`",
+    "a\\": "trailing backslash at end of expression: ``",
+    "(?P<a-b>x)": "invalid named capture: `(?P<a-b>`",
+    "*": "missing argument to repetition operator: `*`",
+    "a**": "invalid nested repetition operator: `**`",
+    "a{1001}": "invalid repeat count: `{1001}`",
+    "(?=a)": "invalid or unsupported Perl syntax: `(?=`",
+}
+
+
+@pytest.mark.parametrize(("pattern", "fault"), FAULTS.items())
+def test_a_wrong_pattern_is_explained_as_prometheus_does(pattern: str, fault: str) -> None:
+    """The part that is quoted is the user's, without the anchors."""
+    with pytest.raises(InvalidInput) as caught:
+        Regex(pattern)
+    assert str(caught.value) == f"error parsing regexp: {fault}"
