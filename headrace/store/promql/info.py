@@ -88,6 +88,7 @@ def enriched(
     plain = _matching(base.labels, _names(given))
     kept = _of_the_same(base.labels.take(~plain), found.labels)
     run.count.add(in_vector(found.take(kept)))
+    _refuse_natives(found.take(kept))
     chosen = _chosen(base, plain, found.take(kept), times_ms[kept], run.limit)
     wanted = {matcher.name for matcher in given if matcher.name != METRIC_NAME}
     present = base.everywhere
@@ -107,6 +108,12 @@ def enriched(
     labels = _labels(base.labels.take(pairs[:, 0]), found.labels.take(np.flatnonzero(kept)), pairs[:, 1:], wanted)
     marks = None if base.drop_name is None else base.drop_name[pairs[:, 0]]
     return Vector(labels, values, there, natives=natives, drop_name=marks).with_labels(labels)
+
+
+def _refuse_natives(found: Vector) -> None:
+    if found.natives is not None and found.natives.present.any():
+        row = int(np.flatnonzero(found.natives.present.any(axis=1))[0])
+        raise ExecutionError(f"this should be an info metric, with float samples: {shown(found.labels, row)}")
 
 
 def _matching(table: LabelTable, names: Sequence[Matcher]) -> NDArray[np.bool_]:

@@ -14,8 +14,7 @@ DIRECTORY = Path(__file__).parents[4] / "shared" / "conformance" / "promql"
 SCRIPTS = {path.name: path for path in sorted(DIRECTORY.glob("**/*.test"))} if DIRECTORY.is_dir() else {}
 
 NOT_YET = {
-    "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "histograms_part1.test",
-    "info.test", "limit.test", "native_histograms_part1.test", "start_timestamps.test",
+    "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "start_timestamps.test",
 }  # fmt: skip
 """Scripts of which some cases fail still: these are reported as skipped."""
 
