@@ -75,8 +75,8 @@ def _with_scalar(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vecto
         values, present = vector.values.copy(), vector.present & COMPARISONS[node.op](lhs.values, rhs.values)
     else:
         values, present = _compute(node.op, lhs.values, rhs.values), vector.present
-    values, present, natives = with_natives(node, lhs, rhs, values, present, run.notes)
-    out = replace(vector.with_values(values, present), natives=natives)
+    found = with_natives(node, lhs, rhs, values, present, run.notes)
+    out = replace(vector.with_values(found.values, found.present), natives=found.natives)
     return out.without_name() if node.op in ARITHMETIC or node.return_bool else out
 
 
@@ -148,9 +148,8 @@ class _Match:
         left, right = (one, many) if self._swapped else (many, one)
         lhs, rhs = self._lhs.take(left), self._rhs.take(right)
         found = with_natives(self._node, lhs, rhs, *self._values(lhs, rhs), self._run.notes)
-        both = lhs.everywhere & rhs.everywhere
         if self._matching.card is Card.ONE_TO_ONE:
-            self._check(both, self._many.signature[many], _IMPLICIT)
+            self._check(found.applies, self._many.signature[many], _IMPLICIT)
         labels = self._labels(many, one)
         matched = (
             Vector(labels, found.values, found.present, natives=found.natives).with_labels(labels, _TOO_MANY).compact()

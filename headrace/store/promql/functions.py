@@ -219,13 +219,14 @@ def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelT
 
 def ordered(vector: Vector, *, descending: bool) -> Vector:
     """Sort the rows of the only step by value; NaN comes last either way."""
+    vector = replace(vector, natives=None)
     if vector.steps > 1:
         return vector
     vector = vector.compact()
     value = vector.values[:, 0]
     key = -value if descending else value
     order = np.lexsort((key, np.isnan(key)))
-    return replace(vector.take(order), ordered=True, natives=None)
+    return replace(vector.take(order), ordered=True)
 
 
 def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:

@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 IGNORING = frozenset({"min", "max", "stddev", "stdvar", "quantile", "topk", "bottomk"})
 """Operators that know numbers alone."""
 
+_CHOICES = frozenset({"topk", "bottomk"})
+"""Operators whose remarks point to themselves, not to their operand."""
+
 
 def remark_on_ignored(node: Aggregate, vector: Vector, notes: Notes) -> None:
     """Say that an operator ignores histograms, where there are any."""
     if node.op in IGNORING and vector.natives is not None and vector.natives.present.any():
-        notes.info(f"ignored histogram in {node.op} aggregation", node.expr)
+        where = node if node.op in _CHOICES else node.expr
+        notes.info(f"ignored histogram in {node.op} aggregation", where)
 
 
 def folded_natives(
@@ -53,10 +57,10 @@ def folded_natives(
     have = np.zeros(groups.shape, np.bool_)
     aggregate_kernels.any_of(natives.present, groups.of, have)
     both = have & there
-    if both.any():
-        notes.warn("encountered a mix of histograms and floats for aggregation", node.expr)
-        there &= ~both
-    have &= ~both
+    there &= ~both
+    first_number = _first_rows(vector.present, groups)
+    # Where a histogram comes first, they are added up for what there is to say, even if a number follows.
+    have &= _first_rows(natives.present, groups) < np.where(both, first_number, len(vector))
     order, owners, first, last = _members(natives, groups, have)
     found = folded(natives.histograms, order, first, last, mean=node.op == "avg")
     misfits = owners[found.faults[found.faults >= 0]]
@@ -66,7 +70,19 @@ def folded_natives(
         notes.warn(f"{COLLISION} aggregation", node.expr)
     if (found.notes & codes.RECONCILED).any():
         notes.info(f"{RECONCILED} aggregation", node.expr)
-    return Natives.placed(have, found.places, found.histograms)
+    ended = np.full(groups.shape, len(vector))
+    ended[have] = np.where(found.faults >= 0, owners[found.faults], len(vector))
+    if (both & (first_number < ended)).any():
+        notes.warn("encountered a mix of histograms and floats for aggregation", node.expr)
+    return Natives.placed(have, found.places, found.histograms).where(~both)
+
+
+def _first_rows(present: NDArray[np.bool_], groups: Groups) -> NDArray[np.int64]:
+    """Return (groups, steps) the first row that is there, or a number beyond all."""
+    rows, steps = np.nonzero(present)
+    found = np.full(groups.shape, len(present))
+    np.minimum.at(found, (groups.of[rows], steps), rows)
+    return found
 
 
 def _members(

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,11 +38,13 @@ class Outcome(NamedTuple):
         values: (n, steps) numbers.
         present: (n, steps) where there are any.
         natives: Histograms, None for none.
+        applies: (n, steps) where the operator knows what to do, be it that nothing comes out.
     """
 
     values: NDArray[np.float64]
     present: NDArray[np.bool_]
     natives: Natives | None
+    applies: NDArray[np.bool_]
 
 
 class _Operand(NamedTuple):
@@ -66,9 +69,13 @@ def with_natives(
         notes: Takes annotations.
     """
     if not any(isinstance(side, Vector) and side.natives is not None for side in (lhs, rhs)):
-        return Outcome(values, present, None)
+        return Outcome(values, present, None, _numbers(lhs) & _numbers(rhs))
     one, other = (_operand(side, values.shape) for side in (lhs, rhs))
     return _Operation(node, one, other, notes).outcome(values, present & one.numbers & other.numbers)
+
+
+def _numbers(side: Vector | Scalar) -> NDArray[np.bool_]:
+    return side.present if isinstance(side, Vector) else np.ones((1, 1), np.bool_)
 
 
 def _operand(side: Vector | Scalar, shape: tuple[int, ...]) -> _Operand:
@@ -82,40 +89,60 @@ def _operand(side: Vector | Scalar, shape: tuple[int, ...]) -> _Operand:
 
 
 class _Operation:
-    """One operator between operands of the same shape."""
+    """One operator between operands of the same shape.
+
+    At each step, what is to be said of the last pair that has anything is what is said.
+    """
 
     def __init__(self, node: Binary, lhs: _Operand, rhs: _Operand, notes: Notes) -> None:
         self._node = node
         self._lhs = lhs
         self._rhs = rhs
         self._notes = notes
+        self._remarks = np.zeros(lhs.rows.shape, np.int8)
+        """(n, steps): what is to be said, by its place in _REMARKS; 0 for nothing."""
 
     def outcome(self, values: NDArray[np.float64], present: NDArray[np.bool_]) -> Outcome:
         lhs, rhs = self._lhs, self._rhs
         kinds = (
-            ("histogram", "histogram", (lhs.rows >= 0) & (rhs.rows >= 0), self._of_two),
-            ("histogram", "float", (lhs.rows >= 0) & rhs.numbers, self._by_number),
-            ("float", "histogram", lhs.numbers & (rhs.rows >= 0), self._of_number),
+            (_Remark.HISTOGRAMS, (lhs.rows >= 0) & (rhs.rows >= 0), self._of_two),
+            (_Remark.HISTOGRAM_FLOAT, (lhs.rows >= 0) & rhs.numbers, self._by_number),
+            (_Remark.FLOAT_HISTOGRAM, lhs.numbers & (rhs.rows >= 0), self._of_number),
         )
         natives: list[Natives] = []
-        for left, right, where, compute in kinds:
+        applies = lhs.numbers & rhs.numbers
+        for remark, where, compute in kinds:
             if not where.any():
                 continue
             found = compute(where, values, present)
             if found is None:
-                op = self._node.op
-                text = f'incompatible sample types encountered for binary operator "{op}": {left} {op} {right}'
-                self._notes.info(text, self._node)
+                self._remarks[where] = remark
             else:
                 natives.append(found)
-        return Outcome(values, present, _together(natives))
+                applies |= where & (self._remarks != _Remark.LAYOUTS)
+        self._remark()
+        return Outcome(values, present, _together(natives), applies)
+
+    def _remark(self) -> None:
+        remarks = self._remarks
+        last = len(remarks) - 1 - (remarks[::-1] != 0).argmax(axis=0) if len(remarks) else np.zeros(0, np.int64)
+        for code in np.unique(remarks[last, np.arange(remarks.shape[1])] if len(remarks) else last).tolist():
+            op = self._node.op
+            if code == _Remark.LAYOUTS:
+                self._notes.warn(f"incompatible bucket layout encountered for binary operator {op}", self._node)
+            elif code == _Remark.RESETS:
+                self._notes.warn(f"{COLLISION} {_NAMES[op]}", self._node)
+            elif code:
+                left, right = _KINDS[code]
+                text = f'incompatible sample types encountered for binary operator "{op}": {left} {op} {right}'
+                self._notes.info(text, self._node)
 
     def _of_two(
         self, where: NDArray[np.bool_], values: NDArray[np.float64], present: NDArray[np.bool_]
     ) -> Natives | None:  # fmt: skip
         lhs, rhs, op = self._lhs, self._rhs, self._node.op
         left, right = lhs.rows[where], rhs.rows[where]
-        if op in {"+", "-"}:
+        if op in _NAMES:
             return self._sum(where, left, right)
         if op not in {"==", "!="}:
             return None
@@ -124,18 +151,15 @@ class _Operation:
             return Natives.placed(where, np.where(holds, left, -1), lhs.histograms)
         values[where] = holds
         present |= where
-        return _nothing(where.shape)
+        return Natives(np.full(where.shape, -1, np.int64), FloatHistograms.empty())
 
     def _sum(self, where: NDArray[np.bool_], left: NDArray[np.int64], right: NDArray[np.int64]) -> Natives:
-        op, node = self._node.op, self._node
+        op = self._node.op
         found = combined(self._lhs.histograms, left, self._rhs.histograms, right, 1.0 if op == "+" else -1.0)
-        what = "addition" if op == "+" else "subtraction"
-        if (found.notes & codes.MIXED).any():
-            self._notes.warn(f"incompatible bucket layout encountered for binary operator {op}", node)
-        if (found.notes & codes.COLLISION).any():
-            self._notes.warn(f"{COLLISION} {what}", node)
+        resets = np.where(found.notes & codes.COLLISION, _Remark.RESETS, 0)
+        self._remarks[where] = np.where(found.notes & codes.MIXED, _Remark.LAYOUTS, resets)
         if (found.notes & codes.RECONCILED).any():
-            self._notes.info(f"{RECONCILED} {what}", node)
+            self._notes.info(f"{RECONCILED} {_NAMES[op]}", self._node)
         return Natives.placed(where, found.places, found.histograms)
 
     def _by_number(
@@ -157,16 +181,30 @@ class _Operation:
         return Natives.placed(where, np.arange(len(found)), found)
 
 
+class _Remark(IntEnum):
+    """What may be said of a pair."""
+
+    HISTOGRAMS = 1
+    HISTOGRAM_FLOAT = 2
+    FLOAT_HISTOGRAM = 3
+    LAYOUTS = 4
+    RESETS = 5
+
+
+_KINDS = {
+    _Remark.HISTOGRAMS: ("histogram", "histogram"),
+    _Remark.HISTOGRAM_FLOAT: ("histogram", "float"),
+    _Remark.FLOAT_HISTOGRAM: ("float", "histogram"),
+}
+
+_NAMES = {"+": "addition", "-": "subtraction"}
+
 _BY_NUMBER: dict[str, Callable[[FloatHistograms, NDArray[np.float64]], FloatHistograms]] = {
     "*": lambda histograms, factors: histograms.scaled(factors).compact(),
     "/": lambda histograms, divisors: histograms.divided(divisors).compact(),
     "</": lambda histograms, limits: trimmed(histograms, limits, upper=True),
     ">/": lambda histograms, limits: trimmed(histograms, limits, upper=False),
 }
-
-
-def _nothing(shape: tuple[int, ...]) -> Natives:
-    return Natives(np.full(shape, -1, np.int64), FloatHistograms.empty())
 
 
 def _together(parts: list[Natives]) -> Natives | None:

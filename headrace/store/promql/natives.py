@@ -134,7 +134,7 @@ class NativeRanges:
 
 
 class Mixed:
-    """Samples and histograms of a selection: the series with samples, then those with histograms alone.
+    """Samples and histograms of a selection, in the order in which the store has its series.
 
     Args:
         found: The samples.
@@ -146,12 +146,16 @@ class Mixed:
         self._stored = natives.histograms
         self._stale = is_stale(natives.histograms)
         names = tuple(sorted({*found.labels.names, *natives.labels.names}))
-        values = np.stack(
-            [np.concatenate([found.labels.column(name), natives.labels.column(name)]) for name in names], axis=1
-        ) if names else np.empty((len(found) + len(natives), 0), np.int32)  # fmt: skip
+        columns = [np.concatenate([found.labels.column(name), natives.labels.column(name)]) for name in names]
+        values = np.stack(columns, axis=1) if names else np.empty((len(found) + len(natives), 0), np.int32)
         table = LabelTable(names, values, found.labels.symbols)
         numbers, first = table.groups()
-        self.labels = table.take(first)
+        order = _order_of(found, natives, table, first)
+        ranks = np.empty_like(order)
+        ranks[order] = np.arange(len(order))
+        self.labels = table.take(first[order])
+        numbers = ranks[numbers]
+        self._of_found = numbers[: len(found)]
         self._owners = np.repeat(numbers[len(found) :], np.diff(natives.offsets)).astype(np.int64)
         self._order, self._all_owners, self._times = self._sorted()
         self._before = self._before_each()
@@ -161,7 +165,7 @@ class Mixed:
 
     def _sorted(self) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
         """Return the order of samples, and of histograms behind them, by series and time; with the series and times."""
-        own = np.repeat(np.arange(len(self.found)), np.diff(self.found.offsets))
+        own = np.repeat(self._of_found, np.diff(self.found.offsets))
         owners, times = np.concatenate([own, self._owners]), np.concatenate([self.found.times_ms, self._stored.time_ms])
         step = np.diff(owners)
         if bool(((step > 0) | ((step == 0) & (np.diff(times) >= 0))).all()):
@@ -218,7 +222,9 @@ class Mixed:
 
     def offsets(self) -> NDArray[np.int64]:
         """Return the offsets of the samples, for all series."""
-        return np.concatenate([self.found.offsets, np.full(len(self) - len(self.found), self.found.offsets[-1])])
+        sizes = np.zeros(len(self), np.int64)
+        sizes[self._of_found] = np.diff(self.found.offsets)
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def ranges(self) -> NativeRanges:
         """Return the histograms by series, without stale markers."""
@@ -229,6 +235,19 @@ class Mixed:
         known = np.flatnonzero(before >= 0)
         histograms = with_stored_hints(FloatHistograms.of(self._stored, rows), known, known - 1)
         return NativeRanges(offsets, self._stored.time_ms[rows], histograms, self._stored.start_ms[rows])
+
+
+def _order_of(
+    found: ColumnarSeries, natives: HistogramSeries, table: LabelTable, first: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return the order of the series of `table`, of which `first` are the rows; samples stay in theirs."""
+    if found.refs is None:
+        order = table.take(first).order()
+        known = order[order < len(found)]
+        # Samples cannot be moved; where they are in some other order, histograms go behind them.
+        return order if (np.diff(known) > 0).all() else np.arange(len(first))
+    refs = np.concatenate([found.refs, natives.histograms.series[natives.offsets[:-1]]])
+    return np.argsort(refs[first], kind="stable")
 
 
 def joined_natives(parts: Sequence[tuple[Natives | None, tuple[int, ...]]]) -> Natives | None:
