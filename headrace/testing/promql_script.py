@@ -51,7 +51,6 @@ def suite_options(*, delayed_name_removal: bool = True) -> EvaluatorOptions:
     switches: dict[str, Any] = {
         "delayed_name_removal": delayed_name_removal,
         "start_timestamps": True,
-        "type_and_unit_labels": True,
     }
     there = {f.name for f in fields(EvaluatorOptions)}
     return EvaluatorOptions(

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,20 +32,8 @@ if TYPE_CHECKING:
     from headrace.store.promql.notes import Notes
 
 
-class Outcome(NamedTuple):
-    """What an operator yields at each pair and step.
-
-    Attributes:
-        values: (n, steps) numbers.
-        present: (n, steps) where there are any.
-        natives: Histograms, None for none.
-        applies: (n, steps) where the operator knows what to do, be it that nothing comes out.
-    """
-
-    values: NDArray[np.float64]
-    present: NDArray[np.bool_]
-    natives: Natives | None
-    applies: NDArray[np.bool_]
+TRIMS = frozenset({"</", ">/"})
+"""Operators that trim."""
 
 
 class _Operand(NamedTuple):
@@ -54,28 +43,34 @@ class _Operand(NamedTuple):
     histograms: FloatHistograms
 
 
-def with_natives(
-    node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar, values: NDArray[np.float64], present: NDArray[np.bool_],
-    notes: Notes,
-) -> Outcome:  # fmt: skip
+def applies(op: str, lhs: Vector, rhs: Vector) -> NDArray[np.bool_]:
+    """Return (n, steps) where an operator knows what to do with operands row by row, be it that nothing comes out."""
+    numbers = lhs.present & rhs.present & (op not in TRIMS)
+    if lhs.natives is None and rhs.natives is None:
+        return numbers
+    left, right = (_operand(side, side.values.shape) for side in (lhs, rhs))
+    both = (left.rows >= 0) & (right.rows >= 0) & (op in {"+", "-", "==", "!="})
+    if op in _NAMES and both.any():
+        both &= left.histograms.custom[left.rows] == right.histograms.custom[right.rows]
+    by_number = (left.rows >= 0) & right.numbers & (op in _BY_NUMBER)
+    of_number = left.numbers & (right.rows >= 0) & (op == "*")
+    return numbers | both | by_number | of_number
+
+
+def with_natives(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar, numbers: Vector, notes: Notes) -> Vector:
     """Add what an operator makes of histograms to what it makes of numbers.
 
     Args:
         node: The operator.
         lhs: Operand; both have the same shape, or one is a scalar.
         rhs: Operand.
-        values: (n, steps) what the operator yields for numbers; changed.
-        present: (n, steps) where it yields any; where one side is no number, it does not count.
+        numbers: What the operator yields for numbers.
         notes: Takes annotations.
     """
     if not any(isinstance(side, Vector) and side.natives is not None for side in (lhs, rhs)):
-        return Outcome(values, present, None, _numbers(lhs) & _numbers(rhs))
-    one, other = (_operand(side, values.shape) for side in (lhs, rhs))
-    return _Operation(node, one, other, notes).outcome(values, present & one.numbers & other.numbers)
-
-
-def _numbers(side: Vector | Scalar) -> NDArray[np.bool_]:
-    return side.present if isinstance(side, Vector) else np.ones((1, 1), np.bool_)
+        return numbers
+    one, other = (_operand(side, numbers.values.shape) for side in (lhs, rhs))
+    return _Operation(node, one, other, notes).outcome(numbers)
 
 
 def _operand(side: Vector | Scalar, shape: tuple[int, ...]) -> _Operand:
@@ -102,15 +97,17 @@ class _Operation:
         self._remarks = np.zeros(lhs.rows.shape, np.int8)
         """(n, steps): what is to be said, by its place in _REMARKS; 0 for nothing."""
 
-    def outcome(self, values: NDArray[np.float64], present: NDArray[np.bool_]) -> Outcome:
+    def outcome(self, numbers: Vector) -> Vector:
         lhs, rhs = self._lhs, self._rhs
         kinds = (
             (_Remark.HISTOGRAMS, (lhs.rows >= 0) & (rhs.rows >= 0), self._of_two),
             (_Remark.HISTOGRAM_FLOAT, (lhs.rows >= 0) & rhs.numbers, self._by_number),
             (_Remark.FLOAT_HISTOGRAM, lhs.numbers & (rhs.rows >= 0), self._of_number),
         )
+        values, present = numbers.values.copy(), numbers.present & lhs.numbers & rhs.numbers
         natives: list[Natives] = []
-        applies = lhs.numbers & rhs.numbers
+        if self._node.op in TRIMS:
+            self._remarks[lhs.numbers & rhs.numbers] = _Remark.FLOATS
         for remark, where, compute in kinds:
             if not where.any():
                 continue
@@ -119,9 +116,8 @@ class _Operation:
                 self._remarks[where] = remark
             else:
                 natives.append(found)
-                applies |= where & (self._remarks != _Remark.LAYOUTS)
         self._remark()
-        return Outcome(values, present, _together(natives), applies)
+        return replace(numbers, values=values, present=present, natives=_together(natives))
 
     def _remark(self) -> None:
         remarks = self._remarks
@@ -189,12 +185,14 @@ class _Remark(IntEnum):
     FLOAT_HISTOGRAM = 3
     LAYOUTS = 4
     RESETS = 5
+    FLOATS = 6
 
 
 _KINDS = {
     _Remark.HISTOGRAMS: ("histogram", "histogram"),
     _Remark.HISTOGRAM_FLOAT: ("histogram", "float"),
     _Remark.FLOAT_HISTOGRAM: ("float", "histogram"),
+    _Remark.FLOATS: ("float", "float"),
 }
 
 _NAMES = {"+": "addition", "-": "subtraction"}

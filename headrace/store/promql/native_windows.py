@@ -19,6 +19,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import native_math_kernels as codes
 from headrace.store.promql import window_kernels
 from headrace.store.promql.ast import Subquery
+from headrace.store.promql.extended_functions import OVERLAP
 from headrace.store.promql.float_histograms import GAUGE
 from headrace.store.promql.native_math import changed, combined, equal, folded, resets_of
 from headrace.store.promql.natives import Natives
@@ -59,6 +60,7 @@ class NativeWindows:
         self.windows = windows
         self.natives = natives
         self.notes = run.notes
+        self.starts = natives.starts_ms if run.options.start_timestamps else np.zeros_like(natives.starts_ms)
         self.limit = run.limit
         self.node = node
         self.lo, self.hi = np.empty_like(windows.lo), np.empty_like(windows.hi)
@@ -101,8 +103,39 @@ class NativeWindows:
 
     def resets(self) -> NDArray[np.bool_]:
         """Return (m,) before which histograms a counter was reset."""
-        rows = np.arange(len(self.natives.times_ms))
-        return resets_of(self.natives.histograms, rows, self.natives.before())
+        rows, before = np.arange(len(self.natives.times_ms)), self.natives.before()
+        return resets_of(self.natives.histograms, rows, before) | ((before >= 0) & self.begins_anew(rows, before))
+
+    def begins_anew(self, rows: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (k,) which rows count from a later time on than the ones before them; see `start_kernels`."""
+        if not self.starts.any():
+            return np.zeros(len(rows), np.bool_)
+        start, start_before = self.starts[rows], self.starts[before]
+        time, time_before = self.natives.times_ms[rows], self.natives.times_ms[before]
+        known = (start != 0) & (start < time) & (start >= time_before)
+        anew: NDArray[np.bool_] = known & (
+            (start > time_before) | ((start_before != 0) & (start_before < time_before))
+        )  # fmt: skip
+        return anew
+
+    def warn_of_overlaps(self) -> None:
+        """Warn where a histogram began to count before the one before it, and yet at another time than that."""
+        before = self.natives.before()
+        overlap = (before >= 0) & (self.starts != 0) & (self.starts < self.natives.times_ms[before])
+        overlap &= self.starts != self.starts[before]
+        upto = np.concatenate([[0], np.cumsum(overlap)])
+        found = upto[self.hi] - upto[np.minimum(self.lo + 1, self.hi)] > 0
+        for name in self.names(found.any(axis=1)):
+            self.notes.warn(f'{OVERLAP} for metric "{name}"', self.argument)
+
+    def from_zero(self) -> NDArray[np.bool_]:
+        """Return (n, steps) where the first histogram of a window began to count within it."""
+        first = self.lo[self.size > 0]
+        out = np.zeros(self.size.shape, np.bool_)
+        begin = (self.windows.ends.times_ms() - self.windows.ranges.range_ms)[np.nonzero(self.size > 0)[1]]
+        start = self.starts[first]
+        out[self.size > 0] = (start != 0) & (start > begin) & (start < self.natives.times_ms[first])
+        return out
 
     def allow(self, results: int) -> None:
         """Refuse so many results if they are too many: each is taken to be as large as the histograms are."""
@@ -151,14 +184,18 @@ def _ignored(given: NativeWindows) -> None:
 
 def _extrapolated(*, counter: bool, rate: bool) -> _Function:
     def compute(given: NativeWindows) -> Natives:
-        there = given.drop_mixed() & (given.size > 1)
+        alone = given.drop_mixed()
+        there = alone & (given.size > 1)
+        if counter and given.starts.any():
+            given.warn_of_overlaps()
+            there |= alone & given.from_zero()
         rows, steps = np.nonzero(there)
         given.allow(len(rows))
         windows = (given.lo[there], given.hi[there] - 1, given.windows.ends.times_ms()[steps])
         natives = given.natives
         resets = given.resets() if counter else np.zeros(0, np.bool_)
         found = changed(
-            natives.histograms, natives.times_ms, resets, windows, given.windows.ranges.range_ms,
+            natives.histograms, natives.times_ms, given.starts, resets, windows, given.windows.ranges.range_ms,
             counter=counter, rate=rate,
         )  # fmt: skip
         _note_changes(given, found, rows)
@@ -192,7 +229,9 @@ def _last_two(*, rate: bool) -> _Function:
             given.warn(_NOT_COUNTER, rows[gauges.any(axis=0)])
         else:
             given.warn(_NOT_GAUGE, rows[~gauges.all(axis=0)])
-        since = np.where(resets_of(histograms, at, at - 1), -1, at - 1) if rate else at - 1
+        since = at - 1
+        if rate:
+            since = np.where(resets_of(histograms, at, since) | given.begins_anew(at, since), -1, since)
         found = combined(histograms, at, histograms, since, -1.0)
         given.warn(MIXED_SCHEMAS, rows[found.notes & codes.MIXED != 0])
         if (found.notes & codes.RECONCILED).any():
