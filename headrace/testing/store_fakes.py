@@ -9,6 +9,7 @@ import numpy as np
 from headrace.store.histogram_rows import HistogramSeries
 from headrace.store.interfaces import Offset, Record
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
+from headrace.store.runs import SeriesSamples
 from headrace.store.symbols import Symbols
 from headrace.testing.promql_script_histograms import as_columns
 
@@ -18,10 +19,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.matchers import Matcher
-    from headrace.testing.promql_script_histograms import Timed
+    from headrace.testing.promql_script_histograms import Histogram, Timed
 
 _T = TypeVar("_T")
 _Key = tuple[tuple[str, str], ...]
+
+
+class MemoryScan:
+    """What was selected, series by series; fulfils `Scan`."""
+
+    def __init__(self, found: ColumnarSeries) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def labels(self) -> LabelTable:
+        """The label sets of all."""
+        return self._found.labels
+
+    def labels_at(self, rows: NDArray[np.int64]) -> LabelTable:
+        """Return the label sets of some."""
+        return self._found.labels.take(rows)
+
+    def column(self, name: str) -> NDArray[np.int32]:
+        """Return the value symbols of one label."""
+        return self._found.labels.column(name)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return how many samples each series has."""
+        return np.diff(self._found.offsets)
+
+    def read(self, first: int, last: int) -> SeriesSamples:
+        """Return the samples of some."""
+        places = self._found.offsets[first:last]
+        return SeriesSamples(places, self.counts()[first:last], places, self._found.times_ms, self._found.values)
 
 
 class MemoryQueryable:
@@ -53,6 +86,13 @@ class MemoryQueryable:
         for row in histograms:
             self._samples.get(key, {}).pop(row.time_ms, None)
 
+    def contents(self) -> Iterator[tuple[dict[str, str], list[tuple[int, float | Histogram]]]]:
+        """Yield all series with their samples and histograms, in order of labels and time."""
+        for key in sorted({*self._samples, *self._histograms}):
+            points: dict[int, float | Histogram] = {t: value for t, (value, _) in self._samples.get(key, {}).items()}
+            points |= {t: row.histogram for t, row in self._histograms.get(key, {}).items()}
+            yield dict(key), sorted(points.items(), key=lambda point: point[0])
+
     def symbols(self) -> Symbols:
         """Return the dictionary of label values."""
         return self._symbols
@@ -72,6 +112,12 @@ class MemoryQueryable:
             np.array([value for _, value, _ in rows], float),
             starts if starts.any() else None,
         )
+
+    def scan(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> MemoryScan:
+        """Return the series that fulfil `matchers` and have samples, to read these later."""
+        return MemoryScan(self.select(matchers, start_ms, end_ms, symbols))
 
     def select_histograms(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
