@@ -11,10 +11,8 @@ import pytest
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
-from headrace.store.promql import plan, streaming
-from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql import streaming
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import parse
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:
