@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from headrace.exporters.store_flags import flags
 from headrace.exporters.store_queries import StoreQueries
 from headrace.pipeline.http.listeners import Listeners
 from headrace.store.api.answering import ApiSettings
@@ -154,6 +155,7 @@ class StoreApi:
             ready=lambda: host.readiness.ready,
             replay=self._replay,
             config_yaml=host.services.get("config_yaml", str),
+            flags=flags(config),
             clock_ns=host.clock_ns,
             admin=self._admin(),
             language=self._options.parser,

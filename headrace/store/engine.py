@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store import exemplar_blocks, exemplars, histogram_records, records
 from headrace.store.block_set import BlockSet
 from headrace.store.changes import ChangeLog
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import Block
     from headrace.store.exemplars import ExemplarBatch, ExemplarHead, Exemplars
     from headrace.store.files import Files
@@ -460,9 +460,10 @@ class Engine:
         """
         index = self._index
         symbols = QuerySymbols(index.symbols) if symbols is None else symbols
-        # Most workspaces have none, and need not ask the index a second time.
-        selected = index.select(matchers) if self.has_histograms else np.empty(0, np.int32)
-        found = merge_histograms(self._histogram_sources(selected, start_ms, end_ms))
+        if not self.has_histograms:
+            nothing = LabelTable((), np.empty((0, 0), np.int32), symbols)
+            return HistogramSeries(nothing, np.zeros(1, np.int64), NativeHistograms.empty())
+        found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
         refs, counts = np.unique(found.series, return_counts=True)
         offsets = np.zeros(len(refs) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])

@@ -6,6 +6,7 @@ minutes unasked. Both also scrape one page, from which they have metadata, exemp
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import threading
@@ -76,7 +77,7 @@ class _Page(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """What a server answered; the body is unpacked."""
 
     status: int
     headers: Mapping[str, str]
@@ -139,11 +140,15 @@ def ask(
         url = f"{url}?{encoded}"
     made = urllib.request.Request(url, body, dict(headers or {}), method=method)
     try:
-        with urllib.request.urlopen(made, timeout=60) as reply:
-            return Answer(reply.status, dict(reply.headers), reply.read())
+        reply = urllib.request.urlopen(made, timeout=60)
     except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, dict(error.headers), error.read())
+        reply = error
+    with reply:
+        read = reply.read()
+        packed_by = reply.headers.get("Content-Encoding")
+        return Answer(
+            int(reply.status or 0), dict(reply.headers), gzip.decompress(read) if packed_by == "gzip" else read
+        )
 
 
 def data(base: str, path: str, **form: str) -> Any:

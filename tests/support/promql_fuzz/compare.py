@@ -134,7 +134,7 @@ def _rows(
     if theirs.keys() != ours.keys():
         missing, extra = [
             sorted(map(dict, side), key=str) for side in (theirs.keys() - ours.keys(), ours.keys() - theirs.keys())
-        ]  # noqa: E501
+        ]
         return Difference("labels", f"theirs alone: {missing[:3]}; ours alone: {extra[:3]}")
     for key, points in theirs.items():
         if found := _points(points, ours[key], close):
@@ -151,7 +151,7 @@ def _by_labels(rows: Sequence[Mapping[str, Any]]) -> dict[Label, dict[float, Any
 def _of_row(row: Mapping[str, Any]) -> dict[float, Any]:
     points = [*row.get("values", []), *row.get("histograms", [])]
     points += [row[name] for name in ("value", "histogram") if name in row]
-    return {time: value for time, value in points}
+    return dict(points)
 
 
 def _points(

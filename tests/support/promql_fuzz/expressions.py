@@ -16,66 +16,26 @@ if TYPE_CHECKING:
 
 Type = Literal["vector", "scalar", "matrix", "string"]
 
-OF_VALUES = [
-    "abs",
-    "ceil",
-    "floor",
-    "exp",
-    "ln",
-    "log2",
-    "log10",
-    "sqrt",
-    "sgn",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "deg",
-    "rad",
-    "round",
-    "timestamp",
-    "sort",
-    "sort_desc",
-    "absent",
-]
-DATES = ["hour", "minute", "month", "year", "day_of_month", "day_of_week", "day_of_year", "days_in_month"]
-OF_HISTOGRAMS = ["histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"]
-OF_RANGES = [
-    "rate",
-    "increase",
-    "delta",
-    "irate",
-    "idelta",
-    "deriv",
-    "resets",
-    "changes",
-    "sum_over_time",
-    "avg_over_time",
-    "min_over_time",
-    "max_over_time",
-    "count_over_time",
-    "last_over_time",
-    "present_over_time",
-    "stddev_over_time",
-    "stdvar_over_time",
-    "absent_over_time",
-    "mad_over_time",
-    "ts_of_min_over_time",
-    "ts_of_max_over_time",
-    "ts_of_last_over_time",
-]
-AGGREGATIONS = ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"]
-ARITHMETIC = ["+", "-", "*", "/", "%", "^", "atan2"]
-COMPARISONS = ["==", "!=", ">", "<", ">=", "<="]
-SETS = ["and", "or", "unless"]
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+OF_VALUES = _words("""
+abs ceil floor exp ln log2 log10 sqrt sgn sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh deg rad round
+timestamp sort sort_desc absent
+""")
+DATES = _words("hour minute month year day_of_month day_of_week day_of_year days_in_month")
+OF_HISTOGRAMS = _words("histogram_count histogram_sum histogram_avg histogram_stddev histogram_stdvar")
+OF_RANGES = _words("""
+rate increase delta irate idelta deriv resets changes sum_over_time avg_over_time min_over_time max_over_time
+count_over_time last_over_time present_over_time stddev_over_time stdvar_over_time absent_over_time mad_over_time
+ts_of_min_over_time ts_of_max_over_time ts_of_last_over_time
+""")
+AGGREGATIONS = _words("sum avg min max count group stddev stdvar")
+ARITHMETIC = _words("+ - * / % ^ atan2")
+COMPARISONS = _words("== != > < >= <=")
+SETS = _words("and or unless")
 
 _METRICS = (
     ("c_total", 6), ("g", 6), ("small", 5), ("limit", 3), ("one", 2), ("lat_bucket", 2), ("h", 5), ("hg", 2), ("hc", 3),
