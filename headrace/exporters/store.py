@@ -64,6 +64,10 @@ class QueryConfig(ComponentConfig):
     lookback_delta: PositiveDuration = timedelta(minutes=5)
     """How far back an instant selector looks for a sample."""
 
+    cache_size: ByteSize = 64 << 20
+    """Bytes for results of queries, all workspaces together. A dashboard that loads again is answered from there, as
+    far as nothing has happened to the samples; requests with ``nocache=1`` are not. Zero keeps none."""
+
     enable_features: tuple[str, ...] = ()
     """Parts of PromQL that are off by default, named as Prometheus names its feature flags:
     ``promql-experimental-functions``, ``promql-extended-range-selectors`` (``anchored`` and ``smoothed``),

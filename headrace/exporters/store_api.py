@@ -14,6 +14,8 @@ from headrace.store.api.page import ServedPath, StatusPage
 from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.result_cache import ResultCache
+from headrace.store.api.reuse import WorkspaceCache
 from headrace.store.api.selection import Selection, put_together
 from headrace.store.api.status import retention_text
 from headrace.store.cardinality import cardinality
@@ -141,6 +143,7 @@ class StoreApi:
             lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
         )
         self._options = with_features(limits, query.enable_features)
+        self.cache = ResultCache(query.cache_size) if query.cache_size else None
         self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)
@@ -189,13 +192,16 @@ class StoreApi:
         backend = self._backends.get(workspace)
         if backend is None:
             engine = self._exporter.store.engine(workspace)
-            backend = Backend(EngineIndex(engine), PromQLService(engine, self._options))
+            cache = None if self.cache is None else WorkspaceCache(self.cache, engine.changes)
+            backend = Backend(EngineIndex(engine), PromQLService(engine, self._options, cache), cache)
             self._backends[workspace] = backend
         return backend
 
     def forget(self, workspace: str) -> None:
         """Let go of a workspace that is removed."""
-        self._backends.pop(workspace, None)
+        backend = self._backends.pop(workspace, None)
+        if backend is not None and backend.cache is not None:
+            backend.cache.drop()
 
     def _replay(self) -> tuple[int, int, int]:
         status = self._exporter.store.replay_status

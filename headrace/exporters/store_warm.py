@@ -25,6 +25,7 @@ from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
+from headrace.store.prometheus_blocks import chunk_writing
 from headrace.store.promql.evaluate import Evaluator
 from headrace.store.store import Store, StoreOptions
 
@@ -63,6 +64,7 @@ def warm_up() -> None:
     # Of a moment ahead, so that the series are idle.
     table.collect(-1.0)
     _ask_index()
+    chunk_writing.warm_up()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
 

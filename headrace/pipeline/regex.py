@@ -57,6 +57,8 @@ class Regex:
             self._compiled = re2.compile(f"^(?s:{pattern})$", _options())
         except re2.error as error:
             raise InvalidInput(f"error parsing regexp: {_fault(pattern, error)}") from None
+        except UnicodeEncodeError:
+            raise InvalidInput(f"error parsing regexp: invalid UTF-8: `{pattern}`") from None
         self.literals = _alternation(pattern)
         """The strings the pattern stands for, where it is a plain alternation; else None."""
         self.fullmatch: Callable[[str], bool] = self._matcher()

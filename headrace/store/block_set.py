@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.pipeline.errors import CorruptChunk, StoreFailed
 from headrace.store import manifest
 from headrace.store.block import Block
+from headrace.store.changes import ChangeLog
 from headrace.store.manifest import Manifest
 from headrace.store.tombstones import NAME as TOMBSTONES
 from headrace.store.tombstones import Tombstones
@@ -42,14 +43,16 @@ class BlockSet:
     Args:
         directory: Where they lie.
         files: Does the writing.
+        changes: Told where samples are lost.
 
     Raises:
         StoreFailed: The manifest or a block is of a version that is not known here.
     """
 
-    def __init__(self, directory: Path, files: Files) -> None:
+    def __init__(self, directory: Path, files: Files, changes: ChangeLog | None = None) -> None:
         self.directory = directory
         self.files = files
+        self.changes = changes or ChangeLog()
         self.statistics = BlockStatistics()
         self._logger = logging.getLogger("headrace.store")
         self.blocks: tuple[Block, ...] = ()
@@ -142,6 +145,7 @@ class BlockSet:
             known = block in self.blocks
             self.blocks = tuple(b for b in self.blocks if b is not block)
         if known:
+            self.changes.note(block.meta.min_ms)
             self._set_aside(block.path)
 
     def close(self) -> None:

@@ -15,8 +15,10 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.errors import CorruptChunk
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store import exemplar_blocks, exemplars, histogram_records, records
 from headrace.store.block_set import BlockSet
+from headrace.store.changes import ChangeLog
 from headrace.store.codec.histograms import STALE_BITS, canonical, is_stale
 from headrace.store.compaction import REST, Progress, merge_blocks, plan
 from headrace.store.engine_exemplars import EngineExemplars
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.block import Block
     from headrace.store.exemplars import ExemplarBatch, ExemplarHead, Exemplars
     from headrace.store.files import Files
@@ -169,6 +170,8 @@ class Engine:
         self._clock_ms = clock_ms
         self._logger = logging.getLogger("headrace.store")
         self.head = Head()
+        self.changes = ChangeLog()
+        """Tells when samples came or went."""
         self._index = Index()
         self._logged = np.zeros(256, np.bool_)
         self._new_families: list[MetadataRow] = []
@@ -179,7 +182,7 @@ class Engine:
         self._maintenance = threading.RLock()
         self._compacting = threading.Lock()
         self._closed = False
-        self.block_set = BlockSet(directory, files)
+        self.block_set = BlockSet(directory, files, self.changes)
         self._exemplars = EngineExemplars(self.block_set, options.max_exemplars)
         self._families = {row.family: row for row in self.block_set.manifest.families}
         self._restore_blocks()
@@ -222,6 +225,8 @@ class Engine:
             kept = (codes == Code.OK) | (codes == Code.REPLACED)
             in_order = SeriesBatch(batch.refs[kept], batch.times_ms[kept], batch.values[kept])
             codes[codes == BELOW_FLOOR] = Code.OK
+            self.changes.note(FOREVER if late is None else int(late.times_ms.min()))
+        self.changes.note(int(in_order.times_ms.min(initial=FOREVER)))
         entries = self._pending(batch.refs)
         if len(in_order.refs):
             entries.append(Record(records.SAMPLES, self.workspace, records.encode_samples(in_order)))
@@ -274,6 +279,7 @@ class Engine:
         codes, in_order = self.head.append_histograms(histograms, latest, oldest)
         late = self._take_late_histograms(histograms, codes)
         codes[codes == BELOW_FLOOR] = Code.OK
+        self.changes.note(int(min(part.time_ms.min(initial=FOREVER) for part in (in_order, late))))
         entries = self._pending(histograms.series)
         for kind, part in ((records.HISTOGRAMS, in_order), (records.LATE_HISTOGRAMS, late)):
             if len(part):
@@ -454,9 +460,10 @@ class Engine:
         """
         index = self._index
         symbols = QuerySymbols(index.symbols) if symbols is None else symbols
-        # Most workspaces have none, and need not ask the index a second time.
-        selected = index.select(matchers) if self.has_histograms else np.empty(0, np.int32)
-        found = merge_histograms(self._histogram_sources(selected, start_ms, end_ms))
+        if not self.has_histograms:
+            nothing = LabelTable((), np.empty((0, 0), np.int32), symbols)
+            return HistogramSeries(nothing, np.zeros(1, np.int64), NativeHistograms.empty())
+        found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
         refs, counts = np.unique(found.series, return_counts=True)
         offsets = np.zeros(len(refs) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])
@@ -798,6 +805,7 @@ class Engine:
             self.block_set.commit(manifest, add=blocks)
             for block in blocks:
                 self._see(block)
+                self.changes.note(block.meta.min_ms)
 
     @measured("compaction_seconds")
     def _merge(self, group: Sequence[Block], *, rest: float = REST) -> None:
@@ -857,6 +865,7 @@ class Engine:
             row = Tombstone(start_ms, end_ms, self.block_set.next_block, refs)
             if len(refs):
                 self.block_set.set_tombstones(self.block_set.tombstones.with_row(row))
+                self.changes.note(start_ms)
             return row
 
     async def log_deletion(self, row: Tombstone) -> None:
@@ -868,6 +877,7 @@ class Engine:
         # Before anything else is appended, so that the log tells it in the same order.
         self.head.drop_late(row.refs, row.start_ms, row.end_ms)
         self._exemplars.head.drop(row.refs, row.start_ms, row.end_ms)
+        self.changes.note(row.start_ms)
         await self._log.append([Record(records.DELETED, self.workspace, Tombstones((row,)).encode())])
 
     @measured("purge_seconds", result="purged_blocks")
@@ -934,6 +944,7 @@ class Engine:
             if old and not self._closed:
                 self.block_set.commit(self._manifest(self.block_set.manifest.valid_from), remove=old)
                 self._drop_tombstones()
+                self.changes.note(min(block.meta.min_ms for block in old))
             return len(old)
 
     def believe(self) -> None:

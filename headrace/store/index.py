@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _MAX_REFS = (1 << 31) - 1
 _NO_REFS = np.empty(0, np.int32)
 _BY_SYMBOL = frozenset({MatchType.EQUAL, MatchType.NOT_EQUAL})
+_FEW = 16
+"""Series whose label sets are looked at one by one, which of more takes longer than to ask all columns."""
+
 _SORT_BELOW = 16
 """Values are told apart by sorting while the dictionary has this many times more texts, else by marking them."""
 
@@ -275,7 +278,7 @@ class Index:
         """
         text = self.symbols.text
         found = []
-        for name, column in self._columns.items():
+        for name, column in self._named(refs):
             values = column.gather(refs)
             if values is not None:
                 found.append((text(name), values))
@@ -331,6 +334,17 @@ class Index:
         seen[ids] = True
         # Absent ones mark the last cell.
         return np.flatnonzero(seen[:-1]).astype(np.int32)
+
+    def _named(self, refs: NDArray[np.int32]) -> list[tuple[int, Column]]:
+        """Return the columns that may have rows of `refs`: of few refs those that their label sets name."""
+        columns = self._columns
+        if len(refs) > _FEW:
+            return list(columns.items())
+        names: set[int] = set()
+        for ref in refs.tolist():
+            first = int(self._firsts[ref])
+            names.update(self._pairs[first : first + int(self._lengths[ref]), 0].tolist())
+        return [(name, columns[name]) for name in names if name in columns]
 
     def _known(self, values: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32]:
         known = symbols.base is self.symbols and int(values.max(initial=ABSENT)) < symbols.size

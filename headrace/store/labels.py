@@ -142,6 +142,8 @@ class LabelTable:
 
     def order(self) -> NDArray[np.intp]:
         """Return the rows in Prometheus' order of label sets: name by name, value by value, prefixes first."""
+        if len(self) < 2:
+            return np.arange(len(self))
         keys = []
         more = np.zeros(len(self), np.bool_)
         for column in self.values.T[::-1]:

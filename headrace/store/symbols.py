@@ -19,6 +19,7 @@ ABSENT = -1
 """In a value column: the series does not have the label."""
 
 _MAX_CACHED = 1 << 16
+_MAX_FOUND = 1 << 12
 _NOTHING = np.empty(0, np.uint8)
 
 
@@ -28,7 +29,7 @@ class Symbols:
     One thread adds; readers on other threads see all that was there when they began.
     """
 
-    __slots__ = ("_bounds", "_cache", "_counts", "_secret", "_slots", "_text")
+    __slots__ = ("_bounds", "_cache", "_counts", "_found", "_secret", "_slots", "_text")
 
     def __init__(self) -> None:
         self._text = np.zeros(4096, np.uint8)
@@ -38,6 +39,7 @@ class Symbols:
         low, high = np.frombuffer(secrets.token_bytes(16), np.uint64)
         self._secret = (np.uint64(low), np.uint64(high))
         self._cache: dict[int, str] = {}
+        self._found: dict[str, int] = {}
 
     def __len__(self) -> int:
         return int(self._counts[0])
@@ -71,10 +73,19 @@ class Symbols:
 
     def find(self, text: str) -> int:
         """Return the id of `text`, or ABSENT."""
+        known = self._found.get(text)
+        if known is not None:
+            return known
         data = padded(text.encode("utf-8", "surrogatepass"))
         slots = self._slots
         slot = kernels.find(data, 0, len(data) - 16, self._text, self._bounds, slots, *self._secret)
-        return int(slots[slot]) if slot >= 0 else ABSENT
+        if slot < 0:
+            return ABSENT
+        # Queries name the same labels and values again and again.
+        if len(self._found) >= _MAX_FOUND:
+            self._found = {}
+        self._found[text] = found = int(slots[slot])
+        return found
 
     def text(self, symbol: int) -> str:
         """Return the string with id `symbol`."""

@@ -21,7 +21,7 @@ from headrace.testing.store_fakes import MemoryQueryable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from headrace.store.promql.evaluate import Result
+    from headrace.store.promql.evaluate import Result, Source
     from headrace.testing.promql_script_comparing import Points
     from headrace.testing.promql_script_reading import Key
 
@@ -51,7 +51,6 @@ def suite_options(*, delayed_name_removal: bool = True) -> EvaluatorOptions:
     switches: dict[str, Any] = {
         "delayed_name_removal": delayed_name_removal,
         "start_timestamps": True,
-        "type_and_unit_labels": True,
     }
     there = {f.name for f in fields(EvaluatorOptions)}
     return EvaluatorOptions(
@@ -83,8 +82,13 @@ def run_script(text: str, options: EvaluatorOptions | None = None, *, again: boo
             case Load():
                 loader.load(command)
             case Case():
-                why = _Asked(command, Evaluator(store, options), options).wrong(again=again)
+                why = run_case(command, store, options, again=again)
                 yield Verdict(command.line, command.query, "failed" if why else "passed", why)
+
+
+def run_case(case: Case, store: Source, options: EvaluatorOptions, *, again: bool = True) -> str:
+    """Return what is wrong about a case; nothing where all is as expected."""
+    return _Asked(case, Evaluator(store, options), options).wrong(again=again)
 
 
 class _Asked:

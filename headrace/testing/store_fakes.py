@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.matchers import Matcher
-    from headrace.testing.promql_script_histograms import Timed
+    from headrace.testing.promql_script_histograms import Histogram, Timed
 
 _T = TypeVar("_T")
 _Key = tuple[tuple[str, str], ...]
@@ -52,6 +52,13 @@ class MemoryQueryable:
         self._histograms.setdefault(key, {}).update({row.time_ms: row for row in histograms})
         for row in histograms:
             self._samples.get(key, {}).pop(row.time_ms, None)
+
+    def contents(self) -> Iterator[tuple[dict[str, str], list[tuple[int, float | Histogram]]]]:
+        """Yield all series with their samples and histograms, in order of labels and time."""
+        for key in sorted({*self._samples, *self._histograms}):
+            points: dict[int, float | Histogram] = {t: value for t, (value, _) in self._samples.get(key, {}).items()}
+            points |= {t: row.histogram for t, row in self._histograms.get(key, {}).items()}
+            yield dict(key), sorted(points.items(), key=lambda point: point[0])
 
     def symbols(self) -> Symbols:
         """Return the dictionary of label values."""

@@ -172,13 +172,13 @@ class ApiLab:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         form: Sequence[tuple[str, str]] | None = None,
+        body: bytes | None = None,
     ) -> HttpReply:
         """Send a request; `form` goes into the query string of a GET and into the body of a POST."""
         assert self.listener is not None
         encoded = urlencode(form or [])
         url = f"{self.listener.url}{path}"
         sent = dict(headers or {})
-        body = None
         if form and method == "POST":
             body = encoded.encode()
             sent["Content-Type"] = "application/x-www-form-urlencoded"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from headrace.store.api.json_writer import Piece
     from headrace.store.api.pool import Ticket
+    from headrace.store.api.result_cache import Bodies
+    from headrace.store.api.reuse import WorkspaceCache
     from headrace.store.api.selection import Selection
     from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
@@ -27,15 +29,17 @@ class QueryOptions:
         limit: Series in the answer; 0 for all.
         lookback_ms: How far back a sample counts as present; None for the engine's default.
         statistics: Which ones are wanted: none, some, or also those of each step.
+        fresh: Whether results of before must not be used.
     """
 
     ticket: Ticket
     limit: int = 0
     lookback_ms: int | None = None
     statistics: Literal["", "true", "all"] = ""
+    fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A query's result, ready to send.
 
@@ -46,6 +50,7 @@ class Answer:
         infos: Lesser annotations.
         stats: What the parameter ``stats`` asks for: samples and seconds by the names of the API.
         rest: What goes on where a long result stops; written while it is asked for.
+        bodies: Where the whole answer may be kept.
     """
 
     kind: str
@@ -54,6 +59,7 @@ class Answer:
     infos: Sequence[str] = ()
     stats: dict[str, Any] = field(default_factory=dict)
     rest: Iterator[Piece] | None = None
+    bodies: Bodies | None = None
 
 
 class QueryService(Protocol):
@@ -156,10 +162,17 @@ class SeriesIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One workspace as the API sees it."""
+    """One workspace as the API sees it.
+
+    Attributes:
+        index: Finds series.
+        queries: Evaluates.
+        cache: Knows answers of before; None where none are kept.
+    """
 
     index: SeriesIndex
     queries: QueryService
+    cache: WorkspaceCache | None = None
 
 
 FindBackend = Callable[[str], Backend | None]

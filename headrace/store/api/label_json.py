@@ -19,8 +19,16 @@ def label_objects(table: LabelTable) -> Iterator[bytes]:
     """Yield the JSON object of each row, its names in ascending order."""
     if not table.names:
         return iter([b"{}"] * len(table))
+    if len(table) == 1:
+        return iter([_object(table)])
     columns = [_column(table, number) for number in range(len(table.names))]
     return (b"{" + b",".join(filter(None, row)) + b"}" for row in zip(*columns, strict=True))
+
+
+def _object(table: LabelTable) -> bytes:
+    """Return the object of the only row."""
+    pairs = (encode_text(name) + b":" + encode_text(value) for name, value in table.labels(0).items())
+    return b"{" + b",".join(pairs) + b"}"
 
 
 def _column(table: LabelTable, number: int) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headrace.store.api import admin
 from headrace.store.api.answering import GET, READ, Answering
+from headrace.store.api.federate import Federate
 from headrace.store.api.lifecycle import Lifecycle
 from headrace.store.api.query_api import QueryApi
 from headrace.store.api.remote_read import RemoteRead
@@ -49,25 +50,27 @@ class PrometheusApi:
         self._targets = TargetApi(settings.targets, settings.parse_selector)
         self._rules = RuleApi(answering)
         self._remote_read = RemoteRead(answering, pool)
+        self._federate = Federate(answering, pool)
         self._admin = admin.AdminApi(settings.admin, answering.selectors)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
         named = {"id": self._settings.default_workspace}
         return [
-            *(replace(route, params=named) for route in self._of_workspace("/api/v1")),
-            *self._of_workspace("/workspaces/{id}/api/v1"),
+            *(replace(route, params=named) for route in self._of_workspace("")),
+            *self._of_workspace("/workspaces/{id}"),
             *self._of_daemon(),
             *self._of_administrators(),
             *Lifecycle(self._settings.ready).routes(),
         ]
 
-    def _of_workspace(self, prefix: str) -> list[Route]:
+    def _of_workspace(self, root: str) -> list[Route]:
         """Return the routes that each workspace has, with what a sender has to be allowed to do."""
         queries, series, status = self._queries, self._series, self._status
-        read = self._answering.plain(f"{prefix}/read", ("POST",), self._remote_read.read)
+        prefix, plain = f"{root}/api/v1", self._answering.plain
         return [
-            replace(read, action=_QUERY),
+            replace(plain(f"{prefix}/read", ("POST",), self._remote_read.read), action=_QUERY),
+            replace(plain(f"{root}/federate", GET, self._federate.page), action=_QUERY),
             *(
                 replace(self._answering.route(f"{prefix}/{path}", methods, handler), action=action)
                 for path, methods, handler, action in (

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.pipeline.errors import QueryError
 from headrace.store.api.backend import Answer
 from headrace.store.api.errors import ApiError
+from headrace.store.api.result_cache import Question
 from headrace.store.api.result_json import gathered, pieces_of
+from headrace.store.api.reuse import Work
 from headrace.store.promql.errors import ParseError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
+from headrace.store.promql.evaluation import Span
+from headrace.store.promql.parser import parse
+from headrace.store.promql.reach import reach_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.store.api.backend import QueryOptions
+    from headrace.store.api.result_cache import Bodies
+    from headrace.store.api.reuse import WorkspaceCache
     from headrace.store.promql.evaluate import Result, Source
+    from headrace.store.promql.reach import Reach
+
+T = TypeVar("T")
 
 _WHERE = "expression evaluation"
 _TRUNCATED = "results truncated due to limit"
@@ -29,43 +39,58 @@ class PromQLService:
     Args:
         source: Its engine.
         options: Limits and defaults.
+        cache: Results of before; None where none are kept.
     """
 
-    def __init__(self, source: Source, options: EvaluatorOptions) -> None:
+    def __init__(self, source: Source, options: EvaluatorOptions, cache: WorkspaceCache | None = None) -> None:
         self._evaluator = Evaluator(source, options)
-        self._per_step = options.per_step_statistics
+        self._options = options
+        self._cache = cache
 
     def instant(self, query: str, time_ms: int, options: QueryOptions) -> Answer:
         """Evaluate at one time."""
-        return self._answer(
-            options,
-            lambda check: self._evaluator.instant(query, time_ms, lookback_ms=options.lookback_ms, check=check),
-        )
+        return self._answer(Question(query, time_ms, time_ms, 0, options.lookback_ms, options.limit), options)
 
     def range(self, query: str, start_ms: int, end_ms: int, step_ms: int, options: QueryOptions) -> Answer:
         """Evaluate at each step."""
-        return self._answer(
-            options,
-            lambda check: self._evaluator.range(
-                query, start_ms, end_ms, step_ms, lookback_ms=options.lookback_ms, check=check
-            ),
-        )
+        return self._answer(Question(query, start_ms, end_ms, step_ms, options.lookback_ms, options.limit), options)
 
-    def _answer(self, options: QueryOptions, evaluate: Callable[[Callable[[], None]], Result]) -> Answer:
+    def _answer(self, question: Question, options: QueryOptions) -> Answer:
         started_s = time.perf_counter()
-        result = evaluated(options, evaluate)
+        result, bodies = evaluated(options, lambda check: self._result(question, options, check))
         evaluated_s = time.perf_counter() - started_s
         answer = answered(result, options.limit)
+        answer.bodies = bodies
         if options.statistics:
             written_s = time.perf_counter() - started_s - evaluated_s
-            every_step = self._per_step and options.statistics == "all"
+            every_step = self._options.per_step_statistics and options.statistics == "all"
             answer.stats.update(
                 timings=timings(result, options, evaluated_s, written_s), samples=samples(result, every_step=every_step)
             )
         return answer
 
+    def _result(
+        self, question: Question, options: QueryOptions, check: Callable[[], None]
+    ) -> tuple[Result, Bodies | None]:
+        query, lookback_ms = question.query, options.lookback_ms
 
-def evaluated(options: QueryOptions, evaluate: Callable[[Callable[[], None]], Result]) -> Result:
+        def evaluate(start_ms: int, end_ms: int) -> Result:
+            if not question.step_ms:
+                return self._evaluator.instant(query, start_ms, lookback_ms=lookback_ms, check=check)
+            step_ms = question.step_ms
+            return self._evaluator.range(query, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, check=check)
+
+        if self._cache is None or options.fresh or options.statistics:
+            return evaluate(question.start_ms, question.end_ms), None
+        return self._cache.result(question, Work(evaluate, lambda: self._reach(question)))
+
+    def _reach(self, question: Question) -> Reach:
+        lookback_ms = self._options.lookback_ms if question.lookback_ms is None else question.lookback_ms
+        span = Span(question.start_ms, question.end_ms, question.step_ms)
+        return reach_of(parse(question.query, self._options.parser), span, lookback_ms)
+
+
+def evaluated(options: QueryOptions, evaluate: Callable[[Callable[[], None]], T]) -> T:
     """Return what `evaluate` yields, its errors in the terms of the API."""
     try:
         result = evaluate(lambda: options.ticket.check(_WHERE))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.store.api import exemplars, params
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import ApiError, invalid_parameter
 from headrace.store.api.reply import Reply
+from headrace.store.api.result_cache import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from headrace.store.api.pool import QueryPool, Ticket
 
 _MAX_STEPS = 11_000
+_FRESH = "nocache"
+"""Parameter of those who want no results of before, as in VictoriaMetrics."""
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+
+
+class _Asked(NamedTuple):
+    """A request, read."""
+
+    request: Request
+    form: Form
+    backend: Backend
+    question: Question
+    timeout_s: float | None
 
 
 class QueryApi:
@@ -43,29 +57,44 @@ class QueryApi:
         limit = params.limit_parameter(form)
         at_ms = params.time_parameter(form, "time", self._clock_ns()) // params.MS
         timeout_s = params.timeout_parameter(form)
-        options = _options(form, limit)
-        query = params.go_text(form.get("query"))
-
-        def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.instant(query, at_ms, options(ticket))
-
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
+        lookback_ms = params.lookback_parameter(form)
+        question = Question(params.go_text(form.get("query")), at_ms, at_ms, 0, lookback_ms, limit)
+        return await self._answer(_Asked(request, form, backend, question, timeout_s))
 
     async def query_range(self, request: Request) -> Reply:
         """Evaluate at each step."""
         form = await request.form()
         backend = self._backend(request)
         limit = params.limit_parameter(form)
-        start_ns, end_ns, step_ns = _steps(form)
+        start_ms, end_ms, step_ms = (time // params.MS for time in _steps(form))
         timeout_s = params.timeout_parameter(form)
-        options = _options(form, limit)
-        query = params.go_text(form.get("query"))
-        start_ms, end_ms, step_ms = start_ns // params.MS, end_ns // params.MS, step_ns // params.MS
+        lookback_ms = params.lookback_parameter(form)
+        question = Question(params.go_text(form.get("query")), start_ms, end_ms, step_ms, lookback_ms, limit)
+        return await self._answer(_Asked(request, form, backend, question, timeout_s))
+
+    async def _answer(self, asked: _Asked) -> Reply:
+        question, queries = asked.question, asked.backend.queries
+        stats = asked.form.get("stats")
+        fresh = asked.form.get(_FRESH) in _TRUE
+        if asked.backend.cache is not None and not fresh and not stats:
+            bodies = asked.backend.cache.body(question)
+            if bodies is not None:
+                return Reply(bodies=bodies)
+        options = partial(
+            QueryOptions,
+            limit=question.limit,
+            lookback_ms=question.lookback_ms,
+            statistics="all" if stats == "all" else "true" if stats else "",
+            fresh=fresh,
+        )
 
         def evaluate(ticket: Ticket) -> Answer:
-            return backend.queries.range(query, start_ms, end_ms, step_ms, options(ticket))
+            query, start_ms, end_ms, step_ms = question[:4]
+            if not step_ms:
+                return queries.instant(query, start_ms, options(ticket))
+            return queries.range(query, start_ms, end_ms, step_ms, options(ticket))
 
-        return _query_reply(await self._pool.run(evaluate, request, timeout_s), form)
+        return _reply(await self._pool.run(evaluate, asked.request, asked.timeout_s), stats=bool(stats))
 
     async def query_exemplars(self, request: Request) -> Reply:
         """Return the exemplars of the series that the selectors in a query match."""
@@ -81,17 +110,6 @@ class QueryApi:
             return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
 
         return Reply(await self._pool.run(find, request))
-
-
-def _options(form: Form, limit: int) -> Callable[[Ticket], QueryOptions]:
-    lookback_ms = params.lookback_parameter(form)
-    asked = form.get("stats")
-    return partial(
-        QueryOptions,
-        limit=limit,
-        lookback_ms=lookback_ms,
-        statistics="all" if asked == "all" else "true" if asked else "",
-    )
 
 
 def _steps(form: Form) -> tuple[int, int, int]:
@@ -116,7 +134,7 @@ def _steps(form: Form) -> tuple[int, int, int]:
     return start_ns, end_ns, step_ns
 
 
-def _query_reply(answer: Answer, form: Form) -> Reply:
-    stats = b',"stats":' + encode(answer.stats) if form.get("stats") else b""
+def _reply(answer: Answer, *, stats: bool) -> Reply:
+    end = (b',"stats":' + encode(answer.stats) if stats else b"") + b"}"
     data = b'{"resultType":"' + answer.kind.encode("ascii") + b'","result":' + answer.result
-    return Reply(data, answer.warnings, answer.infos, answer.rest, stats + b"}")
+    return Reply(data, answer.warnings, answer.infos, answer.rest, end, answer.bodies)

@@ -49,7 +49,7 @@ def _floats(found: Selection, labels: Sequence[bytes]) -> bytes:
     """Write series without histograms, all at once."""
     n = len(found)
     label_sizes = np.array([len(one) for one in labels], np.int32)
-    arena = np.frombuffer(b"".join(labels), np.uint8)
+    arena = np.frombuffer(bytearray().join(labels), np.uint8)
     places = np.append(0, np.cumsum(label_sizes[:-1])).astype(np.int64)[:n]
     series = np.repeat(np.arange(n, dtype=np.int32), np.diff(found.offsets))
     bodies, totals = np.zeros(n, np.int64), np.zeros(n, np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.http.request import Request
     from headrace.store.api.json_writer import Piece
+    from headrace.store.api.result_cache import Bodies
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Reply:
         infos: Lesser annotations.
         rest: What goes on where `data` stops; made while it is sent.
         end: What follows that.
+        bodies: The whole answer as it was sent before, or where it is to be kept for the next time.
     """
 
     data: bytes = b""
@@ -44,15 +45,17 @@ class Reply:
     infos: Sequence[str] = ()
     rest: Iterator[Piece] | None = None
     end: bytes = b""
+    bodies: Bodies | None = None
 
 
 async def send(request: Request, reply: Reply, level: int) -> web.StreamResponse:
     """Answer a request with what its handler returned; see `respond`."""
-    if not reply.data:
-        return web.Response(status=204)
     if reply.rest is not None:
         return await _stream(request, reply, level)
-    return await respond(request, success(reply.data + reply.end, reply.warnings, reply.infos), 200, level)
+    body = success(reply.data + reply.end, reply.warnings, reply.infos) if reply.data else b""
+    if reply.bodies is not None:
+        return await _respond_with(request, reply.bodies, body, level)
+    return await respond(request, body, 200, level) if body else web.Response(status=204)
 
 
 async def respond(request: Request, body: bytes, status_code: int, level: int) -> web.Response:
@@ -65,13 +68,32 @@ async def respond(request: Request, body: bytes, status_code: int, level: int) -
         level: 1 to 9 to pack with gzip or zstd; 0 for never.
     """
     response = web.Response(status=status_code, content_type="application/json")
-    if level and len(body) >= _PACKED_FROM_BYTES:
-        coding = _negotiated(request, response)
-        if coding:
-            work = functools.partial(pack, body, coding, level)
-            body = await asyncio.to_thread(work) if len(body) >= _PACKED_ON_THREAD_FROM_BYTES else work()
-    response.body = body
+    coding = _negotiated(request, response) if level and len(body) >= _PACKED_FROM_BYTES else ""
+    response.body = await _pack(body, coding, level)
     return response
+
+
+async def _respond_with(request: Request, bodies: Bodies, body: bytes, level: int) -> web.Response:
+    """Answer with what is kept, or with `body`, and keep what was missing."""
+    response = web.Response(content_type="application/json")
+    plain = body or bodies.find("") or b""
+    coding = _negotiated(request, response) if level and len(plain) >= _PACKED_FROM_BYTES else ""
+    packed = None if body else bodies.find(coding)
+    if packed is None:
+        packed = await _pack(plain, coding, level)
+        bodies.keep("", plain)
+        bodies.keep(coding, packed)
+    response.body = packed
+    return response
+
+
+async def _pack(body: bytes, coding: str, level: int) -> bytes:
+    """Compress an answer, on a thread where that takes long."""
+    if not coding:
+        return body
+    if len(body) < _PACKED_ON_THREAD_FROM_BYTES:
+        return pack(body, coding, level)
+    return await asyncio.to_thread(pack, body, coding, level)
 
 
 def _negotiated(request: Request, response: web.StreamResponse) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.store.labels import LabelTable
 from headrace.store.symbols import ABSENT
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.histogram_rows import HistogramSeries
-    from headrace.store.labels import ColumnarSeries
+    from headrace.store.labels import ColumnarSeries, QuerySymbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,44 @@ def put_together(floats: ColumnarSeries, natives: HistogramSeries) -> Selection:
         labels.take(order), offsets, floats.times_ms[rows], floats.values[rows], native_offsets,
         natives.histograms.take(native_rows),
     )  # fmt: skip
+
+
+def merged(found: Sequence[Selection]) -> Selection:
+    """Return the series of several selections, each once; they need not share their symbols."""
+    if len(found) == 1:
+        return found[0]
+    symbols = found[0].labels.symbols
+    table = stacked([_translated(one.labels, symbols) for one in found])
+    _, first = table.groups()
+    labels = table.take(first)
+    order = first[labels.order()]
+    rows, offsets = _gathered(_joined_offsets([one.offsets for one in found]), order)
+    native_rows, native_offsets = _gathered(_joined_offsets([one.native_offsets for one in found]), order)
+    return Selection(
+        table.take(order), offsets, np.concatenate([one.times_ms for one in found])[rows],
+        np.concatenate([one.values for one in found])[rows], native_offsets,
+        NativeHistograms.joined([one.natives for one in found]).take(native_rows),
+    )  # fmt: skip
+
+
+def _translated(table: LabelTable, symbols: QuerySymbols) -> LabelTable:
+    """Return the table with the ids of other symbols."""
+    if table.symbols is symbols:
+        return table
+    known, which = np.unique(table.values, return_inverse=True)
+    ids = [ABSENT if one == ABSENT else symbols.intern(table.text(one)) for one in known.tolist()]
+    return LabelTable(table.names, np.array(ids, np.int32)[which.reshape(table.values.shape)], symbols)
+
+
+def _joined_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.append(0, np.cumsum(np.concatenate([np.diff(part) for part in parts]))).astype(np.int64)
+
+
+def _gathered(offsets: NDArray[np.int64], series: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of some series, and where those of each begin."""
+    sizes = np.diff(offsets)[series]
+    ends = np.append(0, np.cumsum(sizes)).astype(np.int64)
+    return np.repeat(offsets[series] - ends[:-1], sizes) + np.arange(ends[-1]), ends
 
 
 def stacked(tables: Sequence[LabelTable]) -> LabelTable:

@@ -123,9 +123,10 @@ def frames(chunks: Chunks, labels: Sequence[bytes], query: int, max_bytes: int) 
     firsts = np.searchsorted(chunks.series, np.arange(len(labels) + 1)).astype(np.int64)
     room = len(chunks.messages) + int((sizes[chunks.series] + _MESSAGE).sum()) + PAD
     out = np.empty(room, np.uint8)
+    texts = np.frombuffer(bytearray().join(labels), np.uint8)
     size = chunk_write_kernels.write_frames(
-        firsts, chunks.places, chunks.sizes, chunks.messages, label_bounds, np.frombuffer(b"".join(labels), np.uint8),
-        query, max_bytes, crc32c_tables(), out,
+        firsts, chunks.places, chunks.sizes, chunks.messages, label_bounds, texts, query, max_bytes, crc32c_tables(),
+        out,
     )  # fmt: skip
     return out[:size].data
 

@@ -328,6 +328,13 @@ Expr = (
 )
 
 
+def bare(expr: Expr) -> Expr:
+    """Return `expr` without the parentheses around it."""
+    while isinstance(expr, Paren):
+        expr = expr.expr
+    return expr
+
+
 def walk(expr: Expr) -> Iterator[Expr]:
     """Yield `expr` and all expressions below it, parents first."""
     yield expr

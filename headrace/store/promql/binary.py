@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.pipeline.identity import METRIC_NAME
-from headrace.store.labels import LabelTable
 from headrace.store.promql import aggregate_kernels as kernels
-from headrace.store.promql.ast import Card, Matching
-from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.values import METADATA, Scalar, Vector, empty, joined, shown, stacked
+from headrace.store.promql.ast import Matching
+from headrace.store.promql.matching import Match, Matched, signatures
+from headrace.store.promql.values import Scalar, Vector, empty, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +40,8 @@ ARITHMETIC: dict[str, Callable[..., NDArray[np.float64]]] = {
 }
 """Operators that compute."""
 
-_TOO_MANY = "multiple matches for labels: grouping labels must ensure unique matches"
-_IMPLICIT = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+TRIMS = frozenset({"</", ">/"})
+"""Operators of native histograms that leave observations out."""
 
 
 def binary(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector | Scalar:
@@ -54,10 +51,10 @@ def binary(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Sc
             matching = node.matching or Matching()
             if node.op in {"and", "or", "unless"}:
                 return _set_operator(node.op, matching, lhs, rhs)
-            return _Match(run, node, matching, lhs, rhs).result()
+            return _of_vectors(run, node, matching, lhs, rhs)
         if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
             return Scalar(_compute(node.op, lhs.values, rhs.values))
-        return _with_scalar(node, lhs, rhs)
+        return _with_scalar(run, node, lhs, rhs)
 
 
 def _compute(op: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,33 +63,47 @@ def _compute(op: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> N
     return COMPARISONS[op](one, other).astype(np.float64)
 
 
-def _with_scalar(node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
+def _with_scalar(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
     vector = lhs if isinstance(lhs, Vector) else rhs
     if not isinstance(vector, Vector):
         raise AssertionError("bug: two scalars")
+    if node.op in TRIMS:
+        return _trimmed(run, node, vector)
     if node.op in COMPARISONS and not node.return_bool:
         holds = COMPARISONS[node.op](lhs.values, rhs.values)
         return vector.with_values(vector.values, vector.present & holds)
     return vector.with_values(_compute(node.op, lhs.values, rhs.values)).without_name()
 
 
-# -- matching --------------------------------------------------------------------------------------------------
+def _of_vectors(run: Evaluation, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> Vector:
+    drops_name = node.op in ARITHMETIC or (node.return_bool and not run.options.delayed_name_removal)
+    matched = Match(matching, lhs, rhs, drops_name=drops_name, limit=run.limit).matched()
+    if matched is None:
+        return empty(lhs.labels, lhs.steps)
+    present = matched.left.present & matched.right.present
+    result = _result(run, node, matched, present).with_labels(matched.labels).compact()
+    return result.without_name() if node.return_bool else result
 
 
-def _signatures(matching: Matching, lhs: LabelTable, rhs: LabelTable) -> tuple[NDArray[np.int64], int]:
-    """Number the label sets that count for matching, over the rows of both sides."""
-    if matching.on:
-        names = list(matching.labels)
-    else:
-        unwanted = {METRIC_NAME, *matching.labels}
-        names = sorted({*lhs.names, *rhs.names} - unwanted)
-    table = LabelTable(tuple(sorted(names)), stacked([lhs, rhs], sorted(names)), lhs.symbols)
-    numbers, first = table.groups()
-    return numbers.astype(np.int64), len(first)
+def _result(run: Evaluation, node: Binary, matched: Matched, present: NDArray[np.bool_]) -> Vector:
+    left, right = matched.left.values, matched.right.values
+    if node.op in TRIMS:
+        return _trimmed(run, node, Vector(matched.labels, left, present))
+    if node.op in COMPARISONS and not node.return_bool:
+        return Vector(matched.labels, left, present & COMPARISONS[node.op](left, right))
+    return Vector(matched.labels, _compute(node.op, left, right), present)
+
+
+def _trimmed(run: Evaluation, node: Binary, numbers: Vector) -> Vector:
+    """Return what is left of plain numbers: nothing, with a remark where there were any."""
+    if numbers.present.any():
+        why = "incompatible sample types encountered for binary operator"
+        run.notes.info(f'{why} "{node.op}": float {node.op} float', node)
+    return numbers.where(np.zeros(numbers.present.shape, np.bool_))
 
 
 def _set_operator(op: str, matching: Matching, lhs: Vector, rhs: Vector) -> Vector:
-    numbers, count = _signatures(matching, lhs.labels, rhs.labels)
+    numbers, count = signatures(matching, lhs.labels, rhs.labels)
     left, right = numbers[: len(lhs)], numbers[len(lhs) :]
     there = np.zeros((count, lhs.steps), np.bool_)
     if op == "or":
@@ -102,101 +113,3 @@ def _set_operator(op: str, matching: Matching, lhs: Vector, rhs: Vector) -> Vect
     kernels.any_of(rhs.everywhere, right, there)
     matched = there[left]
     return lhs.where(matched if op == "and" else ~matched).compact()
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One operand: its rows and their signatures."""
-
-    vector: Vector
-    signature: NDArray[np.int64]
-
-
-class _Match:
-    """One operator between two vectors.
-
-    Every row of the "many" side is paired with every row of the "one" side of equal signature; which pair counts at
-    a step, presence tells.
-    """
-
-    def __init__(self, run: Evaluation, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> None:
-        self._run = run
-        self._node = node
-        self._matching = matching
-        self._lhs = lhs.compact()
-        self._rhs = rhs.compact()
-        numbers, self._count = _signatures(matching, self._lhs.labels, self._rhs.labels)
-        left = _Side(self._lhs, numbers[: len(self._lhs)])
-        right = _Side(self._rhs, numbers[len(self._lhs) :])
-        self._swapped = matching.card is Card.ONE_TO_MANY
-        self._many, self._one = (right, left) if self._swapped else (left, right)
-
-    def result(self) -> Vector:
-        """Compute.
-
-        Raises:
-            ExecutionError: The label sets do not match as they have to.
-        """
-        if not len(self._lhs) or not len(self._rhs):
-            return empty(self._lhs.labels, self._lhs.steps)
-        self._check_one_side()
-        many, one = self._pairs()
-        left, right = (one, many) if self._swapped else (many, one)
-        values, present = self._values(self._lhs.take(left), self._rhs.take(right))
-        both = self._many.vector.present[many] & self._one.vector.present[one]
-        if self._matching.card is Card.ONE_TO_ONE:
-            self._check(both, self._many.signature[many], _IMPLICIT)
-        labels = self._labels(many, one)
-        matched = Vector(labels, values, present & both).with_labels(labels, _TOO_MANY).compact()
-        return matched.without_name() if self._node.return_bool else matched
-
-    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the rows of both sides of all pairs."""
-        order = np.argsort(self._one.signature, kind="stable")
-        ordered = self._one.signature[order]
-        begin = np.searchsorted(ordered, self._many.signature, "left")
-        sizes = np.searchsorted(ordered, self._many.signature, "right") - begin
-        self._run.limit(int(sizes.sum()) * self._lhs.steps)
-        many = np.repeat(np.arange(len(sizes)), sizes)
-        within = np.arange(len(many)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return many, order[np.repeat(begin, sizes) + within]
-
-    def _values(self, lhs: Vector, rhs: Vector) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        node = self._node
-        if node.op in COMPARISONS and not node.return_bool:
-            return lhs.values, COMPARISONS[node.op](lhs.values, rhs.values)
-        values = _compute(node.op, lhs.values, rhs.values)
-        return values, np.ones(values.shape, np.bool_)
-
-    def _labels(self, many: NDArray[np.intp], one: NDArray[np.intp]) -> LabelTable:
-        matching = self._matching
-        table = self._many.vector.labels.take(many)
-        if self._node.op in ARITHMETIC or (self._node.return_bool and not self._run.options.delayed_name_removal):
-            table = table.drop(METADATA)
-        if matching.card is Card.ONE_TO_ONE:
-            return table.keep(matching.labels) if matching.on else table.drop(matching.labels)
-        for name in matching.include:
-            table = table.with_column(name, self._one.vector.labels.column(name)[one])
-        return table
-
-    def _check_one_side(self) -> None:
-        side = self._one
-        # At a step where the other side is empty, nothing is matched and nothing can be wrong.
-        present = side.vector.present & self._many.vector.present.any(axis=0)
-        rows = kernels.collision(present, side.signature, np.empty(self._count, np.int64))
-        if rows[0] < 0:
-            return
-        table = side.vector.labels
-        names = self._matching.labels
-        group = table.keep(names) if self._matching.on else table.drop([METRIC_NAME, *names])
-        where = "left" if self._swapped else "right"
-        found = ", ".join(sorted(shown(table, row) for row in rows))
-        raise ExecutionError(
-            f"found duplicate series for the match group {shown(group, rows[0])} on the {where} hand-side of the "
-            f"operation: [{found}];many-to-many matching not allowed: "
-            "matching labels must be unique on one side"
-        )
-
-    def _check(self, present: NDArray[np.bool_], group: NDArray[np.int64], why: str) -> None:
-        if kernels.collision(present, group, np.empty(self._count, np.int64))[0] >= 0:
-            raise ExecutionError(why)

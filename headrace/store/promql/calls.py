@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.promql import functions, fused, histograms, info, window_kernels
-from headrace.store.promql.ast import MatrixSelector, Paren, VectorSelector
-from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.ast import MatrixSelector, VectorSelector, bare
+from headrace.store.promql.extended_functions import check_selector
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
-from headrace.store.promql.selection import newest
+from headrace.store.promql.selection import newest, start_times
 from headrace.store.promql.statistics import in_vector, in_windows
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
@@ -36,7 +36,7 @@ def call(run: Evaluation, node: Call, grid: Grid) -> Value:
     """Evaluate a function call.
 
     Raises:
-        ExecutionError: The function is not there yet, or its arguments cannot be used.
+        ExecutionError: The arguments cannot be used.
     """
     name = node.function
     if name in RANGE_FUNCTIONS:
@@ -46,8 +46,6 @@ def call(run: Evaluation, node: Call, grid: Grid) -> Value:
         return vector.with_values(functions.ELEMENTWISE[name](vector.values)).without_name()
     if name in functions.DATES:
         return functions.date_part(name, _times_argument(run, node, grid)).without_name()
-    if name not in _CALLS:
-        raise ExecutionError(f"function {name}() is not there yet")
     return _CALLS[name](run, node, grid)
 
 
@@ -57,6 +55,9 @@ def call(run: Evaluation, node: Call, grid: Grid) -> Value:
 def _ranges(run: Evaluation, node: Call, grid: Grid) -> Ranges:
     for arg in node.args:
         if arg.type.value == "range vector":
+            selector = bare(arg)
+            if isinstance(selector, MatrixSelector):
+                check_selector(selector.selector, node.function)
             value = run.value(arg, grid)
             if isinstance(value, Ranges):
                 return value
@@ -99,8 +100,7 @@ def _absent(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 def _matchers_of(expr: Expr) -> Sequence[Matcher]:
     """Return the matchers of a plain selector; none for other expressions."""
-    while isinstance(expr, Paren):
-        expr = expr.expr
+    expr = bare(expr)
     if isinstance(expr, MatrixSelector):
         expr = expr.selector
     return expr.matchers if isinstance(expr, VectorSelector) else ()
@@ -164,9 +164,7 @@ def _times_argument(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 
 def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    arg = node.args[0]
-    while isinstance(arg, Paren):
-        arg = arg.expr
+    arg = bare(node.args[0])
     if isinstance(arg, VectorSelector):
         vector, at = newest(run, arg, grid)
         run.count.add(in_vector(vector))
@@ -174,6 +172,16 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     vector = run.vector(arg, grid)
     times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
     return vector.with_values(times).without_name()
+
+
+def _start_timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    """Return when the counting of samples began; nothing unless that is turned on and asked of a selector."""
+    arg = bare(node.args[0])
+    if not isinstance(arg, VectorSelector):
+        return functions.no_histograms(run.vector(arg, grid))
+    vector = start_times(run, arg, grid)
+    run.count.add(in_vector(vector))
+    return vector.without_name() if run.options.start_timestamps else functions.no_histograms(vector)
 
 
 # -- labels and order ------------------------------------------------------------------------------------------
@@ -298,6 +306,7 @@ _CALLS: dict[str, _Handler] = {
     "sort_by_label_desc": _sort_by_label(descending=True),
     "sort_desc": _sort(descending=True),
     "start": _constant(lambda query: query.start_ms / 1000.0),
+    "start_timestamp": _start_timestamp,
     "step": _constant(lambda query: query.step_ms / 1000.0),
     "time": _time,
     "timestamp": _timestamp,

@@ -10,7 +10,7 @@ class ParseError(QueryError):
 
     Args:
         query: The whole text.
-        position: Byte offset of the fault.
+        position: Character offset of the fault.
         why: What is wrong.
     """
 
@@ -18,6 +18,23 @@ class ParseError(QueryError):
         self.position = position
         self.why = why
         super().__init__(f"{place(query, position)}: parse error: {why}")
+
+
+class InvalidDuration(ParseError):  # noqa: N818 -- named for the condition
+    """A computed duration cannot be one, which shows only when the times of the query are known.
+
+    Args:
+        query: The whole text.
+        start: Character offset of the expression.
+        end: One past it.
+        why: What is wrong.
+    """
+
+    def __init__(self, query: str, start: int, end: int, why: str) -> None:
+        super().__init__(query, start, why)
+        # Prometheus gives offsets in bytes here, not line and column.
+        begin, stop = (len(query[:at].encode("utf-8", "surrogateescape")) if query else at for at in (start, end))
+        self.args = (f"{begin}:{stop}: {why}",)
 
 
 class ExecutionError(QueryError):
@@ -34,7 +51,9 @@ class QueryCanceled(ExecutionError):  # noqa: N818 -- named for the condition
 
 def place(query: str, position: int) -> str:
     """Return ``line:column`` of a character offset; columns count bytes, both from 1."""
+    if not query:
+        return "unknown position"
     before = query[:position]
     line = before.count("\n") + 1
-    column = len(before[before.rfind("\n") + 1 :].encode()) + 1
+    column = len(before[before.rfind("\n") + 1 :].encode("utf-8", "surrogateescape")) + 1
     return f"{line}:{column}"

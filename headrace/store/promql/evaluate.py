@@ -153,7 +153,7 @@ class Evaluator:
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
-        expr = resolve(expr, span)
+        expr = resolve(expr, span, query)
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
         prepared_s = time.perf_counter() - started_s

@@ -28,8 +28,9 @@ from headrace.store.promql.ast import (
 from headrace.store.promql.binary import binary
 from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.extended_functions import extended
 from headrace.store.promql.invariance import is_invariant
-from headrace.store.promql.selection import Selection, newest, windows
+from headrace.store.promql.selection import Selection, newest, smoothed, windows
 from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
 from headrace.store.promql.subqueries import subquery
 from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector
@@ -101,6 +102,8 @@ class Evaluation:
         if isinstance(value, Vector):
             return value.settled().compact()
         if isinstance(value, Ranges):
+            if value.reach.before_ms:
+                value = extended(value)
             self.count.add(in_windows(value) if value.looked_at is None else value.looked_at)
             return value.settled()
         return value
@@ -187,6 +190,8 @@ class Evaluation:
         return value
 
     def _newest(self, node: VectorSelector, grid: Grid) -> Vector:
+        if node.smoothed:
+            return smoothed(self, node, grid)
         found = fused.newest(self, node, grid)
         if found is None:
             found = newest(self, node, grid)[0]

@@ -13,6 +13,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.regex import regex
 from headrace.store.labels import LabelTable
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.numbers import valid_label
 from headrace.store.promql.values import Vector
 from headrace.store.symbols import ABSENT
 
@@ -154,7 +155,7 @@ def label_replace(vector: Vector, destination: str, replacement: str, source: st
         compiled = regex(pattern)
     except InvalidInput:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
-    if not destination:
+    if not valid_label(destination):
         raise ExecutionError(f"invalid destination label name in label_replace(): {destination}")
     table = vector.labels
     sources = table.column(source)
@@ -177,10 +178,10 @@ def _renamed(vector: Vector, label: str, rows: NDArray[np.bool_]) -> Vector:
 
 def label_join(vector: Vector, destination: str, separator: str, sources: Sequence[str]) -> Vector:
     """Set a label to the values of others."""
-    if not destination:
+    if not valid_label(destination):
         raise ExecutionError(f"invalid destination label name in label_join(): {destination}")
     for source in sources:
-        if not source:
+        if not valid_label(source):
             raise ExecutionError(f"invalid source label name in label_join(): {source}")
     table = vector.labels
     columns = [table.column(source).tolist() for source in sources]

@@ -19,7 +19,7 @@ class Signature:
 
     Attributes:
         args: Types of the arguments.
-        variadic: 0 for exactly these; n > 0: the last n may be left out; -1: the last may be left out or repeated.
+        variadic: 0 for exactly these; else the last may be left out, or stand n times, or with -1 any number of times.
         returns: What it yields.
         experimental: Whether it has to be enabled.
     """
@@ -58,7 +58,7 @@ FUNCTIONS: dict[str, Signature] = {
     **_same("end range start step", Signature((), returns=_S, experimental=True)),
     "histogram_fraction": Signature((_S, _S, _V)),
     "histogram_quantile": Signature((_S, _V)),
-    "histogram_quantiles": Signature((_V, _T, _S), variadic=-1, experimental=True),
+    "histogram_quantiles": Signature((_V, _T, _S, _S), variadic=9, experimental=True),
     "info": Signature((_V, _V), variadic=1, experimental=True),
     "label_join": Signature((_V, _T, _T, _T), variadic=-1),
     "label_replace": Signature((_V, _T, _T, _T, _T)),

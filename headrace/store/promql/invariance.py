@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.ast import Aggregate, Call, MatrixSelector, Paren, Subquery, VectorSelector
+from headrace.store.promql.ast import Aggregate, Call, MatrixSelector, Subquery, VectorSelector, bare
 from headrace.store.promql.functions import DATES
 
 if TYPE_CHECKING:
@@ -28,14 +28,8 @@ def is_invariant(expr: Expr) -> bool:
         case Aggregate():
             # The parameter does not count: where the rest is the same at all steps, it is taken as of the first one.
             return is_invariant(expr.expr)
-        case Call() if expr.function == "timestamp" and isinstance(_bare(expr.args[0]), VectorSelector):
+        case Call() if expr.function == "timestamp" and isinstance(bare(expr.args[0]), VectorSelector):
             return is_invariant(expr.args[0])
         case Call() if expr.function in OF_THE_STEP:
             return False
     return all(is_invariant(child) for child in expr.children())
-
-
-def _bare(expr: Expr) -> Expr:
-    while isinstance(expr, Paren):
-        expr = expr.expr
-    return expr

@@ -1,35 +1,64 @@
-"""The lexer of PromQL: text to tokens."""
+"""The lexer of PromQL: text to tokens.
+
+The text means different things in three places: outside brackets, inside the braces of a selector, and between the
+square brackets of a range, so each has a pattern of its own. What no pattern takes goes to `lexer_errors`.
+
+Source:
+    Prometheus 3.14, PromQL.
+"""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.store.promql.errors import ParseError
+from headrace.store.api.quoting import go_quote
+from headrace.store.promql import lexer_errors
+from headrace.store.promql.functions_table import AGGREGATIONS
+from headrace.store.promql.numbers import scan_number, scan_units
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Kind(StrEnum):
-    """What a token is."""
+IDENTIFIER = "identifier"
+METRIC_IDENTIFIER = "metric identifier"
+NUMBER = "number"
+DURATION = "duration"
+STRING = "string"
+END = "end of input"
+ERROR = "error"
 
-    IDENTIFIER = "identifier"
-    NUMBER = "number"
-    DURATION = "duration"
-    STRING = "string"
-    OPERATOR = "operator"
-    END = "end of input"
+_WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
+OPERATORS = _WORD_OPERATORS | frozenset("+ - * / % ^ == != <= < >= > </ >/ =~ !~ @".split())  # noqa: SIM905 -- likewise
+"""Everything that Prometheus' errors call an operator."""
+
+KEYWORDS = frozenset(
+    "offset smoothed anchored by without on ignoring group_left group_right fill fill_left fill_right bool".split()  # noqa: SIM905 -- likewise
+)
+"""Words with a place in the grammar."""
+
+_FILLS = frozenset({"fill", "fill_left", "fill_right"})
+FUNCTION_WORDS = frozenset({"start", "end", "step", "range", "max_of", "min_of"})
+"""Words that are functions, where a parenthesis follows, and also have other uses."""
+
+_DURATION_WORDS = frozenset({"step", "range", "max_of", "min_of"})
+_WORDS = {word: word for word in AGGREGATIONS | _WORD_OPERATORS | KEYWORDS | FUNCTION_WORDS} | {
+    "inf": NUMBER,
+    "nan": NUMBER,
+}
+_CLOSING = frozenset({")", "]", "}", NUMBER, DURATION})
 
 
 class Token(NamedTuple):
     """One token.
 
     Attributes:
-        kind: What it is.
-        text: As written.
+        type: One of the constants above, or the operator, bracket or keyword itself in lower case.
+        text: As written; of an `ERROR` what is wrong.
         start: Offset of its first character.
     """
 
-    kind: Kind
+    type: str
     text: str
     start: int
 
@@ -38,191 +67,222 @@ class Token(NamedTuple):
         """Offset one past its last character."""
         return self.start + len(self.text)
 
+    @property
+    def closes(self) -> bool:
+        """Whether an expression may end with it."""
+        return self.type in _CLOSING
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>[ \t\r\n]+|\#[^\n]*)
-  | (?P<duration>(?:\d+(?:ms|[smhdwy]))+(?![A-Za-z0-9_.]))
-  | (?P<number>0[xX][0-9a-fA-F_]+(?![A-Za-z0-9_])
-      | (?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d+)?(?![A-Za-z0-9_]))
-  | (?P<identifier>[A-Za-z_:][A-Za-z0-9_:]*)
-  | (?P<operator>==|!=|<=|>=|=~|!~|[-+*/%^<>=(){}\[\],:@])
-    """,
-    re.VERBOSE,
+
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = (
+    rf"[0-3][0-7]{{2}}|x{_HEX}{{2}}|u(?![dD][89a-fA-F]){_HEX}{{4}}"
+    rf"|U(?:0000(?![dD][89a-fA-F])|000[1-9a-fA-F]|0010){_HEX}{{4}}"
 )
+_STRING = rf"""
+    (?P<string>"(?:[^"\\\n\ufffd]++|\\(?:[abfnrtv\\"]|{_ESCAPE}))*+"
+      |'(?:[^'\\\n\ufffd]++|\\(?:[abfnrtv\\']|{_ESCAPE}))*+'
+      |`[^`\ufffd]*+`)"""
+_SKIPPED = r"(?P<skipped>[ \t\r\n]+|\#[^\r\n]*)"
+_NUMBERS = r"""
+    (?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+  | (?P<duration>\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdw]))*(?![\w.]))"""
 
-_ESCAPES = {
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'",
-}  # fmt: skip
-_CODED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})")
+_OUTSIDE = re.compile(
+    rf"""{_SKIPPED}
+  | (?P<word>[A-Za-z_:][A-Za-z0-9_:]*)
+  | (?P<operator>==|!=|<=|>=|</|>/|=(?!~)|[-+*/%^<>(),@{{\[\]])
+  | {_NUMBERS}
+  | {_STRING}""",
+    re.VERBOSE | re.ASCII,
+)
+_BRACES = re.compile(
+    rf"""{_SKIPPED}
+  | (?P<identifier>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<operator>!=|=~|!~|[=,}}])
+  | {_STRING}""",
+    re.VERBOSE | re.ASCII,
+)
+_DURATIONS = re.compile(
+    rf"""(?P<skipped>[ \t\r\n]+)
+  | (?P<operator>[-+*/%^(),\]:])
+  | (?P<duration_word>[A-Za-z_]+)
+  | {_NUMBERS}""",
+    re.VERBOSE | re.ASCII,
+)
+_LETTERS = re.compile(r"[A-Za-z_]+")
 
 
-def tokens(query: str) -> list[Token]:
-    """Split a query.
-
-    Raises:
-        ParseError: A character or a literal is none of PromQL's.
-    """
-    found: list[Token] = []
-    brackets: list[tuple[str, int]] = []
+def scan(query: str) -> list[Token]:
+    """Split a query; the last token is `END`, or `ERROR` where the text cannot be split further."""
+    lexer = _Lexer(query)
     position = 0
-    while position < len(query):
-        if query[position] in "\"'`":
-            end = _string_end(query, position)
-            found.append(Token(Kind.STRING, query[position:end], position))
-            position = end
-            continue
-        # Elsewhere a colon begins a metric name; here it separates range and step.
-        if query[position] == ":" and brackets and brackets[-1][0] == "[":
-            found.append(Token(Kind.OPERATOR, ":", position))
-            position += 1
-            continue
-        match = _TOKEN.match(query, position)
+    while position >= 0:
+        position = lexer.step(position)
+    return lexer.tokens
+
+
+class _Lexer:
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self.tokens: list[Token] = []
+        self._pattern = _OUTSIDE
+        self._parentheses = 0
+        self._in_brackets = False
+        self._colon = False
+        self._any_duration = False  # never reset, as in Prometheus, so that only the first range may lack one
+        self._take: dict[str, Callable[[str, int], int]] = {
+            "word": self._word,
+            "operator": self._operator,
+            "duration_word": self._duration_word,
+        }
+
+    def step(self, position: int) -> int:
+        """Take one token; return where the next begins, or a negative number at the end."""
+        match = self._pattern.match(self._query, position)
         if match is None:
-            raise _unexpected(query, position, brackets)
-        kind = match.lastgroup or ""
-        if kind != "space":
-            found.append(Token(Kind(kind), match.group(), position))
-            if kind == "operator":
-                _track(query, match.group(), position, brackets)
-        position = match.end()
-    if brackets:
-        raise _unclosed(query, brackets)
-    found.append(Token(Kind.END, "", len(query)))
-    return found
+            return self._rest(position)
+        group = match.lastgroup
+        if group == "skipped":
+            return match.end()
+        text = match.group()
+        if group in self._take:
+            return self._take[group](text, position)
+        return self._emit(group or "", text, position)
+
+    def _emit(self, kind: str, text: str, position: int) -> int:
+        self.tokens.append(Token(kind, text, position))
+        if kind in {NUMBER, DURATION} and self._pattern is _DURATIONS:
+            # After its first number a range is read like the text outside.
+            self._any_duration = True
+            self._pattern = _OUTSIDE
+        return position + len(text)
+
+    def _fail(self, why: str, position: int) -> int:
+        self.tokens.append(Token(ERROR, why, position))
+        return -1
+
+    # -- words ---------------------------------------------------------------------------------------------
+
+    def _word(self, text: str, position: int) -> int:
+        if self._in_brackets:
+            return self._word_in_brackets(text, position)
+        kind = _WORDS.get(text.lower())
+        if kind in _FILLS and not lexer_errors.opens_next(self._query, position + len(text)):
+            kind = IDENTIFIER
+        if kind is None:
+            kind = METRIC_IDENTIFIER if ":" in text else IDENTIFIER
+        return self._emit(kind, text, position)
+
+    def _word_in_brackets(self, text: str, position: int) -> int:
+        if text[0] == ":":
+            if self._colon:
+                return self._fail("unexpected colon ':'", position)
+            self._colon = True
+            return self._emit(":", ":", position)
+        match = _LETTERS.match(text)
+        assert match is not None
+        word = match.group()
+        if word.lower() in _DURATION_WORDS:
+            return self._emit(word.lower(), word, position)
+        return self._fail(f"unexpected character: {lexer_errors.quoted_character(text[0])}, expected ':'", position)
+
+    def _duration_word(self, text: str, position: int) -> int:
+        if text.lower() in _DURATION_WORDS:
+            return self._emit(text.lower(), text, position)
+        character = lexer_errors.quoted_character(text[0])
+        return self._fail(f"unexpected character in duration expression: {character}", position)
+
+    # -- operators and brackets ----------------------------------------------------------------------------
+
+    def _operator(self, text: str, position: int) -> int:
+        handler = _BRACKETS.get(text)
+        if handler is None:
+            return self._emit(text, text, position)
+        return handler(self, position)
+
+    def _open_parenthesis(self, position: int) -> int:
+        self._parentheses += 1
+        return self._emit("(", "(", position)
+
+    def _close_parenthesis(self, position: int) -> int:
+        self._parentheses -= 1
+        if self._parentheses < 0:
+            # Prometheus notices after it has taken the parenthesis, and says where it is then.
+            return self._fail("unexpected right parenthesis ')'", position + 1)
+        return self._emit(")", ")", position)
+
+    def _open_brace(self, position: int) -> int:
+        self._pattern = _BRACES
+        return self._emit("{", "{", position)
+
+    def _close_brace(self, position: int) -> int:
+        self._pattern = _OUTSIDE
+        return self._emit("}", "}", position)
+
+    def _open_bracket(self, position: int) -> int:
+        if self._in_brackets:
+            return self._fail("unexpected left bracket '['", position)
+        self._in_brackets, self._colon = True, False
+        self._pattern = _DURATIONS
+        return self._emit("[", "[", position)
+
+    def _close_bracket(self, position: int) -> int:
+        if not self._in_brackets:
+            return self._fail("unexpected right bracket ']'", position)
+        self._in_brackets = False
+        self._pattern = _OUTSIDE
+        return self._emit("]", "]", position)
+
+    def _separator(self, position: int) -> int:
+        if not self._any_duration:
+            return self._fail("unexpected colon before duration in duration expression", position + 1)
+        if self._colon:
+            return self._fail("unexpected repeated colon in duration expression", position + 1)
+        self._colon = True
+        return self._emit(":", ":", position)
+
+    # -- what the patterns do not take ---------------------------------------------------------------------
+
+    def _rest(self, position: int) -> int:
+        query = self._query
+        if self._pattern is not _BRACES and lexer_errors.starts_number(query, position):
+            return self._number(position)
+        if position < len(query):
+            if self._pattern is _DURATIONS:
+                character = lexer_errors.quoted_character(query[position])
+                return self._fail(f"unexpected character in duration expression: {character}", position)
+            return self._fail(lexer_errors.unexpected(query, position, braces=self._pattern is _BRACES), position)
+        return self._end(position)
+
+    def _number(self, position: int) -> int:
+        end, valid = scan_number(self._query, position)
+        if valid:
+            return self._emit(NUMBER, self._query[position:end], position)
+        end, valid = scan_units(self._query, end)
+        if valid:
+            return self._emit(DURATION, self._query[position:end], position)
+        text = go_quote(self._query[position:end])
+        return self._fail(f"bad number or duration syntax: {text}", position)
+
+    def _end(self, position: int) -> int:
+        if self._pattern is _BRACES:
+            return self._fail("unexpected end of input inside braces", position)
+        if self._pattern is _DURATIONS:
+            return self._fail("unexpected end of input in duration expression", position)
+        if self._parentheses:
+            return self._fail("unclosed left parenthesis", position)
+        if self._in_brackets:
+            return self._fail("unclosed left bracket", position)
+        self.tokens.append(Token(END, "", position))
+        return -1
 
 
-def unquote(query: str, token: Token) -> str:
-    """Return the value of a string token.
-
-    Raises:
-        ParseError: An escape is unknown.
-    """
-    body = token.text[1:-1]
-    if token.text[0] == "`" or "\\" not in body:
-        return body
-    data = bytearray()
-    i = 0
-    while i < len(body):
-        if body[i] != "\\":
-            data += body[i].encode()
-            i += 1
-            continue
-        coded = _CODED.match(body, i + 1)
-        if coded:
-            data += _coded(coded)
-            i = coded.end()
-            continue
-        escape = body[i + 1]
-        if escape not in _ESCAPES or (escape in "\"'" and escape != token.text[0]):
-            raise ParseError(query, token.start, f"unknown escape sequence U+{ord(escape):04X} {escape!r}")
-        data += _ESCAPES[escape].encode()
-        i += 2
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise ParseError(query, token.start, "string is not valid UTF-8") from None
-
-
-def number(text: str) -> float:
-    """Return the value of a number token.
-
-    Raises:
-        ValueError: It is none.
-    """
-    plain = text.lower().replace("_", "")
-    return float(int(plain, 16)) if plain.startswith("0x") else float(plain)
-
-
-_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
-_UNITS_MS = {
-    "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000,
-}  # fmt: skip
-_ORDER = ["y", "w", "d", "h", "m", "s", "ms"]
-MAX_DURATION_MS = (1 << 63) // 1_000_000
-
-
-def duration_ms(text: str) -> int:
-    """Return the milliseconds of a duration such as ``1h30m``.
-
-    Raises:
-        ValueError: Its units are not in descending order, or it is too long.
-    """
-    parts = _DURATION.findall(text)
-    ranks = [_ORDER.index(unit) for _, unit in parts]
-    if not parts or ranks != sorted(set(ranks)) or "".join(n + u for n, u in parts) != text:
-        raise ValueError(f"not a valid duration string: {_quoted(text)}")
-    total = sum(int(count) * _UNITS_MS[unit] for count, unit in parts)
-    if total > MAX_DURATION_MS:
-        raise ValueError("duration out of range")
-    return total
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _coded(match: re.Match[str]) -> bytes:
-    byte, short, long, octal = match.groups()
-    if byte:
-        return bytes([int(byte, 16)])
-    if octal:
-        return bytes([int(octal, 8) & 255])
-    code = int(short or long, 16)
-    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b"\xef\xbf\xbd"
-
-
-def _string_end(query: str, start: int) -> int:
-    quote = query[start]
-    i = start + 1
-    while i < len(query):
-        char = query[i]
-        if char == quote:
-            return i + 1
-        if char == "\n" and quote != "`":
-            break
-        if char == "\\" and quote != "`":
-            if i + 1 >= len(query):
-                break
-            i += 1
-        i += 1
-    if quote == "`":
-        raise ParseError(query, start, "unterminated raw string")
-    raise ParseError(query, start, "unterminated quoted string")
-
-
-def _track(query: str, text: str, position: int, brackets: list[tuple[str, int]]) -> None:
-    if text in "({[":
-        if text == "{" and brackets and brackets[-1][0] == "{":
-            raise ParseError(query, position, "unexpected left brace '{'")
-        brackets.append((text, position))
-        return
-    opening = {")": "(", "}": "{", "]": "["}.get(text)
-    if opening is None:
-        return
-    if not brackets or brackets[-1][0] != opening:
-        name = {")": "right parenthesis", "}": "right brace", "]": "right bracket"}[text]
-        raise ParseError(query, position, f"unexpected {name} '{text}'")
-    brackets.pop()
-
-
-def _unclosed(query: str, brackets: list[tuple[str, int]]) -> ParseError:
-    kind = brackets[-1][0]
-    if kind == "{":
-        return ParseError(query, len(query), "unexpected end of input inside braces")
-    name = "left parenthesis" if kind == "(" else "left bracket"
-    return ParseError(query, len(query), f"unclosed {name}")
-
-
-def _unexpected(query: str, position: int, brackets: list[tuple[str, int]]) -> ParseError:
-    char = query[position]
-    if char == "!":
-        return ParseError(query, position, "unexpected character after '!'")
-    if brackets and brackets[-1][0] == "{":
-        return ParseError(query, position, f"unexpected character inside braces: '{char}'")
-    if char.isdigit() or char == ".":
-        match = re.compile(r"[\w.]+").match(query, position)
-        return ParseError(
-            query, position, f"bad number or duration syntax: {_quoted(match.group() if match else char)}"
-        )
-    return ParseError(query, position, f"unexpected character: '{char}'")
+_BRACKETS: dict[str, Callable[[_Lexer, int], int]] = {
+    "(": _Lexer._open_parenthesis,  # noqa: SLF001 -- a table of this module's own methods
+    ")": _Lexer._close_parenthesis,  # noqa: SLF001
+    "{": _Lexer._open_brace,  # noqa: SLF001
+    "}": _Lexer._close_brace,  # noqa: SLF001
+    "[": _Lexer._open_bracket,  # noqa: SLF001
+    "]": _Lexer._close_bracket,  # noqa: SLF001
+    ":": _Lexer._separator,  # noqa: SLF001
+}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headrace.store.promql.ast import bare
 from headrace.store.promql.errors import place
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _SMALLEST_PLAIN, _SMALLEST_LARGE = -4, 6
 _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 
+_COUNTER_TYPES = frozenset({"counter", "histogram"})
+
+
 class Repair(NamedTuple):
     """How classic histograms were made monotonic.
 
@@ -29,7 +33,7 @@ class Repair(NamedTuple):
         low: Lowest bound of a bucket whose count was raised.
         high: Highest one.
         most: By how much at most.
-        count: How many histograms.
+        histograms: How many they were.
         first_ms: Time of the first.
         last_ms: Time of the last.
     """
@@ -37,7 +41,7 @@ class Repair(NamedTuple):
     low: float
     high: float
     most: float
-    count: int
+    histograms: int
     first_ms: int
     last_ms: int
 
@@ -47,7 +51,7 @@ class Repair(NamedTuple):
             min(self.low, other.low),
             max(self.high, other.high),
             max(self.most, other.most),
-            self.count + other.count,
+            self.histograms + other.histograms,
             min(self.first_ms, other.first_ms),
             max(self.last_ms, other.last_ms),
         )
@@ -57,7 +61,7 @@ class Repair(NamedTuple):
         first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ") for time in times)
         return (
             f", from buckets {brief(self.low)} to {brief(self.high)}, with a max diff of {_two_digits(self.most)}, "
-            f"over {self.count} samples from {first} to {last}"
+            f"over {self.histograms} samples from {first} to {last}"
         )
 
 
@@ -90,14 +94,16 @@ class Notes:
         """Add what was noted elsewhere about the same query."""
         self._warnings.update(others._warnings)
         self._infos.update(others._infos)
+        for text, (repair, start) in others._repairs.items():
+            self._add(text, repair, start)
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
-        self._warnings[f"PromQL warning: {text}"] = node.start
+        self._warnings[f"PromQL warning: {text}"] = bare(node).start
 
     def info(self, text: str, node: Expr) -> None:
         """Note a remark."""
-        self._infos[f"PromQL info: {text}"] = node.start
+        self._infos[f"PromQL info: {text}"] = bare(node).start
 
     def check_quantiles(self, q: NDArray[np.float64], node: Expr) -> None:
         """Warn about quantiles, (steps,), that are none."""
@@ -112,15 +118,25 @@ class Notes:
 
     def repaired(self, text: str, repair: Repair, node: Expr) -> None:
         """Remark that buckets were made monotonic; equal remarks are added up, and the place of the first stands."""
-        key = f"PromQL info: {text}"
-        before, start = self._repairs.get(key, (repair, node.start))
-        self._repairs[key] = (repair if before is repair else before.with_(repair), start)
+        self._add(f"PromQL info: {text}", repair, bare(node).start)
+
+    def _add(self, text: str, repair: Repair, start: int) -> None:
+        if text in self._repairs:
+            before, start = self._repairs[text]
+            repair = before.with_(repair)
+        self._repairs[text] = (repair, start)
 
     def check_counter(self, name: str, start: int) -> None:
         """Remark on a name that no counter has; `start` is the position in the query."""
         if name and not name.endswith(_COUNTER_ENDINGS):
             text = f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"'
             self._infos[f"PromQL info: {text}"] = start
+
+    def check_type(self, name: str, type_: str, start: int) -> None:
+        """Remark on a label ``__type__`` that no counter has; `start` is the position in the query."""
+        if type_ not in _COUNTER_TYPES:
+            text = 'metric might not be a counter, __type__ label is not set to "counter" or "histogram"'
+            self._infos[f'PromQL info: {text}, got "{type_}": "{name}"'] = start
 
     def _placed(self, notes: dict[str, int]) -> list[str]:
         return [f"{text} ({place(self.query, start)})" for text, start in notes.items()]

@@ -1,24 +1,25 @@
-"""The parser of PromQL: precedence climbing over tokens, with types checked on the way.
+"""The parser of PromQL: precedence climbing over tokens; types are checked afterwards.
+
+Of several faults the one is reported that Prometheus' parser finds first, in its words and at its place.
 
 Source:
-    Prometheus 3.14's grammar and its error texts.
+    Prometheus 3.14, PromQL.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from headrace.pipeline.errors import InvalidInput
-from headrace.pipeline.regex import regex
-from headrace.store.matchers import Matcher, MatchType
+from headrace.store.api.quoting import go_quote
+from headrace.store.promql import parser_modifiers as modifiers
 from headrace.store.promql.ast import (
     Aggregate,
-    At,
     Binary,
     Call,
     Card,
+    Duration,
     Expr,
     Matching,
     MatrixSelector,
@@ -27,17 +28,27 @@ from headrace.store.promql.ast import (
     StringLiteral,
     Subquery,
     Unary,
-    ValueType,
     VectorSelector,
 )
+from headrace.store.promql.cursor import Cursor
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.functions_table import (
-    AGGREGATIONS,
-    EXPERIMENTAL_AGGREGATIONS,
-    FUNCTIONS,
-    WITH_PARAMETER,
+from headrace.store.promql.functions_table import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, WITH_PARAMETER
+from headrace.store.promql.lexer import (
+    DURATION,
+    END,
+    FUNCTION_WORDS,
+    IDENTIFIER,
+    NUMBER,
+    STRING,
+    Token,
 )
-from headrace.store.promql.lexer import MAX_DURATION_MS, Kind, Token, duration_ms, number, tokens, unquote
+from headrace.store.promql.numbers import unquote
+from headrace.store.promql.parser_durations import DurationParser, literal
+from headrace.store.promql.parser_selectors import METRIC_NAMES, label_names, selector
+from headrace.store.promql.type_check import check
+
+if TYPE_CHECKING:
+    from headrace.store.matchers import Matcher
 
 MAX_LENGTH = 1 << 20
 """Characters of a query."""
@@ -45,14 +56,23 @@ MAX_LENGTH = 1 << 20
 MAX_DEPTH = 100
 """Levels of nesting, so that no query overflows the interpreter's stack."""
 
+MAX_HEIGHT = 150
+"""Expressions on top of one another, such as a sum of so many terms, which nests to the left."""
+
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _SETS = frozenset({"and", "or", "unless"})
 _PRECEDENCE = {
-    "or": 1, "and": 2, "unless": 2, **dict.fromkeys(_COMPARISONS, 3),
+    "or": 1, "and": 2, "unless": 2, **dict.fromkeys(_COMPARISONS | {"</", ">/"}, 3),
     "+": 4, "-": 4, "*": 5, "/": 5, "%": 5, "atan2": 5, "^": 6,
 }  # fmt: skip
+_LOWEST = 1
 _POWER = _PRECEDENCE["^"]
-_MATCH_TYPES = {"=": MatchType.EQUAL, "!=": MatchType.NOT_EQUAL, "=~": MatchType.REGEX, "!~": MatchType.NOT_REGEX}
+_SIGNS = frozenset({"+", "-"})
+_GROUPINGS = frozenset({"by", "without"})
+_STARTS = METRIC_NAMES | _SIGNS | {NUMBER, DURATION, STRING, "(", "{"}
+_FILLS = frozenset({"fill", "fill_left", "fill_right"})
+_RANGE_CONTEXT = ("subquery or range selector", "number, duration, step(), or range()")
+_STEP_CONTEXT = ("subquery selector", 'number, duration, step(), range(), or "]"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,12 @@ class ParserOptions:
     fill_modifiers: bool = False
 
 
+ALL_FEATURES = ParserOptions(
+    experimental_functions=True, duration_expressions=True, extended_range_selectors=True, fill_modifiers=True
+)
+"""Everything on, as for formatting a text that some server will evaluate."""
+
+
 @lru_cache(maxsize=1024)
 def parse(query: str, options: ParserOptions | None = None) -> Expr:
     """Parse an expression.
@@ -79,9 +105,10 @@ def parse(query: str, options: ParserOptions | None = None) -> Expr:
     Raises:
         ParseError: It is not PromQL; the text has line and column.
     """
-    if len(query) > MAX_LENGTH:
-        raise ParseError("", 0, f"query of {len(query)} characters is longer than {MAX_LENGTH}")
-    return _Parser(query, options or ParserOptions()).whole()
+    parser = _parser(query, options)
+    expr = parser.whole()
+    check(expr, query)
+    return expr
 
 
 @lru_cache(maxsize=1024)
@@ -91,559 +118,288 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
     Raises:
         ParseError: It is none.
     """
-    return _Parser(text, ParserOptions()).selector().matchers
+    return _parser(text, None).whole_selector().matchers
 
 
-class _Parser:
+def _parser(query: str, options: ParserOptions | None) -> _Parser:
+    if len(query) > MAX_LENGTH:
+        raise ParseError("", 0, f"query of {len(query)} characters is longer than {MAX_LENGTH}")
+    return _Parser(query, options or ParserOptions())
+
+
+class _Parser(Cursor):
     def __init__(self, query: str, options: ParserOptions) -> None:
-        self._query = query
+        super().__init__(query)
         self._options = options
-        self._tokens = tokens(query)
-        self._at = 0
         self._depth = 0
-        self._bare = False  # whether the next selector only chooses labels, so that it may match anything
-
-    # -- tokens --------------------------------------------------------------------------------------------
-
-    @property
-    def _next(self) -> Token:
-        return self._tokens[self._at]
-
-    @property
-    def _after(self) -> Token:
-        return self._tokens[min(self._at + 1, len(self._tokens) - 1)]
-
-    def _take(self) -> Token:
-        token = self._tokens[self._at]
-        if token.kind is not Kind.END:
-            self._at += 1
-        return token
-
-    def _is(self, text: str) -> bool:
-        return self._next.kind is Kind.OPERATOR and self._next.text == text
-
-    def _accept(self, text: str) -> bool:
-        if self._is(text):
-            self._at += 1
-            return True
-        return False
-
-    def _expect(self, text: str, context: str) -> Token:
-        if not self._is(text):
-            raise self._unexpected(context, f'"{text}"')
-        return self._take()
-
-    def _is_word(self, *words: str) -> bool:
-        return self._next.kind is Kind.IDENTIFIER and self._next.text.lower() in words
-
-    def _end(self) -> int:
-        """Offset one past the last token taken."""
-        return self._tokens[self._at - 1].end if self._at else 0
-
-    def _error(self, position: int, why: str) -> ParseError:
-        return ParseError(self._query, position, why)
-
-    def _unexpected(self, context: str = "", expected: str = "") -> ParseError:
-        token = self._next
-        why = f"unexpected {_described(token)}"
-        why += f" in {context}" if context else ""
-        why += f", expected {expected}" if expected else ""
-        return self._error(token.start, why)
-
-    # -- expressions ---------------------------------------------------------------------------------------
+        self._height = 0  # of the expression that was parsed last
+        self._durations = DurationParser(self, enabled=options.duration_expressions)
 
     def whole(self) -> Expr:
         """Parse everything."""
-        if self._next.kind is Kind.END:
-            raise self._error(len(self._query), "no expression found in input")
-        expr = self._expression(1)
-        if self._at < len(self._tokens) - 1:
-            raise self._unexpected()
+        if self.peek() == END:
+            raise self.error(0, "no expression found in input")
+        expr = self._expression(_LOWEST)
+        if self.peek() != END:
+            raise self.unexpected()
         return expr
 
-    def selector(self) -> VectorSelector:
-        """Parse everything as a selector without a range, offset or time."""
-        token = self._next
-        named = token.kind is Kind.IDENTIFIER and token.text.lower() not in {"inf", "nan"}
-        if not named and not self._is("{"):
-            raise self._unexpected()
-        if named:
-            self._take()
-        self._bare = True
-        found = self._selector(token, token.text if named else "")
-        if self._next.kind is not Kind.END:
-            raise self._unexpected()
-        return found
+    def whole_selector(self) -> VectorSelector:
+        """Parse everything, as a selector without range and modifiers."""
+        kind = self.peek()
+        if kind != "{" and kind not in METRIC_NAMES:
+            raise self.unexpected()
+        expr = selector(self, None if kind == "{" else self.take())
+        if self.peek() != END:
+            raise self.unexpected()
+        return expr
+
+    # -- expressions ---------------------------------------------------------------------------------------
 
     def _expression(self, least: int) -> Expr:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise self._error(self._next.start, f"expression is nested deeper than {MAX_DEPTH} levels")
-        left = self._unary()
-        while (op := self._operator()) and _PRECEDENCE[op] >= least:
-            token = self._take()
-            return_bool, matching = self._modifiers(op, token)
+            raise self._too_deep(MAX_DEPTH)
+        left = self._operand()
+        height = self._height
+        while (precedence := _PRECEDENCE.get(self.peek(), 0)) >= least:
+            op = self.take()
+            return_bool = self.accept("bool")
+            matching = self._matching()
             # The power operator binds to the right, the others to the left.
-            right = self._expression(_PRECEDENCE[op] + (op != "^"))
-            left = self._binary(op, token, left, right, return_bool, matching)
+            right = self._expression(precedence + (op.type != "^"))
+            height = self._raised(height, self._height)
+            left = self._binary(op.type, left, right, return_bool=return_bool, matching=matching)
+        self._height = height
         self._depth -= 1
         return left
 
-    def _operator(self) -> str:
-        token = self._next
-        if token.kind is Kind.OPERATOR and token.text in _PRECEDENCE:
-            return token.text
-        word = token.text.lower()
-        return word if token.kind is Kind.IDENTIFIER and word in _PRECEDENCE else ""
+    def _raised(self, *heights: int) -> int:
+        height = max(heights) + 1
+        if height > MAX_HEIGHT:
+            raise self._too_deep(MAX_HEIGHT)
+        return height
 
-    def _unary(self) -> Expr:
-        token = self._next
-        if token.kind is Kind.OPERATOR and token.text in {"+", "-"}:
-            self._take()
-            inner = self._expression(_POWER)
-            if inner.type not in {ValueType.SCALAR, ValueType.VECTOR}:
-                raise self._error(
-                    token.start,
-                    "unary expression only allowed on expressions of type scalar or instant vector, got "
-                    f'"{inner.type}"',
-                )
-            if isinstance(inner, NumberLiteral):
-                value = -inner.value if token.text == "-" else inner.value
-                return NumberLiteral(value=value, is_duration=inner.is_duration, start=token.start, end=inner.end)
-            return Unary(op=token.text, expr=inner, start=token.start, end=inner.end)
-        return self._postfix(self._primary())
+    def _too_deep(self, levels: int) -> ParseError:
+        return self.error(self.closing, f"expression is nested deeper than {levels} levels")
+
+    def _operand(self) -> Expr:
+        if self.peek() not in _SIGNS:
+            return self._postfix(self._primary())
+        sign = self.take()
+        inner = self._expression(_POWER)
+        if isinstance(inner, NumberLiteral):
+            value = -inner.value if sign.type == "-" else inner.value
+            return replace(inner, value=value, start=sign.start)
+        self._height = self._raised(self._height)
+        return Unary(op=sign.type, expr=inner, start=sign.start, end=inner.end)
 
     def _primary(self) -> Expr:
-        token = self._next
-        if token.kind is Kind.NUMBER:
-            self._take()
-            return NumberLiteral(value=number(token.text), start=token.start, end=token.end)
-        if token.kind is Kind.DURATION:
-            self._take()
-            return NumberLiteral(value=self._duration(token) / 1000, is_duration=True, start=token.start, end=token.end)
-        if token.kind is Kind.STRING:
-            self._take()
-            return StringLiteral(value=unquote(self._query, token), start=token.start, end=token.end)
-        if self._is("("):
-            self._take()
-            inner = self._expression(1)
-            self._expect(")", "parentheses")
-            return Paren(expr=inner, start=token.start, end=self._end())
-        if self._is("{"):
-            return self._selector(token, "")
-        if token.kind is Kind.IDENTIFIER:
-            return self._identifier(token)
-        raise self._unexpected()
+        kind = self.peek()
+        self._height = 0
+        if kind in METRIC_NAMES:
+            return self._word(self.take())
+        if kind in {NUMBER, DURATION}:
+            return literal(self)
+        if kind == "(":
+            return self._parentheses()
+        if kind == "{":
+            return selector(self, None)
+        if kind == STRING:
+            token = self.take()
+            return StringLiteral(value=unquote(token.text), start=token.start, end=token.end)
+        raise self.unexpected()
 
-    def _identifier(self, token: Token) -> Expr:
-        word = token.text.lower()
-        following = self._after
-        opens = following.kind is Kind.OPERATOR and following.text == "("
-        if word in AGGREGATIONS and (opens or self._groups_next(following)):
-            return self._aggregate(token)
-        if opens:
-            return self._call(token)
-        if word in {"inf", "nan"} and not (following.kind is Kind.OPERATOR and following.text == "{"):
-            self._take()
-            return NumberLiteral(value=math.inf if word == "inf" else math.nan, start=token.start, end=token.end)
-        self._take()
-        return self._selector(token, token.text)
+    def _word(self, word: Token) -> Expr:
+        following = self.peek()
+        if word.type in AGGREGATIONS and (following == "(" or following in _GROUPINGS):
+            return self._aggregate(word)
+        if following == "(" and (word.type == IDENTIFIER or word.type in FUNCTION_WORDS):
+            return self._call(word)
+        return selector(self, word)
 
-    @staticmethod
-    def _groups_next(following: Token) -> bool:
-        return following.kind is Kind.IDENTIFIER and following.text.lower() in {"by", "without"}
-
-    # -- selectors -----------------------------------------------------------------------------------------
-
-    def _selector(self, token: Token, name: str) -> VectorSelector:
-        bare, self._bare = self._bare, False
-        matchers: list[Matcher] = []
-        quoted = ""
-        if self._accept("{"):
-            while not self._is("}"):
-                quoted = self._matcher(matchers, name or quoted) or quoted
-                if not self._accept(","):
-                    break
-            if not self._is("}"):
-                raise self._unexpected("label matching", '"," or "}"')
-            self._take()
-        if name or quoted:
-            if any(m.name == "__name__" for m in matchers):
-                raise self._error(
-                    token.start, f'metric name must not be set twice: "{name or quoted}" or "{matchers[0].value}"'
-                )
-            matchers.append(Matcher("__name__", MatchType.EQUAL, name or quoted))
-        if not bare and all(matcher.matches_empty for matcher in matchers):
-            raise self._error(token.start, "vector selector must contain at least one non-empty matcher")
-        return VectorSelector(matchers=tuple(matchers), name=name, start=token.start, end=self._end())
-
-    def _matcher(self, matchers: list[Matcher], name: str) -> str:
-        """Parse one matcher, or the quoted metric name, which is returned."""
-        label = self._next
-        if label.kind not in {Kind.IDENTIFIER, Kind.STRING}:
-            raise self._unexpected("label matching", 'identifier or "}"')
-        self._take()
-        text = unquote(self._query, label) if label.kind is Kind.STRING else label.text
-        if label.kind is Kind.STRING and (self._is(",") or self._is("}")):
-            if name:
-                raise self._error(label.start, f'metric name must not be set twice: "{name}" or "{text}"')
-            return text
-        operator = self._next
-        if operator.kind is not Kind.OPERATOR or operator.text not in _MATCH_TYPES:
-            raise self._unexpected("label matching", "label matching operator")
-        self._take()
-        value = self._next
-        if value.kind is not Kind.STRING:
-            raise self._unexpected("label matching", "string")
-        self._take()
-        match_type = _MATCH_TYPES[operator.text]
-        literal = unquote(self._query, value)
-        if match_type in {MatchType.REGEX, MatchType.NOT_REGEX}:
-            try:
-                regex(literal)
-            except InvalidInput as error:
-                raise self._error(label.start, str(error)) from None
-        matchers.append(Matcher(text, match_type, literal))
-        return ""
+    def _parentheses(self) -> Paren:
+        opening = self.take()
+        inner = self._expression(_LOWEST)
+        closing = self.expect(")")
+        self._height = self._raised(self._height)
+        return Paren(expr=inner, start=opening.start, end=closing.end)
 
     # -- what follows an expression ------------------------------------------------------------------------
 
     def _postfix(self, expr: Expr) -> Expr:
         while True:
-            if self._is("["):
+            kind = self.peek()
+            if kind == "[":
                 expr = self._range(expr)
-            elif self._is("@"):
-                expr = self._pin(expr)
-            elif self._is_word("offset"):
-                expr = self._shift(expr)
+            elif kind == "offset":
+                self.take()
+                with self.inside("offset", "number, duration, step(), or range()"):
+                    duration = self._durations.offset()
+                expr = modifiers.shifted(self, expr, duration)
+            elif kind == "@":
+                expr = modifiers.pinned(self, expr)
+            elif kind in {"anchored", "smoothed"}:
+                self.take()
+                enabled = self._options.extended_range_selectors
+                expr = modifiers.extended(self, expr, kind, enabled=enabled)
             else:
                 return expr
 
     def _range(self, expr: Expr) -> Expr:
-        bracket = self._take()
-        length = self._positive(self._duration_expression("subquery or range selector"), bracket)
-        if self._accept(":"):
-            step = None
-            if not self._is("]"):
-                step = self._positive(self._duration_expression("subquery selector"), bracket)
-            self._expect("]", "subquery selector")
-            if expr.type is not ValueType.VECTOR:
-                raise self._error(expr.start, f"subquery is only allowed on instant vector, got {expr.type} instead")
-            return Subquery(expr=expr, range_ms=length, step_ms=step, start=expr.start, end=self._end())
-        self._expect("]", "subquery or range selector")
-        if not isinstance(expr, VectorSelector):
-            raise self._error(expr.start, "ranges only allowed for vector selectors")
-        if expr.offset_ms:
-            raise self._error(expr.start, "no offset modifiers allowed before range")
-        if expr.at is not None:
-            raise self._error(expr.start, "no @ modifiers allowed before range")
-        return MatrixSelector(selector=expr, range_ms=length, start=expr.start, end=self._end())
+        bracket = self.take()
+        with self.inside(*_RANGE_CONTEXT):
+            length = self._durations.positive()
+        if self.accept(":"):
+            return self._subquery(expr, length)
+        if self.peek() != "]":
+            raise self.unexpected("subquery or range", '":" or "]"')
+        closing = self.take()
+        target = modifiers.range_target(self, expr, bracket)
+        ms, computed = modifiers.split(length)
+        return MatrixSelector(selector=target, range_ms=ms, range_expr=computed, start=expr.start, end=closing.end)
 
-    def _pin(self, expr: Expr) -> Expr:
-        self._take()
-        token = self._next
-        at: int | At
-        if token.kind is Kind.IDENTIFIER and token.text.lower() in {"start", "end"}:
-            self._take()
-            self._expect("(", "@")
-            self._expect(")", "@")
-            at = At(token.text.lower())
-        else:
-            sign = -1 if self._accept("-") else 1
-            self._accept("+")
-            seconds = self._number("@") * sign
-            if not math.isfinite(seconds) or abs(seconds) >= (1 << 63) / 1000:
-                raise self._error(token.start, f"timestamp out of bounds for @ modifier: {seconds:f}")
-            at = round(seconds * 1000)
-        return self._modified(expr, "@", at=at)
-
-    def _shift(self, expr: Expr) -> Expr:
-        self._take()
-        return self._modified(expr, "offset", offset_ms=self._signed_duration())
-
-    def _modified(self, expr: Expr, what: str, *, at: int | At | None = None, offset_ms: int = 0) -> Expr:
-        """Put a modifier where it belongs: on a selector or a subquery."""
-        end = self._end()
-        target = expr.selector if isinstance(expr, MatrixSelector) else expr
-        if not isinstance(target, VectorSelector | Subquery):
-            raise self._error(
-                expr.start,
-                f"{what} modifier must be preceded by an instant vector selector or range vector selector "
-                "or a subquery",
-            )
-        if at is not None:
-            if target.at is not None:
-                raise self._error(expr.start, "@ <timestamp> may not be set multiple times")
-            changed = replace(target, at=at)
-        else:
-            if target.offset_ms:
-                raise self._error(expr.start, "offset may not be set multiple times")
-            changed = replace(target, offset_ms=offset_ms)
-        if isinstance(expr, MatrixSelector):
-            assert isinstance(changed, VectorSelector)
-            return replace(expr, selector=changed, end=end)
-        return replace(changed, end=end)
-
-    # -- durations -----------------------------------------------------------------------------------------
-
-    def _signed_duration(self) -> int:
-        if self._is("("):
-            return self._to_ms(self._duration_sum("offset"), self._next)
-        token = self._next
-        sign = 1
-        while self._is("-") or self._is("+"):
-            sign = -sign if self._take().text == "-" else sign
-        return self._to_ms(sign * self._duration_atom("offset"), token)
-
-    def _duration_expression(self, context: str) -> int:
-        token = self._next
-        return self._to_ms(self._duration_sum(context), token)
-
-    def _to_ms(self, seconds: float, token: Token) -> int:
-        if not math.isfinite(seconds) or abs(seconds) * 1000 > MAX_DURATION_MS:
-            raise self._error(token.start, "duration out of range")
-        return round(seconds * 1000)
-
-    def _positive(self, ms: int, token: Token) -> int:
-        if ms <= 0:
-            raise self._error(token.end, "duration must be greater than 0")
-        return ms
-
-    def _duration_sum(self, context: str) -> float:
-        value = self._duration_product(context)
-        while self._is("+") or self._is("-"):
-            op = self._take().text
-            right = self._duration_product(context)
-            value = value + right if op == "+" else value - right
-        return value
-
-    def _duration_product(self, context: str) -> float:
-        value = self._duration_power(context)
-        while self._is("*") or self._is("/") or self._is("%"):
-            token = self._take()
-            right = self._duration_power(context)
-            if token.text == "*":
-                value *= right
-            elif right == 0:
-                raise self._error(token.start, "division by zero" if token.text == "/" else "modulo by zero")
-            else:
-                value = value / right if token.text == "/" else math.fmod(value, right)
-        return value
-
-    def _duration_power(self, context: str) -> float:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise self._error(self._next.start, f"expression is nested deeper than {MAX_DEPTH} levels")
-        value = self._duration_atom(context)
-        if self._accept("^"):
-            try:
-                value = float(value ** self._duration_power(context))
-            except (OverflowError, ZeroDivisionError, TypeError):
-                value = math.inf
-        self._depth -= 1
-        return value
-
-    def _duration_atom(self, context: str) -> float:
-        if self._accept("-"):
-            return -self._duration_power(context)
-        if self._accept("+"):
-            return self._duration_power(context)
-        if self._accept("("):
-            value = self._duration_sum(context)
-            self._expect(")", context)
-            return value
-        if self._is_word("step", "range", "min_of", "max_of"):
-            raise self._error(self._next.start, f"{self._next.text}() in durations is not supported yet")
-        return self._number(context, "number, duration, step(), or range()")
-
-    def _number(self, context: str, expected: str = "") -> float:
-        token = self._next
-        if token.kind is Kind.NUMBER:
-            self._take()
-            return number(token.text)
-        if token.kind is Kind.DURATION:
-            self._take()
-            return self._duration(token) / 1000
-        if self._is_word("inf", "nan"):
-            return math.inf if self._take().text.lower() == "inf" else math.nan
-        raise self._unexpected(context, expected)
-
-    def _duration(self, token: Token) -> int:
-        try:
-            return duration_ms(token.text)
-        except ValueError as error:
-            raise self._error(token.start, str(error)) from None
+    def _subquery(self, expr: Expr, length: Duration) -> Subquery:
+        step: Duration | None = None
+        if self.peek() != "]":
+            with self.inside(*_STEP_CONTEXT):
+                step = self._durations.positive()
+            if self.peek() != "]":
+                raise self.unexpected("subquery selector", '"]"')
+        closing = self.take()
+        self._height = self._raised(self._height)
+        range_ms, range_expr = modifiers.split(length)
+        step_ms, step_expr = modifiers.split(step) if step else (None, None)
+        return Subquery(
+            expr=expr,
+            range_ms=range_ms,
+            range_expr=range_expr,
+            step_ms=step_ms,
+            step_expr=step_expr,
+            start=expr.start,
+            end=closing.end,
+        )
 
     # -- binary expressions --------------------------------------------------------------------------------
 
-    def _modifiers(self, op: str, token: Token) -> tuple[bool, Matching]:
-        return_bool = False
-        if self._is_word("bool"):
-            self._take()
-            return_bool = True
-            if op not in _COMPARISONS:
-                raise self._error(token.start, "bool modifier can only be used on comparison operators")
-        card = Card.MANY_TO_MANY if op in _SETS else Card.ONE_TO_ONE
-        matching = Matching(card)
-        if self._is_word("on", "ignoring") and self._after.text == "(":
-            on = self._take().text.lower() == "on"
-            matching = replace(matching, on=on, labels=self._label_list())
-            if self._is_word("group_left", "group_right"):
-                side = self._take()
-                include = self._label_list() if self._is("(") else ()
-                many = Card.MANY_TO_ONE if side.text.lower() == "group_left" else Card.ONE_TO_MANY
-                if op in _SETS:
-                    raise self._error(token.start, f'no grouping allowed for "{op}" operation')
-                matching = replace(matching, card=many, include=include)
-                if on and (both := next((name for name in include if name in matching.labels), None)):
-                    raise self._error(token.start, f'label "{both}" must not occur in ON and GROUP clause at once')
-        if self._is_word("fill", "fill_left", "fill_right") and self._after.text == "(":
-            raise self._error(self._next.start, f"{self._next.text} modifier is not supported yet")
-        return return_bool, matching
+    def _matching(self) -> Matching:
+        matching = Matching()
+        if self.peek() in {"on", "ignoring"}:
+            on = self.take().type == "on"
+            matching = Matching(on=on, labels=label_names(self))
+            if self.peek() in {"group_left", "group_right"}:
+                card = Card.MANY_TO_ONE if self.take().type == "group_left" else Card.ONE_TO_MANY
+                matching = replace(matching, card=card, include=self._included())
+        if self.peek() in _FILLS:
+            matching = self._fills(matching)
+        return matching
 
-    def _binary(self, op: str, token: Token, lhs: Expr, rhs: Expr, return_bool: bool, matching: Matching) -> Binary:  # noqa: FBT001
-        for side in (lhs, rhs):
-            if side.type not in {ValueType.SCALAR, ValueType.VECTOR}:
-                raise self._error(side.start, "binary expression must contain only scalar and instant vector types")
-        scalars = [side.type is ValueType.SCALAR for side in (lhs, rhs)]
-        if op in _COMPARISONS and all(scalars) and not return_bool:
-            raise self._error(token.start, "comparisons between scalars must use BOOL modifier")
-        if op in _SETS and any(scalars):
-            raise self._error(token.start, f'set operator "{op}" not allowed in binary scalar expression')
-        if any(scalars) and (matching.labels or matching.on):
-            raise self._error(token.start, "vector matching only allowed between instant vectors")
+    def _included(self) -> tuple[str, ...]:
+        kind = self.peek()
+        return () if kind in _STARTS and kind != "(" else label_names(self)
+
+    def _fills(self, matching: Matching) -> Matching:
+        word = self.take().type
+        value = self._fill_value()
+        if word == "fill":
+            return replace(matching, fill_left=value, fill_right=value)
+        other = "fill_right" if word == "fill_left" else "fill_left"
+        values = {word: value}
+        if self.accept(other):
+            values[other] = self._fill_value()
+        return replace(matching, fill_left=values.get("fill_left"), fill_right=values.get("fill_right"))
+
+    def _fill_value(self) -> float:
+        self.expect("(")
+        negative = self.peek() in _SIGNS and self.take().type == "-"
+        if self.peek() not in {NUMBER, DURATION}:
+            raise self.unexpected()
+        value = literal(self).value
+        self.expect(")")
+        return -value if negative else value
+
+    def _binary(self, op: str, left: Expr, right: Expr, *, return_bool: bool, matching: Matching) -> Binary:
+        if not self._options.fill_modifiers and (matching.fill_left, matching.fill_right) != (None, None):
+            raise self.error(left.start, "binop fill modifiers are experimental and not enabled")
         return Binary(
             op=op,
-            lhs=lhs,
-            rhs=rhs,
+            lhs=left,
+            rhs=right,
             return_bool=return_bool,
-            matching=None if any(scalars) else matching,
-            start=lhs.start,
-            end=rhs.end,
+            matching=modifiers.settled(op, left, right, matching),
+            start=left.start,
+            end=right.end,
         )
-
-    def _label_list(self) -> tuple[str, ...]:
-        self._expect("(", "grouping opts")
-        labels: list[str] = []
-        while not self._is(")"):
-            token = self._next
-            if token.kind is Kind.STRING:
-                labels.append(unquote(self._query, token))
-            elif token.kind is Kind.IDENTIFIER and ":" not in token.text:
-                labels.append(token.text)
-            else:
-                raise self._unexpected("grouping opts", "label")
-            self._take()
-            if not self._accept(","):
-                break
-        if not self._is(")"):
-            raise self._unexpected("grouping opts", '"," or ")"')
-        self._take()
-        return tuple(labels)
 
     # -- calls ---------------------------------------------------------------------------------------------
 
-    def _arguments(self, function: str = "") -> list[Expr]:
-        self._expect("(", "function call")
+    def _arguments(self) -> list[Expr]:
+        self.expect("(")
         args: list[Expr] = []
-        while not self._is(")"):
-            self._bare = function == "info" and len(args) == 1 and self._is("{")
-            args.append(self._expression(1))
-            if not self._accept(","):
+        height = 0
+        if self.accept(")"):
+            self._height = 1
+            return args
+        while True:
+            args.append(self._expression(_LOWEST))
+            height = max(height, self._height)
+            if self.peek() != ",":
                 break
-            if self._is(")"):
-                raise self._error(self._next.start, "trailing commas not allowed in function call args")
-        if not self._is(")"):
-            raise self._unexpected()
-        self._take()
+            comma = self.take()
+            if self.peek() not in _STARTS:
+                raise self.error(comma.start, "trailing commas not allowed in function call args")
+        self.expect(")")
+        self._height = self._raised(height)
         return args
 
-    def _aggregate(self, token: Token) -> Aggregate:
-        op = self._take().text.lower()
-        if op in EXPERIMENTAL_AGGREGATIONS and not self._options.experimental_functions:
-            raise self._error(
-                token.start,
-                f"{op}() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-            )
-        grouping, without = self._grouping()
+    def _call(self, name: Token) -> Call:
         args = self._arguments()
-        if not grouping and not without and self._is_word("by", "without"):
-            grouping, without = self._grouping()
-        wanted = 2 if op in WITH_PARAMETER else 1
-        if len(args) != wanted:
-            if not args:
-                raise self._error(token.start, "no arguments for aggregate expression provided")
-            raise self._error(
-                token.start,
-                f"wrong number of arguments for aggregate expression provided, expected {wanted}, got {len(args)}",
-            )
-        self._check(args[-1], ValueType.VECTOR, "aggregation expression")
-        param = args[0] if wanted == 2 else None
-        if param is not None:
-            kind = ValueType.STRING if op == "count_values" else ValueType.SCALAR
-            self._check(param, kind, "aggregation parameter")
+        signature = FUNCTIONS.get(name.text)
+        if signature is None:
+            raise self.error(name.start, f"unknown function with name {go_quote(name.text)}")
+        if signature.experimental and not self._options.experimental_functions:
+            raise self.error(name.start, f"function {go_quote(name.text)} is not enabled")
+        return Call(function=name.text, args=tuple(args), returns=signature.returns, start=name.start, end=self.closing)
+
+    def _aggregate(self, word: Token) -> Aggregate:
+        grouping: tuple[str, ...] = ()
+        without = False
+        with self.inside("aggregation"):
+            first = self.peek() in _GROUPINGS
+            if first:
+                grouping, without = self._grouping()
+            args = self._arguments()
+            end = self.closing
+            if not first and self.peek() in _GROUPINGS:
+                grouping, without = self._grouping()
+                end = self.closing
+        self._check_arguments(word, args)
         return Aggregate(
-            op=op, expr=args[-1], param=param, grouping=grouping, without=without, start=token.start, end=self._end()
+            op=word.type,
+            expr=args[-1],
+            param=args[0] if word.type in WITH_PARAMETER else None,
+            grouping=grouping,
+            without=without,
+            start=word.start,
+            end=end,
         )
 
     def _grouping(self) -> tuple[tuple[str, ...], bool]:
-        if not self._is_word("by", "without"):
-            return (), False
-        without = self._take().text.lower() == "without"
-        return self._label_list(), without
+        without = self.take().type == "without"
+        return label_names(self), without
 
-    def _call(self, token: Token) -> Call:
-        name = self._take().text
-        signature = FUNCTIONS.get(name)
-        if signature is None:
-            raise self._error(token.start, f'unknown function with name "{name}"')
-        if signature.experimental and not self._options.experimental_functions:
-            raise self._error(
-                token.start,
-                f'function "{name}" is not enabled; it needs --enable-feature=promql-experimental-functions',
+    def _check_arguments(self, word: Token, args: list[Expr]) -> None:
+        if not args:
+            raise self.error(word.start, "no arguments for aggregate expression provided")
+        if word.type in EXPERIMENTAL_AGGREGATIONS and not self._options.experimental_functions:
+            raise self.error(
+                word.start,
+                f"{word.type}() is experimental and must be enabled with "
+                "--enable-feature=promql-experimental-functions",
             )
-        args = self._arguments(name)
-        least = len(signature.args) - abs(signature.variadic)
-        if signature.variadic == 0 and len(args) != len(signature.args):
-            raise self._error(
-                token.start,
-                f'expected {len(signature.args)} argument(s) in call to "{name}", got {len(args)}',
+        wanted = 2 if word.type in WITH_PARAMETER else 1
+        if len(args) != wanted:
+            raise self.error(
+                word.start,
+                f"wrong number of arguments for aggregate expression provided, expected {wanted}, got {len(args)}",
             )
-        if len(args) < least:
-            raise self._error(
-                token.start, f'expected at least {least} argument(s) in call to "{name}", got {len(args)}'
-            )
-        if signature.variadic > 0 and len(args) > len(signature.args):
-            raise self._error(
-                token.start,
-                f'expected at most {len(signature.args)} argument(s) in call to "{name}", got {len(args)}',
-            )
-        for i, arg in enumerate(args):
-            self._check(arg, signature.args[min(i, len(signature.args) - 1)], f'call to function "{name}"')
-        return Call(function=name, args=tuple(args), returns=signature.returns, start=token.start, end=self._end())
-
-    def _check(self, expr: Expr, wanted: ValueType, context: str) -> None:
-        if expr.type is not wanted:
-            raise self._error(expr.start, f"expected type {wanted} in {context}, got {expr.type}")
-
-
-def _described(token: Token) -> str:
-    if token.kind is Kind.END:
-        return "end of input"
-    if token.kind is Kind.OPERATOR:
-        names = {
-            "=": "=",
-            ",": '","',
-            ":": '":"',
-            "(": '"("',
-            ")": '")"',
-            "{": '"{"',
-            "}": '"}"',
-            "[": '"["',
-            "]": '"]"',
-        }
-        return names.get(token.text, f"<op:{token.text}>")
-    if token.kind is Kind.IDENTIFIER and token.text.lower() in _PRECEDENCE:
-        return f"<op:{token.text.lower()}>"
-    text = token.text if token.kind is not Kind.STRING else token.text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{token.kind} "{text}"'

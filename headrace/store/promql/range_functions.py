@@ -9,10 +9,12 @@ import numpy as np
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import statistics_kernels
 from headrace.store.promql import window_kernels as kernels
-from headrace.store.promql.ast import MatrixSelector, Subquery
+from headrace.store.promql.ast import MatrixSelector, Subquery, bare
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.extended_functions import variant
 from headrace.store.promql.statistics import natives_in_windows
-from headrace.store.promql.values import SAME_LABELS, Vector
+from headrace.store.promql.values import SAME_LABELS, TYPE, Vector
+from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +47,9 @@ class Windows:
         self.hi = np.empty(shape, np.int64)
         self.out = np.zeros(shape, np.float64)
         self.there = np.zeros(shape, np.bool_)
-        kernels.bounds(
-            ranges.offsets, ranges.times_ms, self.ends.start_ms, self.ends.step_ms, ranges.range_ms, self.lo, self.hi
-        )
+        last = self.ends.start_ms + ranges.reach.after_ms
+        length = ranges.range_ms + ranges.reach.before_ms + ranges.reach.after_ms
+        kernels.bounds(ranges.offsets, ranges.times_ms, last, self.ends.step_ms, length, self.lo, self.hi)
 
     def samples(self) -> NDArray[np.int64]:
         """Return (steps of the windows,) how many samples lie in all of them."""
@@ -81,7 +83,8 @@ def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArr
     """
     windows = Windows(ranges, grid)
     run.count.add(windows.samples())
-    _FUNCTIONS[node.function](windows, params, node, run.notes)
+    compute = variant(ranges, node.function) or _FUNCTIONS[node.function]
+    compute(windows, params, node, run.notes)
     return finished(run, node, Vector(ranges.labels, *windows.result, drop_name=ranges.drop_name))
 
 
@@ -92,7 +95,7 @@ def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:
         ExecutionError: As `over_windows`.
     """
     if node.function in {"rate", "increase"}:
-        _remark_on_names(node, vector, run.notes)
+        _remark_on_names(run, node, vector)
     if node.function not in KEEPS_NAME:
         vector = vector.without_name()
     if run.options.delayed_name_removal:
@@ -104,12 +107,18 @@ def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:
     return bare
 
 
-def _remark_on_names(node: Call, vector: Vector, notes: Notes) -> None:
-    some = vector.present.any(axis=1)
+def _remark_on_names(run: Evaluation, node: Call, vector: Vector) -> None:
+    names = vector.labels.column(METRIC_NAME)
+    types = vector.labels.column(TYPE) if run.options.type_and_unit_labels else np.full(len(names), ABSENT, np.int32)
+    some = vector.present.any(axis=1) & (names != ABSENT)
     # What a subquery yields has no place in the text any more.
-    start = 0 if isinstance(node.args[0], Subquery) else node.args[0].start
-    for symbol in np.unique(vector.labels.column(METRIC_NAME)[some]).tolist():
-        notes.check_counter(vector.labels.text(symbol), start)
+    start = 0 if isinstance(bare(node.args[0]), Subquery) else bare(node.args[0]).start
+    for name, type_ in np.unique(np.column_stack([names[some], types[some]]), axis=0).tolist():
+        texts = vector.labels.text(name), vector.labels.text(type_)
+        if run.options.type_and_unit_labels:
+            run.notes.check_type(*texts, start)
+        else:
+            run.notes.check_counter(texts[0], start)
 
 
 def _extrapolated(*, counter: bool, rate: bool) -> _Function:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
-from headrace.store.promql import window_kernels
+from headrace.store.promql import extended_kernels, window_kernels
 from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
-from headrace.store.promql.values import Ranges, Vector
+from headrace.store.promql.values import Ranges, Reach, Vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ class Selection:
         """Samples that were read."""
         self.source = source
         """Where samples come from."""
+        self.scanned = source if isinstance(source, ScanSource) else None
+        """The same, where it can be read series by series."""
         self._run = run
         self._found: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
         self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
@@ -67,12 +70,12 @@ class Selection:
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> tuple[LabelTable, SeriesSamples] | None:
         """Return series with samples that may have their times in common; None where there are histograms as well."""
-        if not isinstance(self.source, ScanSource) or self.natives(matchers, start_ms, end_ms) is not None:
+        if self.scanned is None or self.natives(matchers, start_ms, end_ms) is not None:
             return None
         key = (matchers, start_ms, end_ms)
         found = self._shared.get(key)
         if found is None:
-            scan = self.source.scan(matchers, start_ms, end_ms, self._run.symbols)
+            scan = self.scanned.scan(matchers, start_ms, end_ms, self._run.symbols)
             samples = scan.read(0, len(scan))
             rows = np.flatnonzero(samples.counts)
             if len(rows) < len(scan):
@@ -125,27 +128,71 @@ def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, N
     return vector, at
 
 
+def smoothed(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
+    """Return the values of a smoothed selector, on the lines between samples."""
+    where, fixed = run.where(node.at, node.offset_ms, grid)
+    found = without_stale(
+        run.selection.floats(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms + run.lookback_ms)
+    )
+    shape = (len(found), where.size)
+    run.limit(len(found) * grid.size)
+    out, there = np.zeros(shape), np.zeros(shape, np.bool_)
+    line = (found.offsets, found.times_ms, found.values)
+    extended_kernels.smooth(*line, where.start_ms, where.step_ms, run.lookback_ms, out, there)
+    vector = Vector(found.labels, out, there)
+    return vector.repeat(grid.size) if fixed and grid.size > 1 else vector
+
+
+def start_times(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
+    """Return in seconds when the counting of the newest samples began, 0 where that is unknown."""
+    where, _ = run.where(node.at, node.offset_ms, grid)
+    found = run.selection.floats(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    natives = run.selection.natives(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    vector, at = newest(run, node, grid)
+    starts = np.zeros(len(found.times_ms), np.int64) if found.starts_ms is None else found.starts_ms
+    offsets, times = found.offsets, found.times_ms
+    if natives is not None:
+        mixed = Mixed(found, natives)
+        offsets, times, places = mixed.line()
+        starts = np.append(starts, natives.histograms.start_ms)[np.nan_to_num(places).astype(np.int64)]
+    seconds = np.zeros(at.shape)
+    extended_kernels.starts(offsets, times, starts, at, vector.everywhere, seconds)
+    return vector.with_values(seconds, vector.everywhere)
+
+
 def windows(run: Evaluation, node: MatrixSelector, grid: Grid) -> Ranges:
     """Return the samples of a range selector."""
     selector = node.selector
     where = run.window_ends(selector.at, selector.offset_ms, grid)
-    bounds = (where.start_ms - node.range_ms + 1, where.end_ms)
+    reach = _reach(selector, run.lookback_ms)
+    bounds = (where.start_ms - node.range_ms - reach.before_ms + 1, where.end_ms + reach.after_ms)
     found = run.selection.floats(selector.matchers, *bounds)
     natives = run.selection.natives(selector.matchers, *bounds)
-    if natives is None:
-        return _ranges(found, where, node.range_ms)
-    mixed = Mixed(found, natives)
-    numbers = ColumnarSeries(mixed.labels, mixed.offsets(), found.times_ms, found.values)
-    return replace(_ranges(numbers, where, node.range_ms), natives=mixed.ranges())
+    mixed = None if natives is None else Mixed(found, natives)
+    if mixed is not None:
+        found = replace(found, labels=mixed.labels, offsets=mixed.offsets())
+    found = without_stale(found)
+    return Ranges(
+        found.labels, found.offsets, found.times_ms, found.values, where, node.range_ms,
+        natives=None if mixed is None else mixed.ranges(), reach=reach,
+        starts_ms=found.starts_ms if run.options.start_timestamps else None,
+    )  # fmt: skip
 
 
-def _ranges(found: ColumnarSeries, where: Grid, range_ms: int) -> Ranges:
+def _reach(selector: VectorSelector, lookback_ms: int) -> Reach:
+    if selector.smoothed:
+        return Reach(lookback_ms, lookback_ms)
+    return Reach(lookback_ms) if selector.anchored else Reach()
+
+
+def without_stale(found: ColumnarSeries) -> ColumnarSeries:
     """Leave the stale markers out."""
     stale = int(window_kernels.count_stale(found.values))
     if not stale:
-        return Ranges(found.labels, found.offsets, found.times_ms, found.values, where, range_ms)
+        return found
     offsets = np.empty_like(found.offsets)
     times = np.empty(len(found.times_ms) - stale, np.int64)
     values = np.empty(len(times), np.float64)
     window_kernels.drop_stale(found.offsets, found.times_ms, found.values, offsets, times, values)
-    return Ranges(found.labels, offsets, times, values, where, range_ms)
+    starts = None if found.starts_ms is None else found.starts_ms[found.values.view(np.uint64) != STALE_BITS]
+    return ColumnarSeries(found.labels, offsets, times, values, starts)

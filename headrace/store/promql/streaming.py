@@ -21,7 +21,7 @@ from headrace.store.promql.ast import MatrixSelector
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.partial import CHOICES, PartialAggregate
 from headrace.store.promql.plan import fragment_of, selector_of
-from headrace.store.promql.selection import ScanSource, Selection
+from headrace.store.promql.selection import Selection
 from headrace.store.promql.statistics import SampleCount
 from headrace.store.promql.values import METADATA, Vector, empty
 from headrace.store.scan import plain_columns
@@ -61,8 +61,8 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
         grid: The steps.
     """
     fragment = _fragment(run, node, param, grid)
-    source = run.selection.source
-    if fragment is None or not isinstance(source, ScanSource):
+    source = run.selection.scanned
+    if fragment is None or source is None:
         return None
     bounds = (fragment.start_ms, fragment.end_ms)
     if run.selection.natives(fragment.matchers, *bounds) is not None:

@@ -6,7 +6,7 @@ Absence is never NaN: NaN is data, and `present` says where there is any.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
-METADATA = (METRIC_NAME, "__type__", "__unit__")
+TYPE = "__type__"
+"""Label that says whether a series is a counter, a gauge or a histogram."""
+
+METADATA = (METRIC_NAME, TYPE, "__unit__")
 """Labels that say what a series measures: where its name loses its meaning, all of them do."""
 
 
@@ -178,6 +181,17 @@ class Text:
     value: str
 
 
+class Reach(NamedTuple):
+    """How far beyond the windows an anchored or smoothed selector looks."""
+
+    before_ms: int = 0
+    after_ms: int = 0
+
+
+NO_REACH = Reach()
+"""Of other selectors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranges:
     """Samples to look at through windows; stale markers are gone.
@@ -192,6 +206,9 @@ class Ranges:
         natives: Native histograms of the same series.
         drop_name: (n,) bool, as in `Vector`.
         looked_at: Samples that a subquery looked at; None for a selector.
+        reach: How far the samples of each window go beyond it.
+        starts_ms: (m,) int64, when what each sample counts began, 0 where that is unknown; None where no sample says,
+            or nobody is to know.
     """
 
     labels: LabelTable
@@ -203,6 +220,8 @@ class Ranges:
     natives: NativeRanges | None = None
     drop_name: NDArray[np.bool_] | None = None
     looked_at: int | None = None
+    reach: Reach = NO_REACH
+    starts_ms: NDArray[np.int64] | None = None
 
     def settled(self) -> Ranges:
         """Drop the names that are marked; series that become equal are put together.

@@ -179,10 +179,12 @@ def test_a_range_query_yields_no_ranges(store: Counting) -> None:
         Evaluator(store).range("m[5m]", 0, 1000, 1000)
 
 
-def test_a_function_that_is_missing_is_named(store: Counting) -> None:
-    """The error says which one it is."""
-    with pytest.raises(ExecutionError, match=r"function start_timestamp\(\) is not there yet"):
-        Evaluator(store, EvaluatorOptions(parser=EXPERIMENTAL)).instant("start_timestamp(m)", 0)
+def test_without_start_timestamps_none_is_told(store: Counting) -> None:
+    """The function is there, and yields nothing unless the switch is on."""
+    store.add({"__name__": "m"}, [0], [1.0], [-5000])
+    for on, wanted in ((False, {}), (True, {"": [-5.0]})):
+        options = EvaluatorOptions(parser=EXPERIMENTAL, start_timestamps=on)
+        assert rows(Evaluator(store, options).instant("start_timestamp(m)", 0)) == wanted
 
 
 @pytest.mark.parametrize(

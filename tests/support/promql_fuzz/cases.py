@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from prometheus_oracle import seconds
 from promql_fuzz.data import SPAN_MS
 from promql_fuzz.expressions import Expressions, Node, leaf, smaller
-from prometheus_oracle import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,9 +21,7 @@ _SUMS = re.compile(
     r"\b(sum|avg|stddev|stdvar|rate|increase|delta|deriv|predict_linear|sum_over_time|avg_over_time|stddev_over_time"
     r"|stdvar_over_time|double_exponential_smoothing|histogram_\w+)\b"
 )
-_LIBRARY = re.compile(
-    r"\b(exp|ln|log2|log10|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|atan2)\b|\^"
-)
+_LIBRARY = re.compile(r"\b(exp|ln|log2|log10|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|atan2)\b|\^")
 _SORTED = re.compile(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\(.*\)$")
 _OMITTED = re.compile(r"^(\d+) more (warning|info) annotations omitted$")
 
@@ -127,11 +125,16 @@ def _ordered(query: str, kind: str) -> bool:
 
 
 def _rows(
-    ordered: bool, one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], close: Callable[[str, str], bool]  # noqa: FBT001
+    ordered: bool,
+    one: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]],
+    close: Callable[[str, str], bool],
 ) -> Difference | None:
     theirs, ours = _by_labels(one), _by_labels(other)
     if theirs.keys() != ours.keys():
-        missing, extra = [sorted(map(dict, side), key=str) for side in (theirs.keys() - ours.keys(), ours.keys() - theirs.keys())]  # noqa: E501, C414
+        missing, extra = [
+            sorted(map(dict, side), key=str) for side in (theirs.keys() - ours.keys(), ours.keys() - theirs.keys())
+        ]
         return Difference("labels", f"theirs alone: {missing[:3]}; ours alone: {extra[:3]}")
     for key, points in theirs.items():
         if found := _points(points, ours[key], close):
@@ -148,7 +151,7 @@ def _by_labels(rows: Sequence[Mapping[str, Any]]) -> dict[Label, dict[float, Any
 def _of_row(row: Mapping[str, Any]) -> dict[float, Any]:
     points = [*row.get("values", []), *row.get("histograms", [])]
     points += [row[name] for name in ("value", "histogram") if name in row]
-    return {time: value for time, value in points}
+    return dict(points)
 
 
 def _points(
@@ -172,9 +175,7 @@ def _same(theirs: Any, ours: Any, close: Callable[[str, str], bool]) -> bool:
         same_rules = [[(b[0], b[1], b[2]) for b in side] for side in buckets]
         if same_rules[0] != same_rules[1]:
             return False
-        pairs = zip(
-            [*numbers[0], *(b[3] for b in buckets[0])], [*numbers[1], *(b[3] for b in buckets[1])], strict=True
-        )
+        pairs = zip([*numbers[0], *(b[3] for b in buckets[0])], [*numbers[1], *(b[3] for b in buckets[1])], strict=True)
         return all(close(a, b) for a, b in pairs)
     return False
 

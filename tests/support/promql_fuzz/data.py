@@ -48,7 +48,7 @@ def _plain(rng: random.Random) -> Iterator[Series]:
         if rng.random() < 0.6:
             yield Series({"__name__": "limit", **labels, "env": rng.choice(["x", "y"])}, _points(rng, lambda: 10.0))
     yield Series({"__name__": "one"}, _points(rng, _counter(rng)))
-    yield Series({"__name__": "utf.8", "job": "a", "l.x": "\N{SNOWMAN}\"\\"}, _points(rng, _gauge(rng)))
+    yield Series({"__name__": "utf.8", "job": "a", "l.x": '\N{SNOWMAN}"\\'}, _points(rng, _gauge(rng)))
 
 
 def _classic(rng: random.Random) -> Iterator[Series]:

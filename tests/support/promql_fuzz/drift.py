@@ -6,54 +6,40 @@ Each change is a predicate, as narrow as an answer allows; a difference that non
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from promql_fuzz.cases import Query
-    from promql_fuzz.compare import Difference
+    from promql_fuzz.pair import Answers
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A difference with all that is known about it."""
+def _error(side: Mapping[str, Any]) -> str:
+    """Return the error of a side, empty for an answer."""
+    return str(side.get("error", ""))
 
-    query: Query
-    theirs: Mapping[str, Any]
-    ours: Mapping[str, Any]
-    difference: Difference
-    delayed: bool
 
-    @property
-    def text(self) -> str:
-        """The expression."""
-        return self.query.text
+def _alone(seen: Answers, kind: str) -> tuple[set[str], set[str]]:
+    """Return the annotations that only they have, and those that only we have."""
+    one, other = set(seen.theirs.get(kind, [])), set(seen.ours.get(kind, []))
+    return one - other, other - one
 
-    def error(self, side: str) -> str:
-        """Return the error of a side, empty for an answer."""
-        return str((self.theirs if side == "theirs" else self.ours).get("error", ""))
 
-    def alone(self, kind: str) -> tuple[set[str], set[str]]:
-        """Return the annotations that only they have, and those that only we have."""
-        one, other = set(self.theirs.get(kind, [])), set(self.ours.get(kind, []))
-        return one - other, other - one
+def _kind(seen: Answers) -> str:
+    return "" if seen.difference is None else seen.difference.kind
 
 
 _SORT = "PromQL warning: sort is ineffective for range queries"
 
 
-def _sort_in_ranges(seen: Seen) -> bool:
-    theirs, ours = seen.alone("warnings")
-    return seen.difference.kind == "warnings" and not theirs and all(note.startswith(_SORT) for note in ours)
+def _sort_in_ranges(seen: Answers) -> bool:
+    theirs, ours = _alone(seen, "warnings")
+    return _kind(seen) == "warnings" and not theirs and all(note.startswith(_SORT) for note in ours)
 
 
-def _duplicate_group_text(seen: Seen) -> bool:
+def _duplicate_group_text(seen: Answers) -> bool:
     """The series named depend on the order in which they are met."""
-    if seen.difference.kind != "error":
-        return False
-    return _without_series(seen.error("theirs")) == _without_series(seen.error("ours"))
+    return _kind(seen) == "error" and _without_series(_error(seen.theirs)) == _without_series(_error(seen.ours))
 
 
 _GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
@@ -63,12 +49,12 @@ def _without_series(text: str) -> str:
     return _GROUP.sub("", text)
 
 
-KINDS: dict[str, Callable[[Seen], bool]] = {
+KINDS: dict[str, Callable[[Answers], bool]] = {
     "sort warns in range queries": _sort_in_ranges,
     "series named in errors of duplicates": _duplicate_group_text,
 }
 
 
-def kind(seen: Seen) -> str | None:
+def kind(seen: Answers) -> str | None:
     """Return which change explains a difference."""
     return next((name for name, explains in KINDS.items() if explains(seen)), None)

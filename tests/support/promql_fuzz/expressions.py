@@ -16,21 +16,26 @@ if TYPE_CHECKING:
 
 Type = Literal["vector", "scalar", "matrix", "string"]
 
-OF_VALUES = """
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+OF_VALUES = _words("""
 abs ceil floor exp ln log2 log10 sqrt sgn sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh deg rad round
 timestamp sort sort_desc absent
-""".split()
-DATES = "hour minute month year day_of_month day_of_week day_of_year days_in_month".split()
-OF_HISTOGRAMS = ["histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"]
-OF_RANGES = """
+""")
+DATES = _words("hour minute month year day_of_month day_of_week day_of_year days_in_month")
+OF_HISTOGRAMS = _words("histogram_count histogram_sum histogram_avg histogram_stddev histogram_stdvar")
+OF_RANGES = _words("""
 rate increase delta irate idelta deriv resets changes sum_over_time avg_over_time min_over_time max_over_time
 count_over_time last_over_time present_over_time stddev_over_time stdvar_over_time absent_over_time mad_over_time
 ts_of_min_over_time ts_of_max_over_time ts_of_last_over_time
-""".split()
-AGGREGATIONS = "sum avg min max count group stddev stdvar".split()
-ARITHMETIC = "+ - * / % ^ atan2".split()
-COMPARISONS = "== != > < >= <=".split()
-SETS = "and or unless".split()
+""")
+AGGREGATIONS = _words("sum avg min max count group stddev stdvar")
+ARITHMETIC = _words("+ - * / % ^ atan2")
+COMPARISONS = _words("== != > < >= <=")
+SETS = _words("and or unless")
 
 _METRICS = (
     ("c_total", 6), ("g", 6), ("small", 5), ("limit", 3), ("one", 2), ("lat_bucket", 2), ("h", 5), ("hg", 2), ("hc", 3),
@@ -114,7 +119,9 @@ class Expressions:
         """Make something that is refused, mostly."""
         made = self.vector(depth)
         kinds: tuple[Type, ...] = ("scalar", "matrix", "string")
-        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[self._rng.choice(kinds)](1)
+        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[
+            self._rng.choice(kinds)
+        ](1)
         places = [node for node in made.walk() if node.children]
         if not places:
             return other
@@ -209,7 +216,11 @@ class Expressions:
         inner = self._buckets(depth) if self._rng.random() < 0.8 else self.vector(depth)
         roll = self._rng.random()
         if roll < 0.45:
-            q = self.scalar(0) if self._rng.random() < 0.3 else leaf("scalar", self._rng.choice(["0.5", "0.9", "0", "1", "0.01", "0.999"]))
+            q = (
+                self.scalar(0)
+                if self._rng.random() < 0.3
+                else leaf("scalar", self._rng.choice(["0.5", "0.9", "0", "1", "0.01", "0.999"]))
+            )
             return Node("vector", ("histogram_quantile(", ", ", ")"), (q, inner))
         if roll < 0.65:
             bounds = (self.scalar(0), self.scalar(0))
@@ -233,8 +244,14 @@ class Expressions:
             target = self._rng.choice(["job", "x", "instance", "__name__", "l.y", "code"])
             replacement = self._rng.choice(["$1", "v-$1", "", "${1}x", "$1x", "fixed", "$$"])
             source = self._rng.choice(["job", "instance", "code", "nosuch", "__name__", "l.x"])
-            pattern = self._rng.choice(["(.*)", "(1)(.*)", "", "(.).*", "a|b", "([a-z]+)_total", "("]) if self._rng.random() < 0.95 else "x{1"
-            return Node("vector", ("label_replace(", f', "{target}", "{replacement}", "{source}", "{pattern}")'), (inner,))
+            pattern = (
+                self._rng.choice(["(.*)", "(1)(.*)", "", "(.).*", "a|b", "([a-z]+)_total", "("])
+                if self._rng.random() < 0.95
+                else "x{1"
+            )
+            return Node(
+                "vector", ("label_replace(", f', "{target}", "{replacement}", "{source}", "{pattern}")'), (inner,)
+            )
         if roll < 0.85:
             target, glue = self._rng.choice(["job", "x", "__name__", "instance"]), self._rng.choice([",", "", "-"])
             sources = self._rng.sample(["job", "instance", "code", "nosuch", "__name__"], self._rng.randrange(4))
@@ -271,7 +288,9 @@ class Expressions:
         inner = self.vector(depth)
         if self._rng.random() < 0.1:
             label = self._rng.choice(["v", "job", "x"])
-            return Node("vector", (f'count_values{by}("{label}", ', ")"), (inner,), ((f'count_values("{label}", ', ")"),))
+            return Node(
+                "vector", (f'count_values{by}("{label}", ', ")"), (inner,), ((f'count_values("{label}", ', ")"),)
+            )
         op = self._rng.choice(AGGREGATIONS)
         if self._rng.random() < 0.2:
             return Node("vector", (f"{op}(", f"){by}"), (inner,), ((f"{op}(", ")"),))
@@ -280,7 +299,10 @@ class Expressions:
     def _ranked(self, depth: int) -> Node:
         by = self._grouping()
         op = self._rng.choice(["topk", "bottomk", "quantile", "limitk", "limit_ratio"])
-        simple = {"quantile": ["0.5", "0.9", "0", "1", "-1", "2"], "limit_ratio": ["0.5", "-0.5", "0.1", "1.5", "-2", "0"]}
+        simple = {
+            "quantile": ["0.5", "0.9", "0", "1", "-1", "2"],
+            "limit_ratio": ["0.5", "-0.5", "0.1", "1.5", "-2", "0"],
+        }
         choices = simple.get(op, ["1", "2", "3", "5", "0", "-1", "2.7"])
         amount = self.scalar(depth - 1) if self._rng.random() < 0.2 else leaf("scalar", self._rng.choice(choices))
         return Node("vector", (f"{op}{by}(", ", ", ")"), (amount, self.vector(depth)), ((f"{op}(", ", ", ")"),))
@@ -346,7 +368,9 @@ class Expressions:
     def _scalar_source(self, depth: int) -> Node:
         if self._rng.random() < 0.5:
             return Node("vector", (f"{self._rng.choice(AGGREGATIONS)}(", ")"), (self.vector(depth),))
-        return leaf("vector", self._rng.choice(['g{job="a",instance="0"}', "one", "small", 'limit{job="b"}', "vector(5)"]))
+        return leaf(
+            "vector", self._rng.choice(['g{job="a",instance="0"}', "one", "small", 'limit{job="b"}', "vector(5)"])
+        )
 
     def _string(self) -> Node:
         return leaf("string", self._rng.choice(['"a string"', "'it\\'s'", "`raw\\n`", '""', '"\\u2603"']))

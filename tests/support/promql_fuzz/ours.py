@@ -37,9 +37,8 @@ _TIMEOUT_S = 60.0
 def options(*, delayed: bool) -> EvaluatorOptions:
     """Return the settings of the peer: its version's experimental parts are on, and no later ones."""
     of_parser = {f.name for f in fields(ParserOptions)} & {"experimental_functions", "duration_expressions"}
-    of_evaluator = {f.name for f in fields(EvaluatorOptions)} & {"delayed_name_removal"}
     parser = ParserOptions(**dict.fromkeys(of_parser, True))
-    return EvaluatorOptions(parser=parser, **dict.fromkeys(of_evaluator, delayed))  # type: ignore[arg-type]
+    return EvaluatorOptions(parser=parser, delayed_name_removal=delayed, per_step_statistics=True)
 
 
 class Ours:
@@ -68,7 +67,8 @@ class Ours:
         Returns:
             The JSON of the result, empty for an error; and the rest of the answer as the API writes it.
         """
-        asked = QueryOptions(Ticket(_TIMEOUT_S))
+        more = {f.name for f in fields(QueryOptions)} & {"statistics"}
+        asked = QueryOptions(Ticket(_TIMEOUT_S), **dict.fromkeys(more, "all"))
         try:
             if len(times_ms) == 1:
                 found = self._service.instant(query, times_ms[0], asked)
@@ -78,7 +78,7 @@ class Ours:
             return b"", {"status": "error", "errorType": error.kind, "error": str(error)}
         except (HeadraceError, ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
             return b"", {"status": "error", "errorType": "bug", "error": f"{type(error).__name__}: {error}"}
-        stats = found.stats if isinstance(found.stats, dict) else json.loads(json.dumps(found.stats))
+        stats = json.loads(json.dumps(found.stats)) if more else {"samples": {}}
         rest = {
             "status": "success",
             "data": {"resultType": found.kind, "stats": stats},

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from prometheus_oracle import Oracle
 from promql_fuzz import compare
 from promql_fuzz.ours import Ours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from prometheus_oracle import Series
     from promql_fuzz.cases import Query
     from promql_fuzz.compare import Difference
     from running import Programs
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What both sides answer to a query.
+
+    Attributes:
+        query: It.
+        theirs: The peer's answer.
+        ours: Ours.
+        difference: How they differ.
+        empty: Whether ours has no points.
+        delayed: Whether metric names are removed at the end of a query.
+    """
+
+    query: Query
+    theirs: Mapping[str, Any]
+    ours: Mapping[str, Any]
+    difference: Difference | None
+    empty: bool
+    delayed: bool
 
 
 class Pair:
@@ -34,24 +56,24 @@ class Pair:
         self, programs: Programs, binaries: Path, folder: Path, series: Sequence[Series], *, delayed: bool
     ) -> None:
         self.series = series
-        self.delayed = delayed
-        self.oracle = Oracle(programs, binaries, folder / "prometheus", delayed=delayed)
-        self.oracle.write(series)
-        self.ours = Ours(folder / "ours", series, delayed=delayed)
-        self.empty = False
-        """Whether the last answer had no points."""
+        self._delayed = delayed
+        self._oracle = Oracle(programs, binaries, folder / "prometheus", delayed=delayed)
+        self._oracle.write(series)
+        self._ours = Ours(folder / "ours", series, delayed=delayed)
 
     def close(self) -> None:
         """End both."""
-        self.oracle.stop()
-        self.ours.close()
+        self._oracle.stop()
+        self._ours.close()
 
-    def difference(self, query: Query) -> Difference | None:
-        """Ask both; return how the answers differ."""
-        result, ours = self.ours.ask(query.text, *query.times_ms)
+    def ask(self, query: Query) -> Answers:
+        """Ask both."""
+        result, ours = self._ours.ask(query.text, *query.times_ms)
         path, form = query.request()
-        theirs, same = compare.read(self.oracle.raw(path, form), result)
+        theirs, same = compare.read(self._oracle.raw(path, form), result)
         if not same and result:
             ours["data"]["result"] = json.loads(result)
-        self.empty = len(result) <= 2
-        return compare.difference(query.text, theirs, ours, same=same)
+        difference = compare.difference(query.text, theirs, ours, same=same)
+        if difference is not None and same:
+            theirs["data"]["result"] = json.loads(result)
+        return Answers(query, theirs, ours, difference, len(result) <= 2, self._delayed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_oracle import Series
     from promql_fuzz.cases import Query
 
-_STALE_BITS = STALE.hex()
+_STALE_BITS = struct.pack(">d", STALE)
 
 
 def written(series: Sequence[Series], query: Query, theirs: Mapping[str, Any]) -> str:
@@ -79,15 +80,9 @@ def _items(series: Series, step_ms: int) -> str:
 def _value(value: float | Histogram) -> str:
     if isinstance(value, Histogram):
         return str(value)
-    if math.isnan(value) and value.hex() == _STALE_BITS:
-        return "stale" if _is_stale(value) else "NaN"
+    if math.isnan(value):
+        return "stale" if struct.pack(">d", value) == _STALE_BITS else "NaN"
     return repr(value)
-
-
-def _is_stale(value: float) -> bool:
-    import struct
-
-    return struct.pack(">d", value) == struct.pack(">d", STALE)
 
 
 # -- what is expected ------------------------------------------------------------------------------------------

@@ -1,0 +1,227 @@
+"""Random histories of a workspace under a dashboard: the cache answers, bit for bit, what an evaluation answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace.store.api.backend import Answer, QueryOptions
+from headrace.store.api.errors import ApiError
+from headrace.store.api.pool import Ticket
+from headrace.store.api.promql import PromQLService
+from headrace.store.api.result_cache import CacheStatistics, Question, ResultCache
+from headrace.store.api.reuse import WorkspaceCache
+from headrace.store.changes import ChangeLog
+from headrace.store.engine import EngineOptions
+from headrace.store.interfaces import SeriesBatch
+from headrace.store.log import Sync
+from headrace.store.promql.evaluate import EvaluatorOptions
+from headrace.store.promql.parser import ParserOptions
+from headrace.store.store import Store, StoreOptions
+from headrace.testing.store_fakes import MemoryQueryable
+from native_rows import Growing, columns
+from store_histories import LABELS, SHARDS, START, StoreHistory, run_shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STALE = float(np.uint64(0x7FF0000000000002).view(np.float64))
+OPTIONS = EvaluatorOptions(
+    lookback_ms=40_000, subquery_step_ms=7_000, parser=ParserOptions(experimental_functions=True)
+)
+QUERIES = (
+    "m0",
+    "sum by (i) (m0)",
+    "sum(rate(m1[45s]))",
+    "avg_over_time(m0[1m]) + m1",
+    "m0 offset 20s",
+    "m0 offset -20s",
+    "m1 @ 1700000030",
+    "m1 @ end() - m1",
+    "m1 @ start()",
+    "sum_over_time(m0[30s] @ 1700000100)",
+    "max_over_time(sum(m0)[1m:10s])",
+    "max_over_time(m0[20s:] offset -15s)",
+    "avg_over_time(m0[30s:5s] @ 1700000060 offset 5s)",
+    "topk(2, m0 or m1)",
+    "count_values('v', m0)",
+    "quantile_over_time(0.7, m0[50s])",
+    "absent(m0{i='3'})",
+    "absent_over_time(m2[20s])",
+    "label_replace(m0, 'x', 'y$1', 'i', '(.)')",
+    "m0 > on (i) group_left m0 * 0.5",
+    "m0 * on () m1",
+    "time() - timestamp(m2)",
+    "predict_linear(m0[1m], 10)",
+    "changes(m1[1m]) > 0 or vector(1)",
+    "scalar(m0{i='0'})",
+    "m2",
+    "sum(m2)",
+    "histogram_quantile(0.5, m2)",
+    "limit_ratio(0.5, m0)",
+    "rate(m0[1m] offset 10s) and m1 unless m0 > 100",
+)
+
+
+class History(StoreHistory):
+    """A store with samples and histograms, and a dashboard that shows some of it again and again."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self.cache = ResultCache(1 << 20)
+        self.statistics = CacheStatistics()
+        super().__init__(directory, seed)
+        self.growing = [Growing(self.random) for _ in LABELS]
+        self.panels = [
+            (query, self.random.choice([5000, 15_000]), self.random.randrange(5000), self.random.choice([60, 180, 400]))
+            for query in self.random.sample(QUERIES, 6)
+        ]
+
+    def opened(self) -> Store:
+        engine = EngineOptions(
+            block_ms=60_000, out_of_order_ms=60_000, max_future_ms=600_000, linger_ms=0, retention_ms=240_000
+        )
+        store = Store(self.directory, StoreOptions(Sync.NEVER, 0, engine), clock_ms=lambda: self.ms)
+        store.open()
+        changes = store.engine("default").changes
+        self.known = WorkspaceCache(self.cache, changes)
+        return store
+
+    async def append(self) -> None:
+        """Append samples, or histograms of the last name, some late."""
+        pick = self.random
+        self.ms += pick.choice([1000, 5000, 15_000])
+        engine = self.store.engine("default")
+        numbers = pick.sample(range(len(LABELS)), pick.randint(1, 8))
+        late = pick.choice([0, 0, 0, 1000, 7000, 50_000])
+        if pick.random() < 0.3:
+            numbers = [i for i in numbers if i % 3 == 2] or [2]
+            refs = engine.refs([LABELS[i] for i in numbers])
+            rows = [self.growing[i].next() for i in numbers]
+            await engine.append_histograms(columns(refs.tolist(), [self.ms - late] * len(rows), rows))
+            return
+        refs = engine.refs([LABELS[i] for i in numbers])
+        values = np.array([pick.choice([pick.random() * 200, float(pick.randint(0, 3)), STALE]) for _ in numbers])
+        await engine.append(SeriesBatch(refs, np.full(len(refs), self.ms - late), values))
+
+    async def act(self) -> None:
+        """Do something by chance, retention too."""
+        if self.random.random() < 0.06:
+            self.store.engine("default").retain()
+        await super().act()
+
+    def check(self) -> None:
+        """Load the dashboard."""
+        for query, step_ms, shift_ms, length_s in self.panels:
+            if self.random.random() < 0.3:
+                continue
+            end = (self.ms + self.random.choice([-20_000, 0, 0, 0, 10_000])) // step_ms * step_ms + shift_ms
+            start = end - self.random.choice([length_s, length_s, length_s, 90]) * 1000 // step_ms * step_ms
+            limit = self.random.choice([0, 0, 0, 2])
+            self.compare(query, start, end, step_ms, limit)
+        self.compare(self.random.choice(QUERIES), self.ms // 30_000 * 30_000, 0, 0, 0)
+
+    def compare(self, query: str, *window: int) -> None:
+        """Ask both and compare; a second question at once is answered with what is kept."""
+        engine = self.store.engine("default")
+        expected = asked(PromQLService(engine, OPTIONS), query, window)
+        service = PromQLService(engine, OPTIONS, self.known)
+        for _ in range(2):
+            found = asked(service, query, window)
+            assert found == expected, (query, window, START, self.log)
+
+    async def run(self) -> None:
+        await super().run()
+        statistics = self.cache.statistics
+        assert statistics.hits > 0
+        assert self.cache.size <= self.cache.capacity
+        TOTAL.hits += statistics.hits
+        TOTAL.partial += statistics.partial
+        TOTAL.misses += statistics.misses
+
+
+TOTAL = CacheStatistics()
+
+
+class ChangingStore:
+    """A series in memory, and what happens to it."""
+
+    def __init__(self) -> None:
+        self.changes = ChangeLog()
+        self._series = MemoryQueryable()
+        self._series.add({"__name__": "m"}, [0, 10_000], [1.0, 2.0])
+
+    def answer(self, known: WorkspaceCache, question: Question) -> Answer:
+        service = PromQLService(self._series, OPTIONS, known)
+        return service.range(*question[:4], QueryOptions(Ticket(60.0)))
+
+
+def asked(service: PromQLService, query: str, window: tuple[int, ...]) -> Any:
+    """Return all of an answer but its times, annotations as sets."""
+    start, end, step, limit = window
+    options = QueryOptions(Ticket(60.0), limit)
+    try:
+        answer = service.range(query, start, end, step, options) if step else service.instant(query, start, options)
+    except ApiError as error:
+        return error.kind, error.message
+    return answer.kind, answer.result, set(answer.warnings), set(answer.infos)
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_histories(tmp_path: Path, shard: int) -> None:
+    """Appends in and out of order, histograms, deletions, retention, flushes, merges, restarts and crashes."""
+    before = TOTAL.partial
+    run_shard(History, tmp_path, shard)
+    assert TOTAL.partial > before
+    print(f"{TOTAL.hits} whole, {TOTAL.partial} partial, {TOTAL.misses} evaluated")  # noqa: T201 -- what a run shows
+
+
+def test_what_is_kept_is_what_was_sent() -> None:
+    """An answer's bytes are kept by question, until something happens to what it depends on."""
+    store = ChangingStore()
+    cache = ResultCache(1 << 20)
+    known = WorkspaceCache(cache, store.changes)
+    question = Question("m", 0, 50_000, 10_000, None, 0)
+    assert known.body(question) is None
+    bodies = store.answer(known, question).bodies
+    assert bodies is not None
+    bodies.keep("", b"plain")
+    bodies.keep("gzip", b"packed")
+    kept = known.body(question)
+    assert kept is not None
+    assert (kept.find(""), kept.find("gzip"), kept.find("zstd")) == (b"plain", b"packed", None)
+    store.changes.note(50_001)
+    assert known.body(question) is not None
+    store.changes.note(50_000)
+    assert known.body(question) is None
+
+
+def test_entries_make_room_for_those_used_later() -> None:
+    """No more bytes are taken than there may be, and a workspace that goes takes its entries along."""
+    store = ChangingStore()
+    cache = ResultCache(20_000)
+    known = WorkspaceCache(cache, store.changes)
+    for i in range(100):
+        store.answer(known, Question(f"m + {i}", 0, 50_000, 10_000, None, 0))
+    assert 0 < cache.size <= cache.capacity
+    assert cache.statistics.evicted > 50
+    assert known.body(Question("m + 99", 0, 50_000, 10_000, None, 0)) is None
+    WorkspaceCache(cache, ChangingStore().changes).drop()
+    assert len(cache)
+    known.drop()
+    assert (len(cache), cache.size) == (0, 0)
+
+
+def test_large_results_are_not_kept() -> None:
+    """One result does not push out all others."""
+    store = ChangingStore()
+    cache = ResultCache(20_000)
+    known = WorkspaceCache(cache, store.changes)
+    question = Question("m", 0, 500_000, 1_000, None, 0)
+    bodies = store.answer(known, question).bodies
+    assert bodies is not None
+    bodies.keep("", b"x" * 10_000)
+    assert cache.size < 2000
+    assert known.body(question) is None

@@ -1,0 +1,181 @@
+"""Run cases by data sets, in several processes, and report what was found."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import peer_programs
+from promql_fuzz import cases, data, drift
+from promql_fuzz.pair import Answers, Pair
+from promql_fuzz.script import written
+from promql_fuzz.shrink import smallest, smallest_data
+from running import Programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_oracle import Series
+    from promql_fuzz.cases import Query
+
+SHRUNK = 3
+"""So many differences of a data set are made smaller, with their series; the others are counted."""
+
+_SPECIFIC = re.compile(r"\d+|\b(c_total|g|small|limit|one|lat_bucket|h|hg|hc|mix)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A data set with its cases.
+
+    Attributes:
+        seed: Of the run.
+        number: Of the data set; odd ones are asked with names removed at the end of a query.
+        cases: How many.
+    """
+
+    seed: int
+    number: int
+    cases: int
+
+    @property
+    def delayed(self) -> bool:
+        """Whether metric names are removed at the end of a query."""
+        return self.number % 2 == 1
+
+    @property
+    def name(self) -> str:
+        """What all that is random begins with."""
+        return f"{self.seed}:{self.number}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of some cases.
+
+    Attributes:
+        cases: How many were asked.
+        answers: How many had points.
+        refused: How many both sides refused.
+        drift: How many differ for a known reason, by reason.
+        differences: The others by kind.
+        found: Some of these, for a person.
+        seconds: Time that it took.
+    """
+
+    cases: int = 0
+    answers: int = 0
+    refused: int = 0
+    drift: Counter[str] = field(default_factory=Counter)
+    differences: Counter[str] = field(default_factory=Counter)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, other: Report) -> None:
+        """Take another report in."""
+        self.cases += other.cases
+        self.answers += other.answers
+        self.refused += other.refused
+        self.drift += other.drift
+        self.differences += other.differences
+        self.found += other.found
+        self.seconds += other.seconds
+
+
+def run(job: Job) -> Report:
+    """Ask the cases of a data set."""
+    binaries = peer_programs.directory()
+    series = data.make(random.Random(job.name))
+    report = Report()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as folder, Programs(Path(folder)) as programs:
+        hunt = _Hunt(job, programs, binaries, Path(folder))
+        pair = hunt.pair(series)
+        for i in range(job.cases):
+            query = cases.make(f"{job.name}:{i}")
+            hunt.judge(pair, query, i, report)
+        pair.close()
+    report.seconds = time.monotonic() - began
+    return report
+
+
+class _Hunt:
+    """Looks at the answers of a data set's cases."""
+
+    def __init__(self, job: Job, programs: Programs, binaries: Path, folder: Path) -> None:
+        self._job = job
+        self._programs = programs
+        self._binaries = binaries
+        self._folder = folder
+        self._pairs = 0
+        self._known: set[str] = set()
+
+    def pair(self, series: Sequence[Series]) -> Pair:
+        self._pairs += 1
+        folder = self._folder / f"pair-{self._pairs}"
+        return Pair(self._programs, self._binaries, folder, series, delayed=self._job.delayed)
+
+    def judge(self, pair: Pair, query: Query, i: int, report: Report) -> None:
+        answers = pair.ask(query)
+        report.cases += 1
+        report.answers += not answers.empty
+        report.refused += answers.theirs["status"] == "error" == answers.ours["status"]
+        if answers.difference is None:
+            return
+        reason = drift.kind(answers)
+        if reason is not None:
+            report.drift[reason] += 1
+            return
+        report.differences[answers.difference.kind] += 1
+        if len(self._known) < SHRUNK:
+            self._shrink(pair, query, i, report)
+
+    def _shrink(self, pair: Pair, query: Query, i: int, report: Report) -> None:
+        still = _still(pair, pair.ask(query))
+        small = smallest(query, still)
+        signature = _SPECIFIC.sub("#", small.text)
+        if signature in self._known:
+            return
+        self._known.add(signature)
+        series = smallest_data(pair.series, lambda some: self._differs(some, small, pair.ask(small)))
+        last = self.pair(series)
+        answers = last.ask(small)
+        last.close()
+        difference = answers.difference or pair.ask(small).difference
+        assert difference is not None
+        report.found.append(
+            {
+                "case": f"{self._job.name}:{i}",
+                "delayed": self._job.delayed,
+                "kind": difference.kind,
+                "query": small.text,
+                "times_ms": small.times_ms,
+                "detail": difference.detail,
+                "script": written(series, small, answers.theirs),
+            }
+        )
+
+    def _differs(self, series: Sequence[Series], query: Query, like: Answers) -> bool:
+        pair = self.pair(series)
+        try:
+            return _still(pair, like)(query)
+        finally:
+            pair.close()
+
+
+def _still(pair: Pair, like: Answers) -> Callable[[Query], bool]:
+    """Return a test of whether a query differs as another one does, and for no known reason."""
+    assert like.difference is not None
+    kind = like.difference.kind
+
+    def still(query: Query) -> bool:
+        answers = pair.ask(query)
+        return answers.difference is not None and answers.difference.kind == kind and drift.kind(answers) is None
+
+    return still
