@@ -125,8 +125,10 @@ ALERTING = (
     Sent("GET alertmanagers", (), shape),
 )
 REFUSED = (
+    Sent("POST query_range", (("query", "rate(requests_total[$__rate_interval])"), *PANEL)),
     Sent("POST query", (("query", "sum("), ("time", "NOW"))),
     Sent("POST query", (("query", "{}"), ("time", "NOW"))),
+    Sent("POST query", (("query", ""), ("time", "NOW"))),
     Sent("POST query_range", (("query", "requests_total - on (job) sum by (job) (temperature)"), *PANEL)),
     Sent("POST query_range", (("query", "1"), ("start", "0"), ("end", "END"), ("step", "1"))),
     Sent("GET series", (*WINDOW, ("match[]", "{}"))),
