@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from two_servers import Answer, ask
+from two_servers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twins import Answer
     from two_servers import TwoServers
 
 pytestmark = pytest.mark.peer
