@@ -163,6 +163,7 @@ class StoreApi:
             lookback_ms=self._options.lookback_ms,
             retention=retention_text(config.retention // _MILLISECOND, config.retention_size),
             switches=lambda: self._switches(listeners),
+            counters=host.counters,
         )
         api = PrometheusApi(self._find, self.pool, settings)
         page = StatusPage(lambda: served(listeners), targets)
