@@ -48,7 +48,7 @@ _QUERIES = (
     "sum_over_time(m_total[5m]) + avg_over_time(m_total[5m]) + max_over_time(m_total[5m])",
     "count_over_time(m_total[5m]) + stddev_over_time(m_total[5m]) + quantile_over_time(0.5, m_total[5m])",
     "histogram_count(m_native) or count(m_native)",
-    "last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
+    "m_total ^ 2.5 or last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
 )
 
 

@@ -176,8 +176,7 @@ def _present(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, 
 
 def _quantile(windows: Windows, params: list[NDArray[np.float64]], node: Call, notes: Notes) -> None:
     kernels.quantiles(params[0], windows.ranges.values, *windows.edges, *windows.result)
-    if windows.there.any():
-        notes.check_quantiles(params[0], node.args[0])
+    notes.check_quantiles(params[0][windows.there.any(axis=0)], node.args[0])
 
 
 def _regression(*, predict: bool) -> _Function:
