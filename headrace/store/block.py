@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cramjam
@@ -143,9 +144,13 @@ class Block:
 
     def last_ms(self) -> NDArray[np.int64]:
         """Return the newest time of the samples of each of `refs`."""
-        last_chunk = self.tables.chunk_times[self.tables.firsts[1:] - 1]
-        newest: NDArray[np.int64] = self.tables.time_rows[2, last_chunk]
-        return newest
+        return self._extents[1]
+
+    @cached_property
+    def _extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Oldest and newest time of the samples of each of `refs`."""
+        firsts, chunk_times, rows = self.tables.firsts, self.tables.chunk_times, self.tables.time_rows
+        return rows[1, chunk_times[firsts[:-1]]], rows[2, chunk_times[firsts[1:] - 1]]
 
     def present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
         """Return which of `refs` have samples in a time range.
@@ -153,7 +158,18 @@ class Block:
         Raises:
             CorruptChunk: A chunk does not decode.
         """
-        return self._count(self._rows(refs), start_ms, end_ms) > 0
+        rows = self._rows(refs)
+        known = rows >= 0
+        own = rows[known]
+        oldest, newest = self._extents
+        found = known.copy()
+        # Where the first or the last sample of a series is within the range, nothing has to be decoded.
+        first, last = oldest[own], newest[own]
+        sure = ((first >= start_ms) & (first <= end_ms)) | ((last >= start_ms) & (last <= end_ms))
+        around = (first < start_ms) & (last > end_ms)
+        sure[around] = self._count(own[around], start_ms, end_ms) > 0
+        found[known] = sure
+        return found
 
     def read(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         """Return the samples of `refs` in a time range.
@@ -259,7 +275,9 @@ class Block:
     def _rows(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
         if not len(self.refs):
             return np.full(len(refs), -1, np.int64)
-        at = np.searchsorted(self.refs, refs)
+        if len(refs) == len(self.refs) and np.array_equal(refs, self.refs):
+            return np.arange(len(refs))
+        at = self.refs.searchsorted(refs)
         at[at == len(self.refs)] = 0
         return np.where(self.refs[at] == refs, at, -1).astype(np.int64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,11 +91,14 @@ def rounded(vector: Vector, to: NDArray[np.float64]) -> Vector:
 # -- time ------------------------------------------------------------------------------------------------------
 
 
+_OVERFLOW = (1 << 63) - 1
+"""Unix seconds of which the calendar is that of all times which are no int64, NaN among them, as in Prometheus."""
+
+
 def _calendar(x: NDArray[np.float64]) -> NDArray[np.datetime64]:
-    """Return moments; NaN and what is out of range become the last second, as Go's conversion on x86 makes them."""
     valid = np.abs(x) < 2.0**63
-    whole = np.where(valid, x, 0.0).astype(np.int64)
-    return np.where(valid, whole, np.iinfo(np.int64).max).astype("datetime64[s]")
+    seconds = np.where(valid, x, 0.0).astype(np.int64)
+    return np.where(valid, seconds, np.int64(_OVERFLOW)).astype("datetime64[s]")
 
 
 def _year(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -245,9 +249,11 @@ def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) 
     vector = vector.compact()
     table = vector.labels
     columns = [table.column(name).tolist() for name in names]
+    rank = np.empty(len(table), np.int64)
+    rank[table.order()] = np.arange(len(table))
+    natural = cmp_to_key(_natural_order)
     keys = [
-        ([_natural(table.text(column[row])) for column in columns], list(table.labels(row).items()))
-        for row in range(len(table))
+        ([natural(table.text(column[row])) for column in columns], place) for row, place in enumerate(rank.tolist())
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
     return _in_order(vector, np.array(order, np.intp))
@@ -257,11 +263,17 @@ def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
     return replace(vector.take(order), ordered=True, natives=None)
 
 
-_DIGITS = re.compile(r"(\d+)")
+_CHUNKS = re.compile(r"[0-9]+|[^0-9]+")
 
 
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]
+def _natural_order(one: str, other: str) -> int:
+    """Compare texts by their runs of digits and of other characters: digits as numbers among each other."""
+    chunks, others = _CHUNKS.findall(one), _CHUNKS.findall(other)
+    for a, b in zip(chunks, others, strict=False):
+        pair: tuple[int, int] | tuple[str, str] = (int(a), int(b)) if a.isdigit() and b.isdigit() else (a, b)
+        if pair[0] != pair[1]:
+            return -1 if pair[0] < pair[1] else 1  # type: ignore[operator]  # both are of one type
+    return len(chunks) - len(others)
 
 
 def no_histograms(vector: Vector) -> Vector:

@@ -24,7 +24,7 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
         nothing = LabelTable.of([], run.symbols)
         return Ranges(nothing, np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0), where, node.range_ms)
     run.limit(inner.size)
-    with run.count.apart(inner.size) as inside:
+    with run.count.apart(inner.size) as inside, run.spanning(time=inner.start_ms != where.end_ms):
         value = run.operand(node.expr, inner)
     if isinstance(value, Scalar):
         value = alone(value.values, run.symbols)

@@ -13,8 +13,8 @@ import numpy as np
 from headrace.pipeline.errors import HeadraceError
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.errors import ApiError
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.promql.evaluate import EvaluatorOptions
