@@ -14,7 +14,7 @@ from headrace.store.promql import functions, fused, histogram_calls, info, windo
 from headrace.store.promql.ast import MatrixSelector, VectorSelector, bare
 from headrace.store.promql.extended_functions import check_selector
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
-from headrace.store.promql.selection import newest, start_times
+from headrace.store.promql.selection import newest, start_times, timed
 from headrace.store.promql.statistics import in_vector, in_windows
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
@@ -165,12 +165,12 @@ def _times_argument(run: Evaluation, node: Call, grid: Grid) -> Vector:
 def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     arg = bare(node.args[0])
     if isinstance(arg, VectorSelector):
-        vector, at = newest(run, arg, grid)
+        vector, at = timed(run, arg, grid)
         run.count.add(in_vector(vector))
         return vector.with_values(at / 1000.0, vector.everywhere).without_name()
     vector = run.vector(arg, grid)
     times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
-    return vector.with_values(times).without_name()
+    return vector.with_values(times, vector.everywhere).without_name()
 
 
 def _nothing(vector: Vector) -> Vector:

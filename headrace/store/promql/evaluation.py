@@ -106,7 +106,7 @@ class Evaluation:
         if isinstance(value, Vector):
             return value.settled().compact()
         if isinstance(value, Ranges):
-            if value.reach.before_ms:
+            if value.beyond.before_ms:
                 value = extended(value)
             self.count.add(in_windows(value) if value.looked_at is None else value.looked_at)
             return value.settled()
@@ -224,7 +224,7 @@ class Evaluation:
 
     def where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
         """Return the times that a selector looks at, and whether it is one time for all steps."""
-        at = self._pinned(at)
+        at = self.pinned(at)
         if at is None:
             return grid.shifted(offset_ms), False
         if self._in_parameter:
@@ -233,12 +233,13 @@ class Evaluation:
 
     def window_ends(self, at: int | At | None, offset_ms: int, grid: Grid) -> Grid:
         """Return when the windows of a range selector or subquery end."""
-        at = self._pinned(at)
+        at = self.pinned(at)
         if at is None:
             return grid.shifted(offset_ms)
         return Grid(at - offset_ms, 0, grid.size, grid.end_ms + grid.after_ms - grid.start_ms)
 
-    def _pinned(self, at: int | At | None) -> int | None:
+    def pinned(self, at: int | At | None) -> int | None:
+        """Return the time in milliseconds that ``@`` names, None where there is none."""
         if not isinstance(at, At):
             return at
         if self._in_parameter:

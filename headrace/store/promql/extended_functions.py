@@ -44,9 +44,9 @@ def check_selector(selector: VectorSelector, function: str) -> None:
 
 def variant(ranges: Ranges, function: str) -> _Function | None:
     """Return what computes `function` of samples that tell more; None where they do not."""
-    if ranges.reach.after_ms:
+    if ranges.beyond.after_ms:
         return SMOOTHED[function]
-    if ranges.reach.before_ms:
+    if ranges.beyond.before_ms:
         return ANCHORED[function]
     return _STARTED.get(function) if ranges.starts_ms is not None else None
 
@@ -58,7 +58,7 @@ def extended(ranges: Ranges) -> Ranges:
     times, values = np.zeros(len(ranges.times_ms) + 2 * n, np.int64), np.zeros(len(ranges.times_ms) + 2 * n)
     begin, end = ranges.ends.start_ms - ranges.range_ms, ranges.ends.start_ms
     extended_kernels.extend(
-        ranges.offsets, ranges.times_ms, ranges.values, begin, end, ranges.reach.after_ms > 0, offsets, times, values
+        ranges.offsets, ranges.times_ms, ranges.values, begin, end, ranges.beyond.after_ms > 0, offsets, times, values
     )
     size = offsets[-1]
     return Ranges(ranges.labels, offsets, times[:size], values[:size], ranges.ends, ranges.range_ms + 1)
@@ -69,7 +69,7 @@ def _changes(*, counter: bool, rate: bool) -> _Function:
         ranges, ends = windows.ranges, windows.ends
         extended_kernels.changes(
             ranges.times_ms, ranges.values, *windows.edges, ends.start_ms, ends.step_ms, ranges.range_ms,
-            ranges.reach.after_ms > 0, counter, rate, *windows.result,
+            ranges.beyond.after_ms > 0, counter, rate, *windows.result,
         )  # fmt: skip
 
     return compute

@@ -50,8 +50,8 @@ class Windows:
         self.hi = np.empty(shape, np.int64)
         self.out = np.zeros(shape, np.float64)
         self.there = np.zeros(shape, np.bool_)
-        last = self.ends.start_ms + ranges.reach.after_ms
-        length = ranges.range_ms + ranges.reach.before_ms + ranges.reach.after_ms
+        last = self.ends.start_ms + ranges.beyond.after_ms
+        length = ranges.range_ms + ranges.beyond.before_ms + ranges.beyond.after_ms
         kernels.bounds(ranges.offsets, ranges.times_ms, last, self.ends.step_ms, length, self.lo, self.hi)
 
     def samples(self) -> NDArray[np.int64]:

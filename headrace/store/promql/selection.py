@@ -13,7 +13,7 @@ from headrace.store.promql import extended_kernels, window_kernels
 from headrace.store.promql.ast import At
 from headrace.store.promql.float_histograms import SAMPLE_BYTES
 from headrace.store.promql.natives import Mixed, NativeSource
-from headrace.store.promql.values import Ranges, Reach, Vector
+from headrace.store.promql.values import Beyond, Grid, Ranges, Vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from headrace.store.promql.ast import MatrixSelector, VectorSelector
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
-    from headrace.store.promql.values import Grid
     from headrace.store.runs import SeriesSamples
     from headrace.store.scan import Scan
 
@@ -115,7 +114,25 @@ def instant_bounds(run: Evaluation, node: VectorSelector, where: Grid) -> tuple[
 def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
     """Return the newest samples and, (n, steps) int64, their times; who asks counts them."""
     where, fixed = run.where(node.at, node.offset_ms, grid)
-    bounds = instant_bounds(run, node, where)
+    return _newest(run, node, grid, (where, fixed), instant_bounds(run, node, where))
+
+
+def timed(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
+    """Return what `newest` does, for the functions of times: for these a pinned selector has no offset.
+
+    Its samples are still read as the offset says, as in Prometheus.
+    """
+    at = run.pinned(node.at)
+    if at is None:
+        return newest(run, node, grid)
+    bounds = (at - node.offset_ms - run.lookback_ms + 1, at - node.offset_ms)
+    return _newest(run, node, grid, (Grid.at(at), True), bounds)
+
+
+def _newest(
+    run: Evaluation, node: VectorSelector, grid: Grid, look: tuple[Grid, bool], bounds: tuple[int, int]
+) -> tuple[Vector, NDArray[np.int64]]:
+    where, fixed = look
     found = run.selection.floats(node.matchers, *bounds)
     natives = run.selection.natives(node.matchers, *bounds)
     if natives is None:
@@ -154,18 +171,19 @@ def smoothed(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
 
 def start_times(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
     """Return in seconds when the counting of the newest samples began, 0 where that is unknown."""
+    at = run.pinned(node.at)
     where, _ = run.where(node.at, node.offset_ms, grid)
-    bounds = instant_bounds(run, node, where)
+    bounds = instant_bounds(run, node, where if at is None else Grid.at(at - node.offset_ms))
     found, natives = run.selection.floats(node.matchers, *bounds), run.selection.natives(node.matchers, *bounds)
-    vector, at = newest(run, node, grid)
+    vector, times_ms = timed(run, node, grid)
     starts = np.zeros(len(found.times_ms), np.int64) if found.starts_ms is None else found.starts_ms
     offsets, times = found.offsets, found.times_ms
     if natives is not None:
         mixed = Mixed(found, natives)
         offsets, times, places = mixed.line()
         starts = np.append(starts, natives.histograms.start_ms)[np.nan_to_num(places).astype(np.int64)]
-    seconds = np.zeros(at.shape)
-    extended_kernels.starts(offsets, times, starts, at, vector.everywhere, seconds)
+    seconds = np.zeros(times_ms.shape)
+    extended_kernels.starts(offsets, times, starts, times_ms, vector.everywhere, seconds)
     return vector.with_values(seconds, vector.everywhere)
 
 
@@ -173,8 +191,8 @@ def windows(run: Evaluation, node: MatrixSelector, grid: Grid) -> Ranges:
     """Return the samples of a range selector."""
     selector = node.selector
     where = run.window_ends(selector.at, selector.offset_ms, grid)
-    reach = _reach(selector, run.lookback_ms)
-    bounds = (where.start_ms - node.range_ms - reach.before_ms + 1, where.end_ms + reach.after_ms)
+    beyond = _beyond(selector, run.lookback_ms)
+    bounds = (where.start_ms - node.range_ms - beyond.before_ms + 1, where.end_ms + beyond.after_ms)
     found = run.selection.floats(selector.matchers, *bounds)
     natives = run.selection.natives(selector.matchers, *bounds)
     mixed = None if natives is None else Mixed(found, natives)
@@ -183,15 +201,15 @@ def windows(run: Evaluation, node: MatrixSelector, grid: Grid) -> Ranges:
     found = without_stale(found)
     return Ranges(
         found.labels, found.offsets, found.times_ms, found.values, where, node.range_ms,
-        natives=None if mixed is None else mixed.ranges(), reach=reach,
+        natives=None if mixed is None else mixed.ranges(), beyond=beyond,
         starts_ms=found.starts_ms if run.options.start_timestamps else None,
     )  # fmt: skip
 
 
-def _reach(selector: VectorSelector, lookback_ms: int) -> Reach:
+def _beyond(selector: VectorSelector, lookback_ms: int) -> Beyond:
     if selector.smoothed:
-        return Reach(lookback_ms, lookback_ms)
-    return Reach(lookback_ms) if selector.anchored else Reach()
+        return Beyond(lookback_ms, lookback_ms)
+    return Beyond(lookback_ms) if selector.anchored else Beyond()
 
 
 def without_stale(found: ColumnarSeries) -> ColumnarSeries:

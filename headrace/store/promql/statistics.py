@@ -93,8 +93,8 @@ def in_windows(ranges: Ranges) -> NDArray[np.int64]:
     """Return (steps of the windows,) how many samples lie in the windows of all series."""
     ends = ranges.ends
     found = np.zeros(ends.size if ends.step_ms else 1, np.int64)
-    window = ranges.range_ms + ranges.reach.before_ms + ranges.reach.after_ms
-    kernels.changes(ranges.times_ms, ends.start_ms + ranges.reach.after_ms, ends.step_ms or 1, window, found)
+    window = ranges.range_ms + ranges.beyond.before_ms + ranges.beyond.after_ms
+    kernels.changes(ranges.times_ms, ends.start_ms + ranges.beyond.after_ms, ends.step_ms or 1, window, found)
     return np.cumsum(found) + natives_in_windows(ranges)
 
 

@@ -186,14 +186,14 @@ class Text:
     value: str
 
 
-class Reach(NamedTuple):
+class Beyond(NamedTuple):
     """How far beyond the windows an anchored or smoothed selector looks."""
 
     before_ms: int = 0
     after_ms: int = 0
 
 
-NO_REACH = Reach()
+NOT_BEYOND = Beyond()
 """Of other selectors."""
 
 
@@ -211,7 +211,7 @@ class Ranges:
         natives: Native histograms of the same series.
         drop_name: (n,) bool, as in `Vector`.
         looked_at: Samples that a subquery looked at; None for a selector.
-        reach: How far the samples of each window go beyond it.
+        beyond: How far the samples of each window go beyond it.
         starts_ms: (m,) int64, when what each sample counts began, 0 where that is unknown; None where no sample says,
             or nobody is to know.
     """
@@ -225,7 +225,7 @@ class Ranges:
     natives: NativeRanges | None = None
     drop_name: NDArray[np.bool_] | None = None
     looked_at: int | None = None
-    reach: Reach = NO_REACH
+    beyond: Beyond = NOT_BEYOND
     starts_ms: NDArray[np.int64] | None = None
 
     def settled(self) -> Ranges:
