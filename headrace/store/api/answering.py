@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from headrace.pipeline.counters import Counters
     from headrace.pipeline.http.form import Form
     from headrace.pipeline.http.request import Request
     from headrace.pipeline.targets import TargetsSource
@@ -56,6 +57,7 @@ class ApiSettings:
         lookback_ms: How far back ``/federate`` looks for the newest sample.
         retention: How long samples are kept, as runtime information tells it.
         switches: Returns which features of the daemon are on, by Prometheus' names; see `features`.
+        counters: The daemon's own metrics.
         read_samples: Samples that one remote read may return in one piece; 0 for any number.
         read_frame_bytes: Bytes of a frame of a streamed remote read.
     """
@@ -75,6 +77,7 @@ class ApiSettings:
     lookback_ms: int = 300_000
     retention: str = ""
     switches: Callable[[], frozenset[str]] = frozenset
+    counters: Counters | None = None
     read_samples: int = 50_000_000
     read_frame_bytes: int = 1 << 20
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from headrace.store.api import admin
 from headrace.store.api.answering import GET, READ, Answering
 from headrace.store.api.federate import Federate
+from headrace.store.api.language_api import LanguageApi
 from headrace.store.api.lifecycle import Lifecycle
 from headrace.store.api.query_api import QueryApi
 from headrace.store.api.remote_read import RemoteRead
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.store.api.pool import QueryPool
 
 _QUERY = "aps:QueryMetrics"
+_SEARCHED = ("metric_names", "label_names", "label_values")
 _LABELS = "aps:GetLabels"
 
 
@@ -45,6 +47,7 @@ class PrometheusApi:
         self._settings = settings
         self._answering = answering = Answering(find, settings)
         self._queries = QueryApi(answering.backend, pool, settings.clock_ns)
+        self._language = LanguageApi(settings.language)
         self._series = SeriesApi(answering, pool)
         self._status = StatusApi(answering, pool)
         self._targets = TargetApi(settings.targets, settings.parse_selector)
@@ -66,7 +69,7 @@ class PrometheusApi:
 
     def _of_workspace(self, root: str) -> list[Route]:
         """Return the routes that each workspace has, with what a sender has to be allowed to do."""
-        queries, series, status = self._queries, self._series, self._status
+        queries, language, series, status = self._queries, self._language, self._series, self._status
         prefix, plain = f"{root}/api/v1", self._answering.plain
         return [
             replace(plain(f"{prefix}/read", ("POST",), self._remote_read.read), action=_QUERY),
@@ -77,6 +80,8 @@ class PrometheusApi:
                     ("query", READ, queries.query, _QUERY),
                     ("query_range", READ, queries.query_range, _QUERY),
                     ("query_exemplars", READ, queries.query_exemplars, _QUERY),
+                    ("format_query", READ, language.format_query, _QUERY),
+                    ("parse_query", READ, language.parse_query, _QUERY),
                     ("series", READ, series.series, "aps:GetSeries"),
                     ("labels", READ, series.labels, _LABELS),
                     ("label/{name}/values", GET, series.label_values, _LABELS),
@@ -106,10 +111,14 @@ class PrometheusApi:
                     ("status/runtimeinfo", status.runtimeinfo),
                     ("status/flags", status.flags),
                     ("status/config", status.config),
+                    ("status/self_metrics", status.self_metrics),
                     ("features", status.features),
                     ("notifications", status.notifications),
                 )
             ),
+            *(route(f"/api/v1/search/{kind}", READ, status.search) for kind in _SEARCHED),
+            self._answering.plain("/api/v1/openapi.yaml", GET, status.openapi),
+            self._answering.plain("/api/v1/notifications/live", GET, status.live_notifications),
             route("/api/v1/status/walreplay", GET, status.walreplay, before_ready=True),
         ]
 

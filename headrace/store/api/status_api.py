@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.store.api import params, status
+from aiohttp import web
+
+from headrace.store.api import openapi, params, status
 from headrace.store.api.envelope import encode
+from headrace.store.api.errors import ApiError
 from headrace.store.api.features import features
 from headrace.store.api.reply import Reply
+from headrace.store.api.self_metrics import families
 
 if TYPE_CHECKING:
     from headrace.pipeline.http.request import Request
     from headrace.store.api.answering import Answering
     from headrace.store.api.pool import QueryPool
+
+_OPENAPI_HEADERS = {
+    "Content-Type": "application/yaml; charset=utf-8",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+}
 
 
 class StatusApi:
@@ -74,6 +83,28 @@ class StatusApi:
         """Return which features there are, and which are on."""
         del request
         return Reply(encode(features(self._settings.language, self._settings.switches())))
+
+    async def self_metrics(self, request: Request) -> Reply:
+        """Return the daemon's own metrics."""
+        form = await request.form()
+        return Reply(encode(families(self._settings.counters, form.get("metric_name_pattern"))))
+
+    async def openapi(self, request: Request) -> web.StreamResponse:
+        """Return the OpenAPI document, of version 3.1 where no other is asked for."""
+        form = await request.form()
+        version = ".".join(form.get("openapi_version").split(".")[:2])
+        body = openapi.text(version if version in openapi.VERSIONS else "3.1")
+        return web.Response(body=body, headers=_OPENAPI_HEADERS)
+
+    async def live_notifications(self, request: Request) -> web.StreamResponse:
+        """Tell a browser that there is nothing to follow, so that it does not connect again."""
+        del request
+        return web.Response(status=204)
+
+    async def search(self, request: Request) -> Reply:
+        """Answer as Prometheus does while its experimental search is off."""
+        del request
+        raise ApiError("unavailable", "search API disabled")
 
     async def notifications(self, request: Request) -> Reply:
         """Return what an administrator should know: nothing is told this way."""

@@ -191,8 +191,9 @@ def _start_timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 
 def _label_replace(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    texts = [run.text(arg, grid) for arg in node.args[1:]]
-    return functions.label_replace(run.vector(node.args[0], grid).compact(), *texts)
+    destination, replacement, source, pattern = (run.text(arg, grid) for arg in node.args[1:])
+    compiled = functions.label_pattern(pattern, destination)
+    return functions.label_replace(run.vector(node.args[0], grid).compact(), destination, replacement, source, compiled)
 
 
 def _label_join(run: Evaluation, node: Call, grid: Grid) -> Vector:
@@ -218,7 +219,7 @@ def _sort_by_label(*, descending: bool) -> _Handler:
 
 
 def _warn_of_ranges(run: Evaluation, node: Call) -> None:
-    if run.query.start_ms != run.query.end_ms:
+    if run.spans_time:
         run.notes.warn("sort is ineffective for range queries since results are always ordered by labels", node)
 
 
@@ -252,7 +253,7 @@ _CALLS: dict[str, _Handler] = {
     "sort_desc": _sort(descending=True),
     "start": _constant(lambda query: query.start_ms / 1000.0),
     "start_timestamp": _start_timestamp,
-    "step": _constant(lambda query: query.step_ms / 1000.0),
+    "step": _constant(lambda query: query.step_ms / 1000.0 if query.start_ms != query.end_ms else 0.0),
     "time": _time,
     "timestamp": _timestamp,
     "vector": _vector,

@@ -167,8 +167,8 @@ class FloatHistograms:
             schema=stored.schema[rows],
             hint=stored.hint[rows],
             zero_threshold=stored.zero_threshold[rows],
-            zero_count=_doubles(stored.zero_count[rows], floats),
-            count=_doubles(stored.count[rows], floats),
+            zero_count=as_doubles(stored.zero_count[rows], floats),
+            count=as_doubles(stored.count[rows], floats),
             sum=stored.sum[rows],
             starts=starts,
             positive=positive,
@@ -237,7 +237,7 @@ def _gathered(
     return begins, contents[np.repeat(starts[rows] - begins[:-1], np.diff(begins)) + np.arange(begins[-1])]
 
 
-def _doubles(counts: NDArray[np.uint64], are_doubles: NDArray[np.bool_]) -> NDArray[np.float64]:
+def as_doubles(counts: NDArray[np.uint64], are_doubles: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return counts as doubles, of which some are the bits of doubles already."""
     return np.where(are_doubles, counts.view(np.float64), counts.astype(np.float64))
 

@@ -16,7 +16,6 @@ from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Subquery, VectorSelector
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.natives import Natives
 from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Vector, shown, stacked
 from headrace.store.symbols import ABSENT
@@ -87,8 +86,8 @@ def enriched(
     base = base.compact()
     plain = _matching(base.labels, _names(given))
     kept = _of_the_same(base.labels.take(~plain), found.labels)
+    _check_kind(found.take(kept))
     run.count.add(in_vector(found.take(kept)))
-    _refuse_natives(found.take(kept))
     chosen = _chosen(base, plain, found.take(kept), times_ms[kept], run.limit)
     wanted = {matcher.name for matcher in given if matcher.name != METRIC_NAME}
     present = base.everywhere
@@ -97,22 +96,16 @@ def enriched(
     rows, steps = np.nonzero(present)
     pairs, place = np.unique(np.column_stack([rows, *chosen[:, rows, steps]]), axis=0, return_inverse=True)
     run.limit(len(pairs) * base.steps)
-    values, there = np.zeros((len(pairs), base.steps)), np.zeros((len(pairs), base.steps), np.bool_)
-    values[place.ravel(), steps] = base.values[rows, steps]
-    there[place.ravel(), steps] = base.present[rows, steps]
-    natives = None
-    if base.natives is not None:
-        own = np.full(values.shape, -1, np.int64)
-        own[place.ravel(), steps] = base.natives.rows[rows, steps]
-        natives = Natives(own, base.natives.histograms)
+    there = np.zeros((len(pairs), base.steps), np.bool_)
+    there[place.ravel(), steps] = True
     labels = _labels(base.labels.take(pairs[:, 0]), found.labels.take(np.flatnonzero(kept)), pairs[:, 1:], wanted)
-    marks = None if base.drop_name is None else base.drop_name[pairs[:, 0]]
-    return Vector(labels, values, there, natives=natives, drop_name=marks).with_labels(labels)
+    return base.take(pairs[:, 0]).where(there).with_labels(labels)
 
 
-def _refuse_natives(found: Vector) -> None:
+def _check_kind(found: Vector) -> None:
+    """Refuse histograms."""
     if found.natives is not None and found.natives.present.any():
-        row = int(np.flatnonzero(found.natives.present.any(axis=1))[0])
+        row = int(found.natives.present.any(axis=1).argmax())
         raise ExecutionError(f"this should be an info metric, with float samples: {shown(found.labels, row)}")
 
 

@@ -24,7 +24,7 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
         nothing = LabelTable.of([], run.symbols)
         return Ranges(nothing, np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0), where, node.range_ms)
     run.limit(inner.size)
-    with run.count.apart(inner.size) as inside:
+    with run.count.apart(inner.size) as inside, run.spanning(time=inner.start_ms != where.end_ms):
         value = run.operand(node.expr, inner)
     if isinstance(value, Scalar):
         value = alone(value.values, run.symbols)
@@ -32,9 +32,11 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
 
 
 def inner_grid(range_ms: int, step_ms: int, where: Grid) -> Grid:
-    """Return the steps of a subquery: the multiples of `step_ms` in its windows, from the first to the last one."""
+    """Return the steps of a subquery: the multiples of `step_ms` from its first window to the end of the query."""
     first = ((where.start_ms - range_ms) // step_ms + 1) * step_ms
-    return Grid(first, step_ms, max(0, (where.end_ms - first) // step_ms + 1))
+    until_ms = where.end_ms + where.after_ms
+    size = max(0, (until_ms - first) // step_ms + 1)
+    return Grid(first, step_ms, size, until_ms - (first + (size - 1) * step_ms))
 
 
 def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:
