@@ -8,15 +8,12 @@ series, so that the answer is to the last bit that of all of them at once. ADR 0
 from __future__ import annotations
 
 import copy
-import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from headrace.store.labels import ColumnarSeries, LabelTable
+from headrace.store.promql import parallel
 from headrace.store.promql.ast import MatrixSelector
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.partial import CHOICES, PartialAggregate
@@ -28,7 +25,7 @@ from headrace.store.scan import plain_columns
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -40,9 +37,6 @@ if TYPE_CHECKING:
     from headrace.store.promql.values import Grid
     from headrace.store.runs import SeriesSamples
     from headrace.store.scan import Scan
-
-BATCH_POINTS = 1 << 18
-"""Samples of a batch, and points of it at all steps, whichever is more: 4 MiB, a millisecond's work."""
 
 STATE_BYTES = 64 << 20
 """A state may be as large as this, or as the points of all series are."""
@@ -182,7 +176,8 @@ class _Stream:
         self._run.limit(len(self._groups.first) * fragment.grid.size)
         state = PartialAggregate.begin(fragment.op, len(self._groups.first), fragment.grid.size, fragment.wanted)
         self._state = state
-        for done in self._evaluated(self._bounds()):
+        sizes = np.maximum(self._scan.counts(), fragment.grid.size)
+        for done in parallel.in_order(self._evaluate, parallel.pieces(sizes, parallel.PIECE)):
             rows = done.vector.labels.column(_ROW).astype(np.int64)
             state.fold(
                 np.ascontiguousarray(done.vector.values), np.ascontiguousarray(done.vector.present),
@@ -236,36 +231,8 @@ class _Stream:
 
     # -- batches -------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Cut the series into batches."""
-        sizes = np.maximum(self._scan.counts(), self._fragment.grid.size)
-        before = np.cumsum(sizes)
-        if not len(before):
-            return []
-        # A batch ends with the series that fills it.
-        ends = np.searchsorted(before, np.arange(BATCH_POINTS, int(before[-1]), BATCH_POINTS)) + 1
-        places = np.unique([0, *ends.tolist(), len(before)]).tolist()
-        return list(pairwise(places))
-
-    def _evaluated(self, bounds: Sequence[tuple[int, int]]) -> Iterator[_Done]:
-        """Yield the batches in order; some ahead of who takes them are evaluated on other threads."""
-        threads = min(len(os.sched_getaffinity(0)), len(bounds) // 2)
-        if threads < 2:
-            yield from (self._evaluate(*one) for one in bounds)
-            return
-        pool = ThreadPoolExecutor(threads, "headrace-scan")
-        try:
-            ahead = deque(pool.submit(self._evaluate, *one) for one in bounds[: threads + 1])
-            for one in bounds[threads + 1 :]:
-                done = ahead.popleft().result()
-                ahead.append(pool.submit(self._evaluate, *one))
-                yield done
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _evaluate(self, first: int, last: int) -> _Done:
+    def _evaluate(self, piece: tuple[int, int]) -> _Done:
+        first, last = piece
         samples = self._scan.read(first, last)
         child = copy.copy(self._run)
         child.selection = _Batch(first, self._names, samples, child)
