@@ -54,6 +54,15 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
         param: (steps,) its parameter.
         grid: The steps.
     """
+    stream = planned(run, node, param, grid)
+    if stream is None:
+        return None
+    stream.fold_all()
+    return stream.result()
+
+
+def planned(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str | None, grid: Grid) -> Stream | None:
+    """Return how an aggregation would be evaluated series by series; see `aggregate`."""
     fragment = _fragment(run, node, param, grid)
     source = run.selection.scanned
     if fragment is None or source is None:
@@ -64,11 +73,8 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
     scan = source.scan(fragment.matchers, *bounds, run.symbols)
     if not fragment.is_bare and not _one_name(scan):
         return None
-    stream = _Stream(run, fragment, scan)
-    if not stream.fits:
-        return None
-    stream.fold_all()
-    return stream.result()
+    stream = Stream(run, fragment, scan)
+    return stream if stream.fits else None
 
 
 def _fragment(
@@ -149,7 +155,7 @@ class _Done(NamedTuple):
     samples: int
 
 
-class _Stream:
+class Stream:
     """One aggregation under way."""
 
     def __init__(self, run: Evaluation, fragment: PlanFragment, scan: Scan) -> None:
@@ -167,17 +173,25 @@ class _Stream:
         """Whether the state takes less room than what it stands for."""
         fragment, steps = self._fragment, self._fragment.grid.size
         most = 0 if fragment.wanted is None else int(fragment.wanted.max())
-        size = PartialAggregate.size_bytes(fragment.op, len(self._groups.first), steps, most)
+        size = PartialAggregate.size_bytes(fragment.op, self.groups, steps, most)
         return size <= max(STATE_BYTES, 9 * len(self._scan) * steps)
+
+    @property
+    def groups(self) -> int:
+        """How many groups there may be."""
+        return len(self._groups.first)
+
+    def batches(self) -> list[tuple[int, int]]:
+        """Return the first series of each batch, and the one after its last."""
+        return parallel.pieces(np.maximum(self._scan.counts(), self._fragment.grid.size), parallel.PIECE)
 
     def fold_all(self) -> None:
         """Evaluate all batches and fold them."""
         fragment = self._fragment
-        self._run.limit(len(self._groups.first) * fragment.grid.size)
-        state = PartialAggregate.begin(fragment.op, len(self._groups.first), fragment.grid.size, fragment.wanted)
+        self._run.limit(self.groups * fragment.grid.size)
+        state = PartialAggregate.begin(fragment.op, self.groups, fragment.grid.size, fragment.wanted)
         self._state = state
-        sizes = np.maximum(self._scan.counts(), fragment.grid.size)
-        for done in parallel.in_order(self._evaluate, parallel.pieces(sizes, parallel.PIECE)):
+        for done in parallel.in_order(self._evaluate, self.batches()):
             rows = done.vector.labels.column(_ROW).astype(np.int64)
             state.fold(
                 np.ascontiguousarray(done.vector.values), np.ascontiguousarray(done.vector.present),
