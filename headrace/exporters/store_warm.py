@@ -17,6 +17,7 @@ from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, Nati
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.series import SeriesTable
 from headrace.store.api.result_json import pieces_of
+from headrace.store.api import exposition
 from headrace.store.automaton import automaton
 from headrace.store.column import LISTS_ARE_SORTED_BELOW
 from headrace.store.engine import EngineOptions
@@ -65,6 +66,7 @@ def warm_up() -> None:
     table.collect(-1.0)
     _ask_index()
     chunk_writing.warm_up()
+    exposition.warm_up()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
 
