@@ -64,6 +64,10 @@ class QueryConfig(ComponentConfig):
     lookback_delta: PositiveDuration = timedelta(minutes=5)
     """How far back an instant selector looks for a sample."""
 
+    log_file: str = ""
+    """File to which a line of JSON is appended for each query that was evaluated: text, times, samples, who asked and
+    how it ended. Without one, none is written."""
+
     cache_size: ByteSize = 64 << 20
     """Bytes for results of queries, all workspaces together. A dashboard that loads again is answered from there, as
     far as nothing has happened to the samples; requests with ``nocache=1`` are not. Zero keeps none."""
@@ -194,7 +198,7 @@ class StoreExporter:
     async def shutdown(self) -> None:
         """End the queries, write everything into blocks and close."""
         if self._api is not None:
-            self._api.pool.shutdown()
+            self._api.shutdown()
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
             self._opening = None
@@ -212,6 +216,8 @@ class StoreExporter:
             host.readiness.block(self._owner, str(error))
             host.fail(f"{self._owner}: {error}")
             return
+        if self._api is not None:
+            self._api.opened(self.store.directory)
         for workspace in self.config.workspaces:
             self.store.engine(workspace)
         self.store.on_forget = self._forget_refs

@@ -7,14 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from headrace.exporters.store_flags import flags
+from headrace.exporters.store_queries import StoreQueries
 from headrace.pipeline.http.listeners import Listeners
 from headrace.store.api.answering import ApiSettings
 from headrace.store.api.backend import Backend, BlockFacts, Exemplar, HeadFacts
 from headrace.store.api.page import ServedPath, StatusPage
-from headrace.store.api.pool import QueryPool
 from headrace.store.api.prometheus import PrometheusApi
 from headrace.store.api.promql import PromQLService
-from headrace.store.api.result_cache import ResultCache
 from headrace.store.api.reuse import WorkspaceCache
 from headrace.store.api.selection import Selection, put_together
 from headrace.store.api.status import retention_text
@@ -27,6 +26,7 @@ from headrace.store.promql.parser import parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from headrace.exporters.store import StoreExporter
     from headrace.pipeline.host import Host
@@ -143,8 +143,8 @@ class StoreApi:
             lookback_ms=round(query.lookback_delta.total_seconds() * _MS), max_samples=query.max_samples
         )
         self._options = with_features(limits, query.enable_features)
-        self.cache = ResultCache(query.cache_size) if query.cache_size else None
-        self.pool = QueryPool(query.max_concurrency, timeout_s=query.timeout.total_seconds())
+        self._queries = StoreQueries(query, owner, lambda: host.clock_ns() / 1e9)
+        self._queries.observe(exporter.id, host.counters)
         targets = cast("TargetsSource | None", host.services.get("targets"))
         listeners = host.service("listeners", Listeners)
         config = exporter.config
@@ -165,7 +165,7 @@ class StoreApi:
             switches=lambda: self._switches(listeners),
             counters=host.counters,
         )
-        api = PrometheusApi(self._find, self.pool, settings)
+        api = PrometheusApi(self._find, self._queries.pool, settings)
         page = StatusPage(lambda: served(listeners), targets)
         listeners.add(exporter.config, [*api.routes(), page.route()], owner)
 
@@ -193,7 +193,8 @@ class StoreApi:
         backend = self._backends.get(workspace)
         if backend is None:
             engine = self._exporter.store.engine(workspace)
-            cache = None if self.cache is None else WorkspaceCache(self.cache, engine.changes)
+            results = self._queries.cache
+            cache = None if results is None else WorkspaceCache(results, engine.changes)
             backend = Backend(EngineIndex(engine), PromQLService(engine, self._options, cache), cache)
             self._backends[workspace] = backend
         return backend
@@ -203,6 +204,14 @@ class StoreApi:
         backend = self._backends.pop(workspace, None)
         if backend is not None and backend.cache is not None:
             backend.cache.drop()
+
+    def opened(self, directory: Path) -> None:
+        """Go on once the data directory is open."""
+        self._queries.open(directory)
+
+    def shutdown(self) -> None:
+        """End the queries; safe twice."""
+        self._queries.shutdown()
 
     def _replay(self) -> tuple[int, int, int]:
         status = self._exporter.store.replay_status

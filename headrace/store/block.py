@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cramjam
@@ -143,9 +144,13 @@ class Block:
 
     def last_ms(self) -> NDArray[np.int64]:
         """Return the newest time of the samples of each of `refs`."""
-        last_chunk = self.tables.chunk_times[self.tables.firsts[1:] - 1]
-        newest: NDArray[np.int64] = self.tables.time_rows[2, last_chunk]
-        return newest
+        return self._extents[1]
+
+    @cached_property
+    def _extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Oldest and newest time of the samples of each of `refs`."""
+        firsts, chunk_times, rows = self.tables.firsts, self.tables.chunk_times, self.tables.time_rows
+        return rows[1, chunk_times[firsts[:-1]]], rows[2, chunk_times[firsts[1:] - 1]]
 
     def present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
         """Return which of `refs` have samples in a time range.
@@ -153,7 +158,18 @@ class Block:
         Raises:
             CorruptChunk: A chunk does not decode.
         """
-        return self._count(self._rows(refs), start_ms, end_ms) > 0
+        rows = self._rows(refs)
+        known = rows >= 0
+        own = rows[known]
+        oldest, newest = self._extents
+        found = known.copy()
+        # Where the first or the last sample of a series is within the range, nothing has to be decoded.
+        first, last = oldest[own], newest[own]
+        sure = ((first >= start_ms) & (first <= end_ms)) | ((last >= start_ms) & (last <= end_ms))
+        around = (first < start_ms) & (last > end_ms)
+        sure[around] = self._count(own[around], start_ms, end_ms) > 0
+        found[known] = sure
+        return found
 
     def read(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> Runs:
         """Return the samples of `refs` in a time range.
@@ -163,17 +179,9 @@ class Block:
         """
         rows = self._rows(refs)
         counts = self._count(rows, start_ms, end_ms)
-        places = np.zeros(len(refs), np.int64)
-        np.cumsum(counts[:-1], out=places[1:])
-        room = int(counts.sum())
-        times, values = np.empty(room, np.int64), np.empty(room, np.float64)
-        status = kernels.read(
-            rows, start_ms, min(end_ms, _LATEST), self.tables, places, np.empty(MAX_SAMPLES + 128, np.int64),
-            scratch(), times, values,
-        )  # fmt: skip
-        if status < 0:
-            raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
-        return Runs(places, counts, times, values)
+        room = SeriesSamples.room(counts)
+        self.read_into(rows, start_ms, end_ms, room, share=False)
+        return Runs(room.places, counts, room.times_ms, room.values)
 
     def rows_of(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the row of each ref among those with samples, -1 for none."""
@@ -259,7 +267,9 @@ class Block:
     def _rows(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
         if not len(self.refs):
             return np.full(len(refs), -1, np.int64)
-        at = np.searchsorted(self.refs, refs)
+        if len(refs) == len(self.refs) and np.array_equal(refs, self.refs):
+            return np.arange(len(refs))
+        at = self.refs.searchsorted(refs)
         at[at == len(self.refs)] = 0
         return np.where(self.refs[at] == refs, at, -1).astype(np.int64)
 

@@ -143,7 +143,7 @@ class Column:
             hit = refs < n
             return np.where(hit, values[within], np.int32(ABSENT)) if hit.any() else None
         own = own[:n]
-        at = np.searchsorted(own, refs)
+        at = own.searchsorted(refs)
         at[at == n] = 0
         hit = own[at] == refs
         return np.where(hit, values[at], np.int32(ABSENT)) if hit.any() else None
@@ -171,7 +171,7 @@ class Column:
     def having(self, symbol: int) -> NDArray[np.int32]:
         """Return the refs that have a value, ascending; only to be read."""
         postings, tail_refs, tail = self._current()
-        at = int(np.searchsorted(postings.values, symbol))
+        at = int(postings.values.searchsorted(np.int32(symbol)))
         found = _NO_REFS
         if at < len(postings.values) and postings.values[at] == symbol:
             found = postings.refs[postings.starts[at] : postings.starts[at + 1]]

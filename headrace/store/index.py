@@ -261,11 +261,10 @@ class Index:
 
     def select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
         """Return the refs of the series that fulfil all matchers, ascending."""
-        lists = [(self._having(matcher), matcher) for matcher in matchers if _is_literal(matcher)]
-        found, first = min(lists, key=lambda one: len(one[0]), default=(None, None))
+        found, first = self._shortest(matchers)
         for matcher in sorted((one for one in matchers if one is not first), key=self._effort):
-            if found is not None and not len(found):
-                break
+            if found is not None and len(found) <= _FEW:
+                return self._narrow_few(matchers, found)
             found = self._narrow(matcher, found)
         # A list of the index may be the answer; who asks may write to it.
         return self.refs() if found is None else found.copy()
@@ -276,9 +275,11 @@ class Index:
         Values that are newer than `symbols`, and all of them where a packed index has taken the place of the one that
         `symbols` is of, are translated.
         """
+        if len(refs) <= _FEW:
+            return self._table_of_few(refs, symbols)
         text = self.symbols.text
         found = []
-        for name, column in self._named(refs):
+        for name, column in self._columns.items():
             values = column.gather(refs)
             if values is not None:
                 found.append((text(name), values))
@@ -335,16 +336,43 @@ class Index:
         # Absent ones mark the last cell.
         return np.flatnonzero(seen[:-1]).astype(np.int32)
 
-    def _named(self, refs: NDArray[np.int32]) -> list[tuple[int, Column]]:
-        """Return the columns that may have rows of `refs`: of few refs those that their label sets name."""
-        columns = self._columns
-        if len(refs) > _FEW:
-            return list(columns.items())
-        names: set[int] = set()
+    def _sets(self, refs: NDArray[np.int32]) -> list[dict[int, int]]:
+        """Return the label sets of a few refs: symbols of values by those of names."""
+        found = []
         for ref in refs.tolist():
             first = int(self._firsts[ref])
-            names.update(self._pairs[first : first + int(self._lengths[ref]), 0].tolist())
-        return [(name, columns[name]) for name in names if name in columns]
+            found.append(dict(self._pairs[first : first + int(self._lengths[ref])].tolist()))
+        return found
+
+    def _table_of_few(self, refs: NDArray[np.int32], symbols: QuerySymbols) -> LabelTable:
+        sets = self._sets(refs)
+        text = self.symbols.text
+        names = sorted((text(name), name) for name in set().union(*sets))
+        values = np.array([[one.get(name, ABSENT) for _, name in names] for one in sets], np.int32)
+        values = values.reshape(len(refs), len(names))
+        return LabelTable(tuple(name for name, _ in names), self._known(values, symbols), symbols)
+
+    def _shortest(self, matchers: Sequence[Matcher]) -> tuple[NDArray[np.int32] | None, Matcher | None]:
+        """Return the shortest list of a matcher for one value, and the matcher; any list of a few is short enough."""
+        best, whose = None, None
+        for matcher in matchers:
+            if _is_literal(matcher):
+                found = self._having(matcher)
+                if best is None or len(found) < len(best):
+                    best, whose = found, matcher
+                if len(found) <= _FEW:
+                    break
+        return best, whose
+
+    def _narrow_few(self, matchers: Sequence[Matcher], found: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return those of a few refs that fulfil all matchers."""
+        sets = self._sets(found)
+        keep = np.ones(len(found), np.bool_)
+        for matcher in matchers:
+            name = self.symbols.find(matcher.name)
+            values = np.array([one.get(name, ABSENT) for one in sets], np.int32)
+            keep &= self._fulfil(matcher, values)
+        return found[keep]
 
     def _known(self, values: NDArray[np.int32], symbols: QuerySymbols) -> NDArray[np.int32]:
         known = symbols.base is self.symbols and int(values.max(initial=ABSENT)) < symbols.size

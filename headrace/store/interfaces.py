@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
     from headrace.store.matchers import Matcher
+    from headrace.store.scan import Scan
 
 Labels = tuple[tuple[str, str], ...]
 """A label set: name and value, sorted by name, without empty values."""
@@ -148,6 +149,9 @@ class Queryable(Protocol):
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> ColumnarSeries:
         """Return the samples of all series that fulfil `matchers`, times from start to end inclusive."""
+
+    def scan(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> Scan:
+        """Return the series that fulfil `matchers`, to read their samples piece by piece."""
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> LabelTable:
         """Return the label sets of the series that have samples in the time range."""

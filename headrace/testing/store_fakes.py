@@ -9,6 +9,7 @@ import numpy as np
 from headrace.store.histogram_rows import HistogramSeries
 from headrace.store.interfaces import Offset, Record
 from headrace.store.labels import ColumnarSeries, LabelTable, QuerySymbols
+from headrace.store.runs import SeriesSamples
 from headrace.store.symbols import Symbols
 from headrace.testing.promql_script_histograms import as_columns
 
@@ -22,6 +23,38 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _Key = tuple[tuple[str, str], ...]
+
+
+class MemoryScan:
+    """What was selected, series by series; fulfils `Scan`."""
+
+    def __init__(self, found: ColumnarSeries) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def labels(self) -> LabelTable:
+        """The label sets of all."""
+        return self._found.labels
+
+    def labels_at(self, rows: NDArray[np.int64]) -> LabelTable:
+        """Return the label sets of some."""
+        return self._found.labels.take(rows)
+
+    def column(self, name: str) -> NDArray[np.int32]:
+        """Return the value symbols of one label."""
+        return self._found.labels.column(name)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return how many samples each series has."""
+        return np.diff(self._found.offsets)
+
+    def read(self, first: int, last: int) -> SeriesSamples:
+        """Return the samples of some."""
+        places = self._found.offsets[first:last]
+        return SeriesSamples(places, self.counts()[first:last], places, self._found.times_ms, self._found.values)
 
 
 class MemoryQueryable:
@@ -79,6 +112,12 @@ class MemoryQueryable:
             np.array([value for _, value, _ in rows], float),
             starts if starts.any() else None,
         )
+
+    def scan(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
+    ) -> MemoryScan:
+        """Return the series that fulfil `matchers` and have samples, to read these later."""
+        return MemoryScan(self.select(matchers, start_ms, end_ms, symbols))
 
     def select_histograms(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from headrace.exporters.store import QueryConfig
 from headrace.exporters.store_metrics import PREFIX, metrics, observe
+from headrace.exporters.store_queries import StoreQueries
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.telemetry import Telemetry
 from headrace.store.engine import EngineOptions
@@ -108,10 +110,17 @@ async def test_what_was_read_back_is_counted(tmp_path: Path) -> None:
     await again.close()
 
 
+def all_of(directory: Path) -> Counters:
+    """Return a registry with all metrics of a store and its queries."""
+    counters = Counters()
+    observe(Store(directory), "store", counters)
+    StoreQueries(QueryConfig(), "exporters.store", lambda: 0.0).observe("store", counters)
+    return counters
+
+
 def test_the_page_lists_them_all(tmp_path: Path) -> None:
     """docs/metrics.md has each metric as it is scraped, with its type, and no other."""
-    counters = Counters()
-    observe(Store(tmp_path), "store", counters)
+    counters = all_of(tmp_path)
     scraped = dict(re.findall(rf"^# TYPE ({PREFIX}\w+) (\w+)$", Telemetry(counters).text(), re.MULTILINE))
     listed = dict(re.findall(rf"^\| `({PREFIX}\w+)`[^|]*\| (\w+) \|", PAGE.read_text(), re.MULTILINE))
     assert listed == scraped
@@ -120,8 +129,7 @@ def test_the_page_lists_them_all(tmp_path: Path) -> None:
 
 def test_the_page_names_nothing_unknown(tmp_path: Path) -> None:
     """Names in running text are those of the tables."""
-    counters = Counters()
-    observe(Store(tmp_path), "store", counters)
+    counters = all_of(tmp_path)
     scraped = set(re.findall(rf"^# TYPE ({PREFIX}\w+)", Telemetry(counters).text(), re.MULTILINE))
     for page in sorted(PAGE.parent.rglob("*.md")):
         named = set(re.findall(rf"{PREFIX}\w+", page.read_text()))

@@ -13,8 +13,8 @@ import pytest
 
 from headrace.pipeline.errors import CorruptChunk, InvalidInput
 from headrace.store.api.backend import QueryOptions
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.store.backfill import Backfill
 from headrace.store.inspection import check_block
 from headrace.store.prometheus_blocks import meta

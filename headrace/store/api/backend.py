@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from headrace.store.api.json_writer import Piece
-    from headrace.store.api.pool import Ticket
     from headrace.store.api.result_cache import Bodies
     from headrace.store.api.reuse import WorkspaceCache
     from headrace.store.api.selection import Selection
+    from headrace.store.api.ticket import Ticket
     from headrace.store.cardinality import Cardinality
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.store.api.backend import Exemplar, SeriesIndex
-    from headrace.store.api.pool import Ticket
+    from headrace.store.api.ticket import Ticket
     from headrace.store.matchers import Matcher
 
 

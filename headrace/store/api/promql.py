@@ -59,6 +59,7 @@ class PromQLService:
         started_s = time.perf_counter()
         result, bodies = evaluated(options, lambda check: self._result(question, options, check))
         evaluated_s = time.perf_counter() - started_s
+        options.ticket.samples = result.statistics.total
         answer = answered(result, options.limit)
         answer.bodies = bodies
         if options.statistics:

@@ -9,6 +9,7 @@ from headrace.store.api import exemplars, params
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import ApiError, invalid_parameter
+from headrace.store.api.pool import About
 from headrace.store.api.reply import Reply
 from headrace.store.api.result_cache import Question
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.form import Form
     from headrace.pipeline.http.request import Request
     from headrace.store.api.backend import Answer, Backend
-    from headrace.store.api.pool import QueryPool, Ticket
+    from headrace.store.api.pool import QueryPool
+    from headrace.store.api.ticket import Ticket
 
 _MAX_STEPS = 11_000
 _FRESH = "nocache"
@@ -94,7 +96,8 @@ class QueryApi:
                 return queries.instant(query, start_ms, options(ticket))
             return queries.range(query, start_ms, end_ms, step_ms, options(ticket))
 
-        return _reply(await self._pool.run(evaluate, asked.request, asked.timeout_s), stats=bool(stats))
+        about = About(*question[:4])
+        return _reply(await self._pool.run(evaluate, asked.request, asked.timeout_s, about), stats=bool(stats))
 
     async def query_exemplars(self, request: Request) -> Reply:
         """Return the exemplars of the series that the selectors in a query match."""

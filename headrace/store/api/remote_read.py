@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.request import Request
     from headrace.store.api.answering import Answering
     from headrace.store.api.backend import Backend
-    from headrace.store.api.pool import QueryPool, Ticket
+    from headrace.store.api.pool import QueryPool
     from headrace.store.api.read_messages import ReadQuery, ReadRequest
+    from headrace.store.api.ticket import Ticket
     from headrace.store.labels import LabelTable
 
 _MAX_REQUEST_BYTES = 32 << 20

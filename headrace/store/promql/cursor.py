@@ -18,8 +18,8 @@ from headrace.store.promql.lexer import (
     NUMBER,
     OPERATORS,
     STRING,
+    Lexer,
     Token,
-    scan,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Cursor:
     def __init__(self, query: str) -> None:
         self.query = query
         self.closing = 0
-        self._tokens = scan(query)
+        self._lexer = Lexer(query)
+        self._tokens = self._lexer.tokens
         self._at = 0
         self._context = ("", "")
 
@@ -56,6 +57,8 @@ class Cursor:
         Raises:
             ParseError: The lexer could not read on.
         """
+        if self._at == len(self._tokens):
+            self._lexer.advance()
         token = self._tokens[self._at]
         if token.type is ERROR:
             raise self.error(token.start, token.text)
@@ -65,10 +68,10 @@ class Cursor:
 
     def take(self) -> Token:
         """Return the next token and go on, except past the end."""
-        token = self._tokens[self._at]
+        at = self._at
         if self.peek() != END:
             self._at += 1
-        return token
+        return self._tokens[at]
 
     def accept(self, kind: str) -> bool:
         """Go past the next token if it is of this type; return whether it was."""

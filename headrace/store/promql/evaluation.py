@@ -5,6 +5,8 @@ What does not depend on the step (``@`` on every selector) is computed for one s
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,7 +38,7 @@ from headrace.store.promql.subqueries import subquery
 from headrace.store.promql.values import Grid, Ranges, Scalar, Text, Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -87,6 +89,8 @@ class Evaluation:
         self.symbols = QuerySymbols(source.symbols())
         self.selection = Selection(source, self)
         self.count = SampleCount(steps)
+        self.spans_time = query.start_ms != query.end_ms
+        """Whether what is evaluated just now, the query or a part of it, is asked for more than one time."""
         self._in_parameter = False
 
     @property
@@ -121,7 +125,7 @@ class Evaluation:
         return self._settled(self._value(expr, grid))
 
     def _once(self, expr: Expr, grid: Grid) -> Value:
-        with self.count.apart(1) as inside:
+        with self.count.apart(1) as inside, self.spanning(time=False):
             value = self._settled(self._value(expr, Grid.at(grid.start_ms)))
         self.count.add(inside.total)
         return self._repeated(value, grid.size)
@@ -198,6 +202,15 @@ class Evaluation:
             self.count.add(in_vector(found))
         return found
 
+    @contextmanager
+    def spanning(self, *, time: bool) -> Iterator[None]:
+        """Let what is evaluated inside be asked for more than one time, or for one alone."""
+        outer, self.spans_time = self.spans_time, time
+        try:
+            yield
+        finally:
+            self.spans_time = outer
+
     # -- for the nodes -------------------------------------------------------------------------------------
 
     def limit(self, points: int) -> None:
@@ -238,7 +251,8 @@ class Evaluation:
             return value
         if isinstance(value, Scalar):
             return Scalar(-value.values)
-        return value.with_values(-value.values).without_name()
+        natives = None if value.natives is None else value.natives.scaled(-1.0)
+        return replace(value.with_values(-value.values), natives=natives).without_name()
 
     def _aggregate(self, node: Aggregate, grid: Grid) -> Vector:
         param = None if node.param is None else self._parameter(node.param, grid)

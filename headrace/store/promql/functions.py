@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,9 +91,14 @@ def rounded(vector: Vector, to: NDArray[np.float64]) -> Vector:
 # -- time ------------------------------------------------------------------------------------------------------
 
 
-def _calendar(x: NDArray[np.float64]) -> tuple[NDArray[np.datetime64], NDArray[np.bool_]]:
-    valid = np.isfinite(x) & (np.abs(x) < 2.0**62)
-    return np.where(valid, x, 0.0).astype(np.int64).astype("datetime64[s]"), valid
+_OVERFLOW = (1 << 63) - 1
+"""Unix seconds of which the calendar is that of all times which are no int64, NaN among them, as in Prometheus."""
+
+
+def _calendar(x: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    valid = np.abs(x) < 2.0**63
+    seconds = np.where(valid, x, 0.0).astype(np.int64)
+    return np.where(valid, seconds, np.int64(_OVERFLOW)).astype("datetime64[s]")
 
 
 def _year(t: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -142,8 +148,7 @@ DATES = frozenset(_PARTS)
 
 def date_part(function: str, vector: Vector) -> Vector:
     """Apply one of DATES to Unix seconds."""
-    moment, valid = _calendar(vector.values)
-    return vector.with_values(np.where(valid, _PARTS[function](moment).astype(np.float64), np.nan))
+    return vector.with_values(_PARTS[function](_calendar(vector.values)).astype(np.float64))
 
 
 # -- labels ----------------------------------------------------------------------------------------------------
@@ -220,12 +225,14 @@ def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelT
 
 def ordered(vector: Vector, *, descending: bool) -> Vector:
     """Sort the rows of the only step by value; NaN comes last either way."""
+    vector = replace(vector, natives=None)
     if vector.steps > 1:
         return vector
     vector = vector.compact()
     value = vector.values[:, 0]
     key = -value if descending else value
-    return _in_order(vector, np.lexsort((key, np.isnan(key))))
+    order = np.lexsort((key, np.isnan(key)))
+    return replace(vector.take(order), ordered=True)
 
 
 def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:
@@ -235,25 +242,24 @@ def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) 
     vector = vector.compact()
     table = vector.labels
     columns = [table.column(name).tolist() for name in names]
+    rank = np.empty(len(table), np.int64)
+    rank[table.order()] = np.arange(len(table))
+    natural = cmp_to_key(_natural_order)
     keys = [
-        ([_natural(table.text(column[row])) for column in columns], list(table.labels(row).items()))
-        for row in range(len(table))
+        ([natural(table.text(column[row])) for column in columns], place) for row, place in enumerate(rank.tolist())
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
-    return _in_order(vector, np.array(order, np.intp))
+    return replace(vector.take(np.array(order, np.intp)), ordered=True)
 
 
-def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
-    return replace(vector.take(order), ordered=True, natives=None)
+_CHUNKS = re.compile(r"[0-9]+|[^0-9]+")
 
 
-_DIGITS = re.compile(r"(\d+)")
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]
-
-
-def no_histograms(vector: Vector) -> Vector:
-    """Return what functions of native histograms yield for plain numbers: nothing."""
-    return vector.with_values(vector.values, np.zeros(vector.present.shape, np.bool_)).compact().without_name()
+def _natural_order(one: str, other: str) -> int:
+    """Compare texts by their runs of digits and of other characters: digits as numbers among each other."""
+    chunks, others = _CHUNKS.findall(one), _CHUNKS.findall(other)
+    for a, b in zip(chunks, others, strict=False):
+        pair: tuple[int, int] | tuple[str, str] = (int(a), int(b)) if a.isdigit() and b.isdigit() else (a, b)
+        if pair[0] != pair[1]:
+            return -1 if pair[0] < pair[1] else 1  # type: ignore[operator]  # both are of one type
+    return len(chunks) - len(others)

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.values import Grid
 
-    _Function = Callable[[SeriesSamples, Grid, int], "_Room"]
+    _Function = Callable[[SeriesSamples, Grid, int], "Found"]
 
 
 def over_time(run: Evaluation, node: Call, grid: Grid) -> Vector | None:
     """Evaluate a range function over a range selector; None where that is not for this module."""
-    compute = _FUNCTIONS.get(node.function)
+    compute = FUNCTIONS.get(node.function)
     if compute is None or run.options.start_timestamps:
         return None
     ranges = _selector(node.args[0])
@@ -59,12 +59,18 @@ def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector | None:
         return None
     labels, samples = shared
     run.limit(len(labels) * grid.size)
-    room = _Room.of(samples, where)
-    kernels.newest(*samples, where.start_ms, where.step_ms, run.lookback_ms, room.lo, room.out, room.there)
-    vector = Vector(labels, room.out, room.there)
+    found = newest_of(samples, where, run.lookback_ms)
+    vector = Vector(labels, found.out, found.there)
     vector = vector.repeat(grid.size) if fixed and grid.size > 1 else vector
     run.count.add(in_vector(vector))
     return vector
+
+
+def newest_of(samples: SeriesSamples, where: Grid, lookback_ms: int) -> Found:
+    """Return the newest samples at some times; stale markers count as none."""
+    found = Found.of(samples, where)
+    kernels.newest(*samples, where.start_ms, where.step_ms, lookback_ms, found.lo, found.out, found.there)
+    return found
 
 
 def without_stale(samples: SeriesSamples) -> SeriesSamples:
@@ -88,7 +94,7 @@ def _selector(node: Expr) -> MatrixSelector | None:
     return node if plain and isinstance(node, MatrixSelector) else None
 
 
-class _Room(NamedTuple):
+class Found(NamedTuple):
     """Scratch and results of kernels: (steps,) bounds, (n, steps) values and presence, (steps,) samples looked at."""
 
     lo: NDArray[np.int64]
@@ -98,7 +104,8 @@ class _Room(NamedTuple):
     looked: NDArray[np.int64]
 
     @classmethod
-    def of(cls, samples: SeriesSamples, where: Grid) -> _Room:
+    def of(cls, samples: SeriesSamples, where: Grid) -> Found:
+        """Return room for all series at all times."""
         shape, bounds = (len(samples.places), where.size), np.zeros((3, where.size), np.int64)
         return cls(bounds[0], bounds[1], np.empty(shape), np.empty(shape, np.bool_), bounds[2])
 
@@ -107,35 +114,35 @@ def _longest(samples: SeriesSamples) -> int:
     return int(samples.counts.max(initial=0)) + 1
 
 
-def _rates(samples: SeriesSamples, where: Grid, range_ms: int, *, counter: bool, rate: bool) -> _Room:
-    room = _Room.of(samples, where)
+def _rates(samples: SeriesSamples, where: Grid, range_ms: int, *, counter: bool, rate: bool) -> Found:
+    found = Found.of(samples, where)
     drops = np.empty(_longest(samples) if counter else 0, np.int64)
     kernels.rates(
-        *samples, where.start_ms, where.step_ms, range_ms, counter, rate, np.empty((4, where.size)), drops, *room
+        *samples, where.start_ms, where.step_ms, range_ms, counter, rate, np.empty((4, where.size)), drops, *found
     )
-    return room
+    return found
 
 
-def _sums(samples: SeriesSamples, where: Grid, range_ms: int, *, mean: bool) -> _Room:
-    room = _Room.of(samples, where)
-    kernels.sums(*samples, where.start_ms, where.step_ms, range_ms, mean, np.empty(_longest(samples)), *room)
-    return room
+def _sums(samples: SeriesSamples, where: Grid, range_ms: int, *, mean: bool) -> Found:
+    found = Found.of(samples, where)
+    kernels.sums(*samples, where.start_ms, where.step_ms, range_ms, mean, np.empty(_longest(samples)), *found)
+    return found
 
 
-def _extremes(samples: SeriesSamples, where: Grid, range_ms: int, *, sign: float) -> _Room:
-    room = _Room.of(samples, where)
+def _extremes(samples: SeriesSamples, where: Grid, range_ms: int, *, sign: float) -> Found:
+    found = Found.of(samples, where)
     queue = np.empty(_longest(samples), np.int64)
-    kernels.extremes(*samples, where.start_ms, where.step_ms, range_ms, sign, queue, *room)
-    return room
+    kernels.extremes(*samples, where.start_ms, where.step_ms, range_ms, sign, queue, *found)
+    return found
 
 
-def _picked(samples: SeriesSamples, where: Grid, range_ms: int, *, what: int) -> _Room:
-    room = _Room.of(samples, where)
-    kernels.picked(*samples, where.start_ms, where.step_ms, range_ms, what, *room)
-    return room
+def _picked(samples: SeriesSamples, where: Grid, range_ms: int, *, what: int) -> Found:
+    found = Found.of(samples, where)
+    kernels.picked(*samples, where.start_ms, where.step_ms, range_ms, what, *found)
+    return found
 
 
-_FUNCTIONS: dict[str, _Function] = {
+FUNCTIONS: dict[str, _Function] = {
     "rate": partial(_rates, counter=True, rate=True),
     "increase": partial(_rates, counter=True, rate=False),
     "delta": partial(_rates, counter=False, rate=False),
@@ -148,3 +155,4 @@ _FUNCTIONS: dict[str, _Function] = {
     "last_over_time": partial(_picked, what=kernels.LAST),
     "first_over_time": partial(_picked, what=kernels.FIRST),
 }
+"""Functions of this module, from samples without stale markers, the ends of windows and their length."""

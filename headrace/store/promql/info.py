@@ -86,21 +86,27 @@ def enriched(
     base = base.compact()
     plain = _matching(base.labels, _names(given))
     kept = _of_the_same(base.labels.take(~plain), found.labels)
+    _check_kind(found.take(kept))
     run.count.add(in_vector(found.take(kept)))
     chosen = _chosen(base, plain, found.take(kept), times_ms[kept], run.limit)
     wanted = {matcher.name for matcher in given if matcher.name != METRIC_NAME}
-    present = base.present
+    present = base.everywhere
     if any(not matcher.matches_empty for matcher in given if matcher.name != METRIC_NAME):
         present = present & (plain[:, None] | (chosen >= 0).any(axis=0))
     rows, steps = np.nonzero(present)
     pairs, place = np.unique(np.column_stack([rows, *chosen[:, rows, steps]]), axis=0, return_inverse=True)
     run.limit(len(pairs) * base.steps)
-    values, there = np.zeros((len(pairs), base.steps)), np.zeros((len(pairs), base.steps), np.bool_)
-    values[place.ravel(), steps] = base.values[rows, steps]
+    there = np.zeros((len(pairs), base.steps), np.bool_)
     there[place.ravel(), steps] = True
     labels = _labels(base.labels.take(pairs[:, 0]), found.labels.take(np.flatnonzero(kept)), pairs[:, 1:], wanted)
-    marks = None if base.drop_name is None else base.drop_name[pairs[:, 0]]
-    return Vector(labels, values, there, drop_name=marks).with_labels(labels)
+    return base.take(pairs[:, 0]).where(there).with_labels(labels)
+
+
+def _check_kind(found: Vector) -> None:
+    """Refuse histograms."""
+    if found.natives is not None and found.natives.present.any():
+        row = int(found.natives.present.any(axis=1).argmax())
+        raise ExecutionError(f"this should be an info metric, with float samples: {shown(found.labels, row)}")
 
 
 def _matching(table: LabelTable, names: Sequence[Matcher]) -> NDArray[np.bool_]:

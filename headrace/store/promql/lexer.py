@@ -114,17 +114,26 @@ _LETTERS = re.compile(r"[A-Za-z_]+")
 
 def scan(query: str) -> list[Token]:
     """Split a query; the last token is `END`, or `ERROR` where the text cannot be split further."""
-    lexer = _Lexer(query)
-    position = 0
-    while position >= 0:
-        position = lexer.step(position)
+    lexer = Lexer(query)
+    while lexer.advance():
+        pass
     return lexer.tokens
 
 
-class _Lexer:
+class Lexer:
+    """Splits a query as far as it is asked to.
+
+    Args:
+        query: The text.
+
+    Attributes:
+        tokens: What was found so far.
+    """
+
     def __init__(self, query: str) -> None:
         self._query = query
         self.tokens: list[Token] = []
+        self._position = 0  # negative at the end
         self._pattern = _OUTSIDE
         self._parentheses = 0
         self._in_brackets = False
@@ -136,8 +145,15 @@ class _Lexer:
             "duration_word": self._duration_word,
         }
 
-    def step(self, position: int) -> int:
-        """Take one token; return where the next begins, or a negative number at the end."""
+    def advance(self) -> bool:
+        """Find one more token; return whether another may follow."""
+        count = len(self.tokens)
+        while len(self.tokens) == count and self._position >= 0:
+            self._position = self._step(self._position)
+        return self._position >= 0
+
+    def _step(self, position: int) -> int:
+        """Take one token, or what stands between two; return where the next begins, or a negative number."""
         match = self._pattern.match(self._query, position)
         if match is None:
             return self._rest(position)
@@ -277,12 +293,12 @@ class _Lexer:
         return -1
 
 
-_BRACKETS: dict[str, Callable[[_Lexer, int], int]] = {
-    "(": _Lexer._open_parenthesis,  # noqa: SLF001 -- a table of this module's own methods
-    ")": _Lexer._close_parenthesis,  # noqa: SLF001
-    "{": _Lexer._open_brace,  # noqa: SLF001
-    "}": _Lexer._close_brace,  # noqa: SLF001
-    "[": _Lexer._open_bracket,  # noqa: SLF001
-    "]": _Lexer._close_bracket,  # noqa: SLF001
-    ":": _Lexer._separator,  # noqa: SLF001
+_BRACKETS: dict[str, Callable[[Lexer, int], int]] = {
+    "(": Lexer._open_parenthesis,  # noqa: SLF001 -- a table of this module's own methods
+    ")": Lexer._close_parenthesis,  # noqa: SLF001
+    "{": Lexer._open_brace,  # noqa: SLF001
+    "}": Lexer._close_brace,  # noqa: SLF001
+    "[": Lexer._open_bracket,  # noqa: SLF001
+    "]": Lexer._close_bracket,  # noqa: SLF001
+    ":": Lexer._separator,  # noqa: SLF001
 }

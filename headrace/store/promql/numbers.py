@@ -27,6 +27,8 @@ _INTEGER = re.compile(
 )
 _DIGITS = r"[0-9](?:_?[0-9])*"
 _FLOAT = re.compile(rf"(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_MAX_DIGITS = 40
+"""More than 64 bits have, underscores included."""
 _BASES = {"hex": 16, "octal": 8, "binary": 2, "decimal": 10}
 
 _DURATION_PART = re.compile(r"([0-9]+)([^0-9]+)")
@@ -98,7 +100,8 @@ def number(text: str) -> float:
         ValueError: It is none; the text is Go's.
     """
     whole = _INTEGER.fullmatch(text)
-    if whole and whole.lastgroup:
+    # A decimal number too long for 64 bits is read as a floating-point one; Python would refuse very long ones.
+    if whole and whole.lastgroup and not (whole.lastgroup == "decimal" and len(text) > _MAX_DIGITS):
         base = _BASES[whole.lastgroup]
         digits = text.replace("_", "").lower()
         value = int(digits.lstrip("0").lstrip("xob") or "0", base)
@@ -129,14 +132,14 @@ def duration_ms(text: str) -> int:
     total, last, position = 0, -1, 0
     while position < len(text):
         part = _DURATION_PART.match(text, position)
-        if part is None or int(part[1]) >= 1 << 64:
+        if part is None or len(part[1].lstrip("0")) > _MAX_DIGITS or int(part[1].lstrip("0") or 0) >= 1 << 64:
             raise ValueError(f"not a valid duration string: {go_quote(text)}")
         rank = _UNIT_RANKS.get(part[2])
         if rank is None:
             raise ValueError(f"unknown unit {go_quote(part[2])} in duration {go_quote(text)}")
         if rank <= last:
             raise ValueError(f"not a valid duration string: {go_quote(text)}")
-        total += int(part[1]) * _UNIT_MS[rank]
+        total += int(part[1].lstrip("0") or 0) * _UNIT_MS[rank]
         if total > MAX_DURATION_MS:
             raise ValueError("duration out of range")
         last, position = rank, part.end()

@@ -56,7 +56,7 @@ MAX_LENGTH = 1 << 20
 MAX_DEPTH = 100
 """Levels of nesting, so that no query overflows the interpreter's stack."""
 
-MAX_HEIGHT = 150
+MAX_HEIGHT = 200
 """Expressions on top of one another, such as a sum of so many terms, which nests to the left."""
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})

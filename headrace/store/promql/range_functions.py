@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery, bare
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.extended_functions import variant
+from headrace.store.promql.native_windows import over_native_windows
+from headrace.store.promql.notes import brief
 from headrace.store.promql.statistics import natives_in_windows
 from headrace.store.promql.values import SAME_LABELS, TYPE, Vector
 from headrace.store.symbols import ABSENT
@@ -85,7 +88,8 @@ def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArr
     run.count.add(windows.samples())
     compute = variant(ranges, node.function) or _FUNCTIONS[node.function]
     compute(windows, params, node, run.notes)
-    return finished(run, node, Vector(ranges.labels, *windows.result, drop_name=ranges.drop_name))
+    natives = over_native_windows(run, node, windows)
+    return finished(run, node, Vector(ranges.labels, *windows.result, natives=natives, drop_name=ranges.drop_name))
 
 
 def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:
@@ -176,8 +180,7 @@ def _present(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, 
 
 def _quantile(windows: Windows, params: list[NDArray[np.float64]], node: Call, notes: Notes) -> None:
     kernels.quantiles(params[0], windows.ranges.values, *windows.edges, *windows.result)
-    if windows.there.any():
-        notes.check_quantiles(params[0], node.args[0])
+    notes.check_quantiles(params[0][windows.there.any(axis=0)], node.args[0])
 
 
 def _regression(*, predict: bool) -> _Function:
@@ -193,10 +196,12 @@ def _regression(*, predict: bool) -> _Function:
 
 
 def _smoothing(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
+    some = (windows.hi > windows.lo).any(axis=0)
     for name, short, factors in (("smoothing", "sf", params[0]), ("trend", "tf", params[1])):
-        for factor in factors.tolist():
-            if not 0 < factor < 1:
-                raise ExecutionError(f"invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:f}")
+        for factor in factors[some].tolist():
+            if factor <= 0 or factor >= 1:
+                shown = brief(factor) if math.isinf(factor) else f"{factor:f}"
+                raise ExecutionError(f"invalid {name} factor. Expected: 0 < {short} < 1, got: {shown}")
     kernels.smoothings(windows.ranges.values, *windows.edges, params[0], params[1], *windows.result)
 
 

@@ -80,7 +80,7 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
 def _fragment(
     run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str | None, grid: Grid
 ) -> PlanFragment | None:
-    if isinstance(param, str) or not grid.size:
+    if isinstance(param, str) or not grid.size or run.options.start_timestamps:
         return None
     # Where names are dropped at the end, groups may still have them.
     if run.options.delayed_name_removal and (node.without or set(node.grouping).intersection(METADATA)):

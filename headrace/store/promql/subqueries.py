@@ -24,7 +24,7 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
         nothing = LabelTable.of([], run.symbols)
         return Ranges(nothing, np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0), where, node.range_ms)
     run.limit(inner.size)
-    with run.count.apart(inner.size) as inside:
+    with run.count.apart(inner.size) as inside, run.spanning(time=inner.start_ms != where.end_ms):
         value = run.operand(node.expr, inner)
     if isinstance(value, Scalar):
         value = alone(value.values, run.symbols)
@@ -41,4 +41,5 @@ def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:
     rows, steps = np.nonzero(value.present)
     offsets = np.concatenate([[0], np.cumsum(value.present.sum(axis=1))]).astype(np.int64)
     times, values = inner.times_ms()[steps], value.values[rows, steps]
-    return Ranges(value.labels, offsets, times, values, where, range_ms, drop_name=value.drop_name)
+    natives = None if value.natives is None else value.natives.ranges(inner.times_ms())
+    return Ranges(value.labels, offsets, times, values, where, range_ms, natives, drop_name=value.drop_name)

@@ -9,10 +9,10 @@ import pytest
 
 from headrace.store.api.backend import Answer, QueryOptions
 from headrace.store.api.errors import ApiError
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
 from headrace.store.api.result_cache import CacheStatistics, Question, ResultCache
 from headrace.store.api.reuse import WorkspaceCache
+from headrace.store.api.ticket import Ticket
 from headrace.store.changes import ChangeLog
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch

@@ -15,8 +15,8 @@ import pytest
 
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS
 from headrace.store.api.backend import QueryOptions
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync

@@ -20,8 +20,8 @@ import pytest
 from headrace.pipeline.errors import HeadraceError
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.errors import ApiError
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.parser import ParserOptions
 from headrace.testing.promql_script_values import STALE

@@ -10,8 +10,8 @@ import pytest
 from headrace.store.api import promql
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.errors import ApiError
-from headrace.store.api.pool import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.testing.store_fakes import MemoryQueryable
 

@@ -101,7 +101,7 @@ def values_of(rng: np.random.Generator, kind: int) -> np.ndarray[Any, Any]:
 
 
 async def fill(store: Store, rng: np.random.Generator) -> None:
-    """Store series that are scraped together by fours, with gaps, stale markers and late samples, in blocks and head."""
+    """Store series, four of each scrape, with gaps, stale markers and late samples, in blocks and head."""
     engine = store.engine("default")
     labels = [
         (("__name__", ("a_total", "b", "c")[i % 7 // 5 + (i % 11 == 10)]), ("i", str(i)), ("job", str(i // 4 % 3)))
