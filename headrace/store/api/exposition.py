@@ -286,8 +286,3 @@ def _spans(tag: int, spans: Sequence[Sequence[int]]) -> bytes:
 
 def _zigzag(value: int) -> int:
     return value << 1 if value >= 0 else (-value << 1) - 1
-
-
-def warm_up() -> None:
-    """Compile the kernel."""
-    _lines([b"m"], np.ones(1), np.ones(1, np.int64))
