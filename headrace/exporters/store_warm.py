@@ -62,7 +62,7 @@ _QUERIES = (
     "rate(m_total[5m:1m]) + delta(m_total[5m:1m]) + sum_over_time(m_total[5m:1m]) + avg_over_time(m_total[5m:1m])",
     "max_over_time(m_total[5m:1m]) + count_over_time(m_total[5m:1m]) + last_over_time(m_total[5m:1m])",
     "sum(m_total + m_total) + avg(m_total + m_total) + max(m_total + m_total) + stddev(m_total + m_total)",
-    "topk(1, m_total + timestamp(m_total))",
+    "topk(1, m_total ^ 2.5 + timestamp(m_total))",
 )
 
 

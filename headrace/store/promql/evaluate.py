@@ -10,7 +10,7 @@ Source:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -153,6 +153,7 @@ class Evaluator:
             )
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
+        grid = replace(grid, after_ms=span.end_ms - grid.end_ms)
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
         expr = bare_arguments(resolve(expr, span, query))
         notes = Notes(query)
