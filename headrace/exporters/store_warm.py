@@ -16,16 +16,22 @@ from headrace.pipeline.identity import Series
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, NativeHistograms
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.series import SeriesTable
+from headrace.store.api import exposition
+from headrace.store.api.federate import page_of
+from headrace.store.api.read_samples import query_result
+from headrace.store.api.remote_read import chunks_of, label_messages
 from headrace.store.api.result_json import pieces_of
+from headrace.store.api.selection import put_together
 from headrace.store.automaton import automaton
 from headrace.store.column import LISTS_ARE_SORTED_BELOW
 from headrace.store.engine import EngineOptions
 from headrace.store.exemplars import ExemplarBatch
 from headrace.store.index import Index, LabelSets
 from headrace.store.interfaces import SeriesBatch
+from headrace.store.labels import QuerySymbols
 from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
-from headrace.store.prometheus_blocks import chunk_writing
+from headrace.store.prometheus_blocks.chunk_writing import frames
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
 from headrace.store.promql.parser import ParserOptions
 from headrace.store.promql.partial import PartialAggregate
@@ -78,7 +84,6 @@ def warm_up() -> None:
     table.collect(-1.0)
     _ask_index()
     _merge_states()
-    chunk_writing.warm_up()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
 
@@ -113,6 +118,7 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     natives = engine.refs([(("__name__", "m_native"), ("a", str(i))) for i in range(2)])
     for histograms in (_natives(natives, late=False), _natives(natives, late=True)):
         await engine.append_histograms(histograms)
+    _read(engine)
     _ask(Evaluator(engine, _OPTIONS))
     store.flush(everything=True)
     engine.exemplars((), 0, 1 << 60)
@@ -122,6 +128,16 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     again.open()
     _ask(Evaluator(again.engine("default"), _OPTIONS))
     await again.close()
+
+
+def _read(engine: Engine) -> None:
+    """Write everything as remote read and federation do."""
+    symbols = QuerySymbols(engine.symbols())
+    found = put_together(engine.select((), 0, 1 << 60, symbols), engine.select_histograms((), 0, 1 << 60, symbols))
+    labels = label_messages(found.labels)
+    query_result(found, labels)
+    frames(chunks_of(found), labels, 0, 1 << 20)
+    exposition.text(page_of(found, {}), "underscores")
 
 
 async def _append_exemplars(engine: Engine, refs: NDArray[np.int32]) -> None:

@@ -15,7 +15,7 @@ from headrace.pipeline.http.auth import Authenticator, Denied, Gate, Principal, 
 from headrace.pipeline.http.connection import Bounds, Connection, Server
 from headrace.pipeline.http.cors import Cors
 from headrace.pipeline.http.counts import HttpCounts
-from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, json_bytes, text
+from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, add_cors, json_bytes, text
 from headrace.pipeline.http.routes import Mounted, RouteTable
 from headrace.pipeline.http.tls import ServerTls
 
@@ -149,7 +149,9 @@ class Listener:
             connection.end()
             self._counts.answered(owner, status)
             request.finish(status)
-        return _with_cors(response, request)
+        if not response.prepared:
+            add_cors(response, request)
+        return response
 
     async def _answer(self, request: Request, connection: Connection, mounted: Mounted | None) -> web.StreamResponse:
         if self._cors is not None and self._cors.asks(request.headers, request.method):
@@ -207,16 +209,6 @@ class Listener:
             self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
             answer.force_close()  # what is left of the body is not worth reading
         return answer
-
-
-def _with_cors(response: web.StreamResponse, request: Request) -> web.StreamResponse:
-    """Add what tells a browser who may read the answer; one that is under way has it already."""
-    if request.cors_headers and not response.prepared:
-        vary = response.headers.get("Vary")
-        response.headers.update(request.cors_headers)
-        if vary is not None and vary != "Origin":
-            response.headers["Vary"] = f"Origin, {vary}"
-    return response
 
 
 def answer_error(error: Exception) -> web.Response | None:

@@ -67,8 +67,7 @@ class Request:
         failure: Name and text of the error it is answered with, where the handler tells; for those who wait
             `on_answer`.
         max_body_bytes: What `body` takes.
-        cors_headers: Headers that the answer has to have; the listener adds them, except to answers that the handler
-            has begun to send, which has to add them itself.
+        cors_headers: Headers that `add_cors` adds.
     """
 
     __slots__ = (
@@ -217,6 +216,18 @@ class Request:
         self._budget.give_back(self._held)
         self._held = 0
         self._body = None
+
+
+def add_cors(response: web.StreamResponse, request: Request) -> None:
+    """Add what tells a browser who may read an answer that is not under way yet.
+
+    The listener calls it for answers that handlers return; those that send while they write call it themselves.
+    """
+    if request.cors_headers:
+        vary = response.headers.get("Vary")
+        response.headers.update(request.cors_headers)
+        if vary is not None and vary != "Origin":
+            response.headers["Vary"] = f"Origin, {vary}"
 
 
 def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

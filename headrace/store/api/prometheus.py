@@ -86,6 +86,8 @@ class PrometheusApi:
                     ("labels", READ, series.labels, _LABELS),
                     ("label/{name}/values", GET, series.label_values, _LABELS),
                     ("metadata", GET, series.metadata, "aps:GetMetricMetadata"),
+                    ("rules", GET, self._rules.rules, "aps:ListRules"),
+                    ("alerts", GET, self._rules.alerts, "aps:ListAlerts"),
                     ("status/tsdb", GET, status.tsdb, _LABELS),
                     ("status/tsdb/blocks", GET, status.blocks, _LABELS),
                 )
@@ -104,8 +106,6 @@ class PrometheusApi:
                     ("targets/relabel_steps", targets.relabel_steps),
                     ("scrape_pools", targets.pools),
                     ("scrape_pools/config", targets.pool_config),
-                    ("rules", rules.rules),
-                    ("alerts", rules.alerts),
                     ("alertmanagers", rules.alertmanagers),
                     ("status/buildinfo", status.buildinfo),
                     ("status/runtimeinfo", status.runtimeinfo),

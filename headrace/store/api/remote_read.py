@@ -16,11 +16,12 @@ import cramjam
 import numpy as np
 from aiohttp import web
 
-from headrace.pipeline.errors import HeadraceError
+from headrace.pipeline.errors import HeadraceError, StoreError
+from headrace.pipeline.http.request import add_cors
 from headrace.pipeline.regex import regex
 from headrace.pipeline.wire import snappy
 from headrace.store.api import read_messages
-from headrace.store.api.errors import ApiError
+from headrace.store.api.errors import STATUS, ApiError
 from headrace.store.api.read_samples import query_result
 from headrace.store.api.selection import Selection, with_labels
 from headrace.store.matchers import Matcher, MatchType
@@ -97,10 +98,16 @@ class RemoteRead:
         )
 
     async def _stream(self, request: Request, backend: Backend, asked: ReadRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": _STREAM_TYPE, **request.cors_headers})
+        response = web.StreamResponse(headers={"Content-Type": _STREAM_TYPE})
+        add_cors(response, request)
         for number, query in enumerate(asked.queries):
-            found = await self._select(request, backend, query)
-            if not response.prepared:  # from here on, an error can only cut the answer off
+            try:
+                found = await self._select(request, backend, query)
+            except (ApiError, StoreError):
+                if not response.prepared:
+                    raise
+                return _broken_off(request)
+            if not response.prepared:
                 await response.prepare(request.raw)
             for part in _batches(found):
                 await response.write(await asyncio.to_thread(self._frames, part, number))
@@ -112,6 +119,13 @@ class RemoteRead:
     def _frames(self, part: Selection, number: int) -> memoryview:
         labels = label_messages(with_labels(part.labels, self._settings.external_labels))
         return chunk_writing.frames(chunks_of(part), labels, number, self._settings.read_frame_bytes)
+
+
+def _broken_off(request: Request) -> web.StreamResponse:
+    """Cut a stream off: its status is sent, and all that is left to say is that it is not whole."""
+    if request.raw.transport is not None:
+        request.raw.transport.abort()
+    return web.Response(status=STATUS["internal"])
 
 
 def chunks_of(part: Selection) -> chunk_writing.Chunks:

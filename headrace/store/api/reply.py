@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
+from headrace.pipeline.http.request import add_cors
 from headrace.store.api.envelope import notes, success
 from headrace.store.api.errors import STATUS
 from headrace.store.api.packing import Packer, chosen, pack, packer_of
@@ -112,6 +113,7 @@ async def _stream(request: Request, reply: Reply, level: int) -> web.StreamRespo
     coding = _negotiated(request, response) if level else ""
     if request.raw.version >= HttpVersion11:
         response.enable_chunked_encoding()
+    add_cors(response, request)
     await response.prepare(request.raw)
     pieces = _packed(reply, packer_of(coding, level))
     try:

@@ -142,13 +142,3 @@ def _starts(offsets: NDArray[np.int64], breaks: NDArray[np.bool_]) -> NDArray[np
 
 def _owners(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(offsets, rows, "right") - 1
-
-
-def warm_up() -> None:
-    """Compile the kernels."""
-    from headrace.pipeline.native_histograms import NativeHistograms
-
-    offsets = np.array([0, 1], np.int64)
-    one = float_chunks(offsets, np.array([1], np.int64), np.array([1.0]), np.zeros(1, np.bool_))
-    histogram_chunks(np.zeros(1, np.int64), NativeHistograms.empty(), np.zeros(0, np.bool_))
-    frames(one, [b""], 0, 1)

@@ -9,11 +9,12 @@ import numpy as np
 
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
-from headrace.store.promql import extended_kernels, window_kernels
+from headrace.store.promql import extended_kernels, parallel, window_kernels
 from headrace.store.promql.ast import At
 from headrace.store.promql.float_histograms import SAMPLE_BYTES
 from headrace.store.promql.natives import Mixed, NativeSource
 from headrace.store.promql.values import Beyond, Grid, Ranges, Vector
+from headrace.store.runs import SeriesSamples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from headrace.store.promql.ast import MatrixSelector, VectorSelector
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
-    from headrace.store.runs import SeriesSamples
     from headrace.store.scan import Scan
+
+
+_AT_ONCE = 4 * parallel.PIECE
+"""Samples that are read in one piece, because putting pieces together costs a copy."""
 
 
 @runtime_checkable
@@ -77,13 +81,26 @@ class Selection:
         found = self._shared.get(key)
         if found is None:
             scan = self.scanned.scan(matchers, start_ms, end_ms, self._run.symbols)
-            samples = scan.read(0, len(scan))
+            samples = self._read(scan)
             rows = np.flatnonzero(samples.counts)
             if len(rows) < len(scan):
                 samples = samples.take(rows)
             found = self._shared[key] = scan.labels_at(rows), samples
             self._count(int(samples.counts.sum()))
         return found
+
+    def _read(self, scan: Scan) -> SeriesSamples:
+        """Read all series, some at a time where they are many: between them the query may be over."""
+        cuts = parallel.pieces(scan.counts(), _AT_ONCE)
+        if len(cuts) < 2:
+            return scan.read(0, len(scan))
+        parts, samples = [], self.samples
+        for part in parallel.in_order(lambda piece: scan.read(*piece), cuts):
+            samples += int(part.counts.sum())
+            self._run.limit(samples)
+            self._run.check()
+            parts.append(part)
+        return SeriesSamples.joined(parts)
 
     def natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
         """Return native histograms, None where there are none."""

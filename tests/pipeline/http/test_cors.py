@@ -7,8 +7,11 @@ import http.client
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from headrace.pipeline.http.cors import Cors, CorsConfig
+from headrace.pipeline.http.request import Request, add_cors
+from headrace.pipeline.http.routes import Route
 from http_lab import CLOSE, body, status
 from running import Programs, free_port
 
@@ -110,6 +113,24 @@ async def test_the_name_of_the_machine_is_checked_still(lab: Lab) -> None:
     reply = await lab.talk(listener, line + ASK + b"\r\n")
 
     assert status(reply) == 403
+
+
+async def test_answers_that_are_streamed(lab: Lab) -> None:
+    """A handler that sends while it writes tells browsers as well, beside what it says of its own."""
+
+    async def stream(request: Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Vary": "Accept-Encoding"})
+        add_cors(response, request)
+        await response.prepare(request.raw)
+        await response.write(b"x")
+        return response
+
+    listener = await lab.serve((Route("/stream", ("GET",), stream),), cors={"allowed_origins": ["*"]})
+
+    found = headers_of(await lab.talk(listener, request(b"GET", b"/stream", b"https://a.example.com")))
+
+    assert found["access-control-allow-origin"] == "https://a.example.com"
+    assert found["vary"] == "Origin, Accept-Encoding"
 
 
 @pytest.fixture(scope="module")

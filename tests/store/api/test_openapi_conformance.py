@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,9 @@ MORE_MEMBERS = {("FloatSeries", "histograms")}
 needs_golden = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the documents in ../shared/conformance")
 
 
+@cache
 def golden(version: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(GOLDEN[version].read_text())
+    found: dict[str, Any] = yaml.load(GOLDEN[version].read_text(), yaml.CSafeLoader)
     return found
 
 
@@ -237,6 +239,15 @@ def test_every_operation_is_asked() -> None:
     asked = {(path if not path.startswith("/label/") else "/label/{name}/values", method) for method, path, _ in ASKED}
     known = {one for one in operations(openapi.document()) if one[0] not in OTHER_PROTOCOLS}
     assert asked == known
+
+
+def test_every_path_is_in_the_documentation() -> None:
+    """docs/api.md tells of each."""
+    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    served_by_receivers = {"/write", "/otlp/v1/metrics"}
+    for one in openapi.ENDPOINTS:
+        path = f"/api/v1{one.path}" if one.path in served_by_receivers else one.path
+        assert f"`{path}`" in page, path
 
 
 @pytest.mark.parametrize("version", sorted(openapi.VERSIONS))
