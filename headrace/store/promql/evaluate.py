@@ -10,7 +10,7 @@ Source:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from headrace.pipeline.errors import QueryError
 from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
 from headrace.store.promql.notes import Notes
+from headrace.store.promql.parens import bare_arguments
 from headrace.store.promql.parser import ParserOptions, parse
 from headrace.store.promql.values import Grid, Ranges, Scalar, Value, Vector, alone
 
@@ -152,8 +153,9 @@ class Evaluator:
             )
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
+        grid = replace(grid, after_ms=span.end_ms - grid.end_ms)
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
-        expr = resolve(expr, span, query)
+        expr = bare_arguments(resolve(expr, span, query))
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
         prepared_s = time.perf_counter() - started_s

@@ -30,6 +30,12 @@ def _kind(seen: Answers) -> str:
 
 
 _SORT = "PromQL warning: sort is ineffective for range queries"
+_METRIC = re.compile(r' for metric name "[^"]*"')
+_REPAIR = re.compile(r", from buckets .* to \S+Z")
+_GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
+_TOKENS = re.compile(r"expected number.*$")
+_NOT_A_COUNT = re.compile(r"^(Parameter value is NaN|Scalar value \S+ (over|under)flows int64|Ratio value is NaN)$")
+_STRING_IN_PARENTHESES = "unexpected result in StepInvariantExpr evaluation: *parser.StepInvariantExpr"
 
 
 def _sort_in_ranges(seen: Answers) -> bool:
@@ -37,21 +43,62 @@ def _sort_in_ranges(seen: Answers) -> bool:
     return _kind(seen) == "warnings" and not theirs and all(note.startswith(_SORT) for note in ours)
 
 
+def _text_of_notes(seen: Answers) -> bool:
+    """The metric is named where its name is known, and what was repaired is told."""
+    if _kind(seen) not in {"warnings", "infos"}:
+        return False
+    theirs, ours = _alone(seen, _kind(seen))
+    ours = {note for note in ours if not note.startswith(_SORT)}
+    return {_METRIC.sub("", note) for note in theirs} == {_METRIC.sub("", _REPAIR.sub("", note)) for note in ours}
+
+
 def _duplicate_group_text(seen: Answers) -> bool:
     """The series named depend on the order in which they are met."""
-    return _kind(seen) == "error" and _without_series(_error(seen.theirs)) == _without_series(_error(seen.ours))
+    return _kind(seen) == "error" and _GROUP.sub("", _error(seen.theirs)) == _GROUP.sub("", _error(seen.ours))
 
 
-_GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
+def _expected_tokens(seen: Answers) -> bool:
+    """Durations may be made of more, so errors list more of what is expected."""
+    one, other = _error(seen.theirs), _error(seen.ours)
+    return _kind(seen) == "error" and "parse error" in one and _TOKENS.sub("", one) == _TOKENS.sub("", other)
 
 
-def _without_series(text: str) -> str:
-    return _GROUP.sub("", text)
+def _not_a_count(seen: Answers) -> bool:
+    """NaN has an error of its own, and such parameters are refused even where there is nothing to choose from."""
+    theirs, ours = _error(seen.theirs), _error(seen.ours)
+    return bool(_NOT_A_COUNT.match(ours)) and (not theirs or bool(_NOT_A_COUNT.match(theirs)))
 
+
+def _strings(seen: Answers) -> bool:
+    return _STRING_IN_PARENTHESES in _error(seen.theirs)
+
+
+def _first_bucket(seen: Answers) -> bool:
+    """The first classic bucket begins at 0 or at its bound, no longer at -Inf, where nothing is known within it."""
+    return _kind(seen) in _OF_RESULTS and "histogram_fraction(" in seen.query.text
+
+
+def _info(seen: Answers) -> bool:
+    """Series are matched by other rules."""
+    return (_kind(seen) in _OF_RESULTS or _kind(seen) == "status") and "info(" in seen.query.text
+
+
+def _duration_of_nothing(seen: Answers) -> bool:
+    return _kind(seen) == "status" and _error(seen.ours).endswith("parse error: duration out of range")
+
+
+_OF_RESULTS = {"labels", "points", "value", "order", "samples"}
 
 KINDS: dict[str, Callable[[Answers], bool]] = {
     "sort warns in range queries": _sort_in_ranges,
+    "annotations tell more": _text_of_notes,
     "series named in errors of duplicates": _duplicate_group_text,
+    "tokens expected in durations": _expected_tokens,
+    "NaN as a parameter of topk and its like": _not_a_count,
+    "strings in parentheses": _strings,
+    "first bucket of histogram_fraction": _first_bucket,
+    "matching of info()": _info,
+    "durations out of range": _duration_of_nothing,
 }
 
 
