@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.store.promql.ast import Binary, Card, DurationExpression, Expr, walk
+from headrace.store.promql.ast import Aggregate, Binary, Card, DurationExpression, Expr, walk
 from headrace.store.promql.ast_json import as_json
 from headrace.store.promql.errors import ParseError
 from headrace.store.promql.parser import ParserOptions, parse
@@ -115,7 +115,9 @@ def newer_error(query: str, ours: str, theirs: str) -> str:
         return "start() and end() are functions, too"
     if re.search(rf"(?i)offset{GAP}[-+]{GAP}\(", query):
         return "parentheses after a sign end the offset, and do not need the feature"
-    if "duration must be greater than 0" in theirs and re.search(rf"[-(]{GAP}[-+(0.]", query):
+    if "no @ modifiers allowed before range" in ours:
+        return "start() and end() count as modifiers there, too"
+    if re.search("duration must be greater than 0|(division|modulo) by zero", theirs) and re.search(rf"[-(%/]{GAP}[-+(0.]", query):
         return "a number in parentheses is an expression, which is not looked into before it is evaluated"
     if any(fault in ours and fault in theirs for fault in OPERATOR_FAULTS):
         return "the end of an aggregation or call, after which the operator is looked for, was taken from another one"
@@ -131,6 +133,8 @@ def newer_text(expr: Expr) -> str:
     if any(part.op == "+" and part.lhs is None for part in durations(expr)):
         return "parentheses around a number in a duration are kept"
     for node in walk(expr):
+        if isinstance(node, Aggregate) and any(":" in name for name in node.grouping):
+            return "names of labels with colons are quoted"
         matching = node.matching if isinstance(node, Binary) else None
         if matching is None:
             continue
