@@ -10,11 +10,13 @@ import numpy as np
 import xxhash
 
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.api.quoting import go_quote
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.native_aggregation import folded_natives, remark_on_ignored
 from headrace.store.promql.native_text import text_of
 from headrace.store.promql.notes import brief
+from headrace.store.promql.numbers import valid_label
 from headrace.store.promql.values import METADATA, Vector, empty
 
 if TYPE_CHECKING:
@@ -80,8 +82,8 @@ def aggregate(
         limit: Refuses too many points.
     """
     vector = vector.compact()
-    if isinstance(param, str) and not param:
-        raise ExecutionError('invalid label name ""')
+    if isinstance(param, str) and not valid_label(param):
+        raise ExecutionError(f"invalid label name {go_quote(param)}")
     _check_param(node, param, notes)
     if not len(vector):
         return empty(vector.labels, vector.steps)
