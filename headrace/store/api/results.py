@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 def format_value(value: float) -> str:
     """Print a sample as Prometheus does: shortest digits that read back, with an exponent only far from 1."""
+    if not math.isfinite(value) or value == 0 or 1e-6 <= abs(value) < 1e21:
+        return format_scalar(value)
+    return repr(value).replace(".0e", "e")
+
+
+def format_scalar(value: float) -> str:
+    """Print the value of a scalar as Prometheus does: shortest digits that read back, never with an exponent."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    if value == 0 or 1e-6 <= abs(value) < 1e21:
-        text = repr(value)
-        if "e" in text:
-            text = format(Decimal(text), "f")
-        return text.removesuffix(".0")
-    return repr(value).replace(".0e", "e")
+    text = repr(value)
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    return text.removesuffix(".0")
 
 
 def format_time(time_ms: int) -> str:
@@ -40,7 +45,7 @@ def format_time(time_ms: int) -> str:
 
 def scalar_result(time_ms: int, value: float) -> bytes:
     """Return the result of kind ``scalar``."""
-    return f'[{time_ms / 1000:.15g},"{format_value(value)}"]'.encode("ascii")
+    return f'[{time_ms / 1000:.15g},"{format_scalar(value)}"]'.encode("ascii")
 
 
 def string_result(time_ms: int, text: str) -> bytes:

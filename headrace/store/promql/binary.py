@@ -11,6 +11,7 @@ from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Matching
 from headrace.store.promql.matching import Match, signatures
 from headrace.store.promql.native_binary import TRIMS, applies, with_natives
+from headrace.store.promql.power_kernels import powers
 from headrace.store.promql.values import Scalar, Vector, empty, joined
 
 if TYPE_CHECKING:
@@ -31,13 +32,21 @@ COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
 }
 """Operators that filter."""
 
+
+def _powers(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    base, exponent = (np.ascontiguousarray(side) for side in np.broadcast_arrays(one, other))
+    out = np.power(base, exponent)
+    powers(base.ravel(), exponent.ravel(), out.reshape(-1))
+    return out
+
+
 ARITHMETIC: dict[str, Callable[..., NDArray[np.float64]]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": _powers,
     "atan2": np.arctan2,
 }
 """Operators that compute."""

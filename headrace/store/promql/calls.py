@@ -191,8 +191,9 @@ def _start_timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 
 def _label_replace(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    texts = [run.text(arg, grid) for arg in node.args[1:]]
-    return functions.label_replace(run.vector(node.args[0], grid).compact(), *texts)
+    destination, replacement, source, pattern = (run.text(arg, grid) for arg in node.args[1:])
+    compiled = functions.label_pattern(pattern, destination)
+    return functions.label_replace(run.vector(node.args[0], grid).compact(), destination, replacement, source, compiled)
 
 
 def _label_join(run: Evaluation, node: Call, grid: Grid) -> Vector:

@@ -234,7 +234,9 @@ class Evaluation:
     def window_ends(self, at: int | At | None, offset_ms: int, grid: Grid) -> Grid:
         """Return when the windows of a range selector or subquery end."""
         at = self._pinned(at)
-        return grid.shifted(offset_ms) if at is None else Grid(at - offset_ms, 0, grid.size)
+        if at is None:
+            return grid.shifted(offset_ms)
+        return Grid(at - offset_ms, 0, grid.size, grid.end_ms + grid.after_ms - grid.start_ms)
 
     def _pinned(self, at: int | At | None) -> int | None:
         if not isinstance(at, At):

@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME
-from headrace.pipeline.regex import regex
+from headrace.pipeline.regex import Regex, regex
 from headrace.store.labels import LabelTable
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.numbers import valid_label
@@ -154,14 +154,23 @@ def date_part(function: str, vector: Vector) -> Vector:
 # -- labels ----------------------------------------------------------------------------------------------------
 
 
-def label_replace(vector: Vector, destination: str, replacement: str, source: str, pattern: str) -> Vector:
-    """Set a label from the match of another; rows that do not match stay as they are."""
+def label_pattern(pattern: str, destination: str) -> Regex:
+    """Compile the expression that ``label_replace`` looks for.
+
+    Raises:
+        ExecutionError: It is none, or `destination` is no name of a label.
+    """
     try:
         compiled = regex(pattern)
     except InvalidInput:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
     if not valid_label(destination):
         raise ExecutionError(f"invalid destination label name in label_replace(): {destination}")
+    return compiled
+
+
+def label_replace(vector: Vector, destination: str, replacement: str, source: str, compiled: Regex) -> Vector:
+    """Set a label from the match of another; rows that do not match stay as they are."""
     table = vector.labels
     sources = table.column(source)
     column = table.column(destination).copy()

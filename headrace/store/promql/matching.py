@@ -129,11 +129,13 @@ class Match:
         fills = self._many.fill is not None or self._one.fill is not None
         if not fills and not (len(self._many.vector) and len(self._one.vector)):
             return None
-        self._check_one_side(fills=fills)
+        step = self._first_double(fills=fills)
         parts = [self._pairs()]
         if self._one.fill is not None:
             parts.append(self._without_one(self._one.fill))
-        self._check_many_side(parts)
+        self._check_many_side(parts, step)
+        if step < self._many.vector.steps:
+            raise ExecutionError(self._doubled(step))
         if self._many.fill is not None:
             parts.append(self._without_many(self._many.fill))
         rows = _together(parts)
@@ -186,28 +188,35 @@ class Match:
 
     # -- checks --------------------------------------------------------------------------------------------
 
-    def _check_one_side(self, *, fills: bool) -> None:
-        side = self._one
-        present = side.vector.everywhere
+    def _first_double(self, *, fills: bool) -> int:
+        """Return the first step at which two rows of the "one" side have the same signature; behind the last if none."""
+        present = self._one.vector.everywhere
         if not fills:
             # At a step where the other side is empty, nothing is matched and nothing can be wrong.
             present = present & self._many.vector.everywhere.any(axis=0)
-        one, other = kernels.collision(present, side.signature, np.empty(self._count, np.int64))
-        if one < 0:
-            return
+        scratch = np.empty(self._count, np.int64)
+        one, other = kernels.collision(present, self._one.signature, scratch)
+        # The pair is of the first step at which there is any.
+        return present.shape[1] if one < 0 else int(np.argmax(present[one] & present[other]))
+
+    def _doubled(self, step: int) -> str:
+        """Say which two rows of the "one" side have the same signature at a step."""
+        side = self._one
+        present = np.ascontiguousarray(side.vector.everywhere[:, step : step + 1])
+        pair = kernels.collision(present, side.signature, np.empty(self._count, np.int64))
         table = side.vector.labels
         where = "left" if self._swapped else "right"
-        found = ", ".join(sorted(shown(table, row) for row in (one, other)))
-        raise ExecutionError(
-            f"found duplicate series for the match group {shown(self._group(table), one)} on the {where} hand-side of "
-            f"the operation: [{found}];many-to-many matching not allowed: "
+        found = ", ".join(sorted(shown(table, row) for row in pair))
+        return (
+            f"found duplicate series for the match group {shown(self._group(table), pair[0])} on the {where} hand-side "
+            f"of the operation: [{found}];many-to-many matching not allowed: "
             "matching labels must be unique on one side"
         )
 
-    def _check_many_side(self, parts: Sequence[_Rows]) -> None:
-        """Refuse two results of one group that are there at the same step, unless the labels tell them apart."""
+    def _check_many_side(self, parts: Sequence[_Rows], before: int) -> None:
+        """Refuse two results of one group at a step below `before`, unless the labels tell them apart."""
         pairs = [(part.one, part.many) if self._swapped else (part.many, part.one) for part in parts]
-        present = np.concatenate([self._applies(*pair) for pair in pairs])
+        present = np.concatenate([self._applies(*pair)[:, :before] for pair in pairs])
         groups, why = np.concatenate([part.signature for part in parts]), _IMPLICIT
         if self._matching.card is not Card.ONE_TO_ONE:
             equal = _tables([part.labels for part in parts]).groups()[0]

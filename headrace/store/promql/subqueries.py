@@ -32,9 +32,11 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
 
 
 def inner_grid(range_ms: int, step_ms: int, where: Grid) -> Grid:
-    """Return the steps of a subquery: the multiples of `step_ms` in its windows, from the first to the last one."""
+    """Return the steps of a subquery: the multiples of `step_ms` from its first window to the end of the query."""
     first = ((where.start_ms - range_ms) // step_ms + 1) * step_ms
-    return Grid(first, step_ms, max(0, (where.end_ms - first) // step_ms + 1))
+    until_ms = where.end_ms + where.after_ms
+    size = max(0, (until_ms - first) // step_ms + 1)
+    return Grid(first, step_ms, size, until_ms - (first + (size - 1) * step_ms))
 
 
 def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:

@@ -35,11 +35,16 @@ METADATA = (METRIC_NAME, TYPE, "__unit__")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The times of evaluation: ``start_ms + i * step_ms`` for i below `size`; all are the same where the step is 0."""
+    """The times of evaluation: ``start_ms + i * step_ms`` for i below `size`; all are the same where the step is 0.
+
+    Attributes:
+        after_ms: How far the query goes on after its last step; subqueries have steps there too.
+    """
 
     start_ms: int
     step_ms: int
     size: int
+    after_ms: int = 0
 
     @property
     def end_ms(self) -> int:
@@ -52,7 +57,7 @@ class Grid:
 
     def shifted(self, offset_ms: int) -> Grid:
         """Return the grid that lies `offset_ms` earlier."""
-        return Grid(self.start_ms - offset_ms, self.step_ms, self.size)
+        return replace(self, start_ms=self.start_ms - offset_ms)
 
     @classmethod
     def at(cls, time_ms: int) -> Grid:
