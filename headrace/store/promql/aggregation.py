@@ -87,7 +87,9 @@ def aggregate(
     if node.op in _FOLDS:
         return _marked(_fold(node.op, vector, groups), vector, groups)
     if isinstance(param, str):
-        return _count_values(vector, groups, param, limit)
+        # The label is there before series are grouped, so it may be left out again.
+        gone = node.without and param in {METRIC_NAME, *node.grouping}
+        return _count_values(vector, groups, None if gone else param, limit)
     if param is None:
         raise AssertionError(f"bug: {node.op} without a parameter")
     if node.op == "quantile":
@@ -201,8 +203,8 @@ def _sized(part: bytes) -> bytes:
     return (bytes([size]) if size < _LONG else bytes([_LONG]) + size.to_bytes(3, "little")) + part
 
 
-def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[int], None]) -> Vector:
-    """Count equal values; each becomes a label value."""
+def _count_values(vector: Vector, groups: Groups, label: str | None, limit: Callable[[int], None]) -> Vector:
+    """Count equal values; each becomes the value of `label`, if there is one."""
     rows, steps = np.nonzero(vector.present)
     bits = vector.values[rows, steps].view(np.uint64).copy()
     found = bits.view(np.float64)
@@ -214,7 +216,9 @@ def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[i
     limit(pairs.shape[1] * vector.steps)
     out = np.zeros((pairs.shape[1], vector.steps))
     np.add.at(out, (place, steps), 1.0)
-    labels = groups.labels.take(pairs[0].astype(np.intp)).with_column(label, texts[pairs[1]])
+    labels = groups.labels.take(pairs[0].astype(np.intp))
+    if label is not None:
+        labels = labels.with_column(label, texts[pairs[1]])
     merged, first = labels.groups()
     total = np.zeros((len(first), vector.steps))
     np.add.at(total, merged, out)
