@@ -8,6 +8,8 @@ import time
 import click
 
 from headrace.cli.access import access, audit
+from headrace.cli.promql.commands import promql
+from headrace.cli.query.commands import query
 from headrace.cli.tsdb import tsdb
 
 _STARTED_S = time.monotonic()
@@ -34,6 +36,8 @@ def main() -> None:
 
 main.add_command(access)
 main.add_command(audit)
+main.add_command(promql)
+main.add_command(query)
 main.add_command(tsdb)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.buffers import padded
-from headrace.pipeline.batch import MetricBatch
+from headrace.pipeline.batch import STALE_BITS, MetricBatch
 from headrace.pipeline.counters import Counters, Drops
 from headrace.pipeline.identity import Series
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, NativeHistograms
@@ -27,6 +27,7 @@ from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.prometheus_blocks import chunk_writing
 from headrace.store.promql.evaluate import Evaluator
+from headrace.store.promql.partial import PartialAggregate
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _START_MS = 1_700_000_000_000
 _STEP_MS = 15_000
 _SAMPLES = 300
 _NATIVES = 100
+_STALE_AT = 250
+_STALE = float(STALE_BITS.view(np.float64))
 
 _QUERIES = (
     "sum by (a) (rate(m_total[5m])) / on (a) group_left avg by (a) (m_total)",
@@ -47,8 +50,13 @@ _QUERIES = (
     "irate(m_total[5m]) + increase(m_total[5m]) + delta(m_total[5m])",
     "sum_over_time(m_total[5m]) + avg_over_time(m_total[5m]) + max_over_time(m_total[5m])",
     "count_over_time(m_total[5m]) + stddev_over_time(m_total[5m]) + quantile_over_time(0.5, m_total[5m])",
-    "histogram_count(m_native) or count(m_native)",
-    "m_total ^ 2.5 or last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
+    "histogram_count(m_native) or count(m_native) or count(m_total) + min_over_time(m_total[5m])",
+    "last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
+    # What is not of a selector alone has kernels of its own.
+    "rate(m_total[5m:1m]) + delta(m_total[5m:1m]) + sum_over_time(m_total[5m:1m]) + avg_over_time(m_total[5m:1m])",
+    "max_over_time(m_total[5m:1m]) + count_over_time(m_total[5m:1m]) + last_over_time(m_total[5m:1m])",
+    "sum(m_total + m_total) + avg(m_total + m_total) + max(m_total + m_total) + stddev(m_total + m_total)",
+    "topk(1, m_total ^ 2.5 + timestamp(m_total))",
 )
 
 
@@ -64,6 +72,7 @@ def warm_up() -> None:
     # Of a moment ahead, so that the series are idle.
     table.collect(-1.0)
     _ask_index()
+    _merge_states()
     chunk_writing.warm_up()
     with tempfile.TemporaryDirectory(prefix="headrace-warm-") as directory:
         asyncio.run(_live(Path(directory), [one.labels for one in series]))
@@ -93,7 +102,7 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     for factor in (1.0, 0.1, np.pi):
         for i in range(_SAMPLES):
             times = np.full(len(refs), _START_MS + i * _STEP_MS, np.int64)
-            await engine.append(SeriesBatch(refs, times, np.full(len(refs), i * factor)))
+            await engine.append(SeriesBatch(refs, times, np.full(len(refs), _STALE if i == _STALE_AT else i * factor)))
     await _append_exemplars(engine, refs)
     engine.exemplars((), 0, 1 << 60)
     natives = engine.refs([(("__name__", "m_native"), ("a", str(i))) for i in range(2)])
@@ -137,6 +146,15 @@ def _natives(refs: NDArray[np.int32], *, late: bool) -> NativeHistograms:
         bucket_starts=np.arange(n + 1) * 2, buckets=np.repeat(counts, 2),
         bound_starts=np.concatenate([[0], np.cumsum((floats > 0) * 2)]), bounds=np.tile([1.0, 2.5], own_bounds),
     )  # fmt: skip
+
+
+def _merge_states() -> None:
+    """Merge what two shards would have chosen."""
+    wanted, row = np.ones(1, np.int64), np.zeros(1, np.int64)
+    states = [PartialAggregate.begin("topk", 1, 1, wanted) for _ in range(2)]
+    for state in states:
+        state.fold(np.ones((1, 1)), np.ones((1, 1), np.bool_), row, row)
+    states[0].merge(states[1], row, 1)
 
 
 def _ask(evaluator: Evaluator) -> None:

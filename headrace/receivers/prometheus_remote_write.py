@@ -86,7 +86,8 @@ def negotiate(content_type: str, encoding: str) -> bool:
     if proto not in {_V1, _V2}:
         raise UnsupportedMedia(f"got {proto} content-type parameter; supported are {_V1} and {_V2}")
     if encoding and encoding.lower() != "snappy":
-        raise UnsupportedMedia(f'{encoding} encoding (compression) is not accepted by this server; only "snappy" is')
+        why = f"{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable"
+        raise UnsupportedMedia(why)
     return proto == _V2
 
 

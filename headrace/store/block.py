@@ -179,17 +179,9 @@ class Block:
         """
         rows = self._rows(refs)
         counts = self._count(rows, start_ms, end_ms)
-        places = np.zeros(len(refs), np.int64)
-        np.cumsum(counts[:-1], out=places[1:])
-        room = int(counts.sum())
-        times, values = np.empty(room, np.int64), np.empty(room, np.float64)
-        status = kernels.read(
-            rows, start_ms, min(end_ms, _LATEST), self.tables, places, np.empty(MAX_SAMPLES + 128, np.int64),
-            scratch(), times, values,
-        )  # fmt: skip
-        if status < 0:
-            raise CorruptChunk(f"{self.path.name}: a chunk does not decode")
-        return Runs(places, counts, times, values)
+        room = SeriesSamples.room(counts)
+        self.read_into(rows, start_ms, end_ms, room, share=False)
+        return Runs(room.places, counts, room.times_ms, room.values)
 
     def rows_of(self, refs: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the row of each ref among those with samples, -1 for none."""

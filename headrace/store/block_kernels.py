@@ -16,7 +16,7 @@ from headrace.kernels.key_table_kernels import find
 from headrace.kernels.siphash_kernels import siphash128
 from headrace.store.codec.integers_kernels import CORRUPT
 from headrace.store.codec.times_kernels import decode_times, encode_times
-from headrace.store.codec.values_kernels import decode_values, encode_values
+from headrace.store.codec.values_kernels import encode_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -255,59 +255,4 @@ def count_samples(
                     held = column
                 total += first_at_or_after(times, n, end + 1) - first_at_or_after(times, n, start)
         out[i] = total
-    return 0
-
-
-@kernel
-def read(
-    rows: NDArray[np.int64], start: int, end: int, tables: Tables, places: NDArray[np.int64],
-    times: NDArray[np.int64], room: Scratch, out_times: NDArray[np.int64], out_values: NDArray[np.float64],
-) -> int:  # fmt: skip
-    """Decode the samples of rows within a time range, and nothing of chunks outside it.
-
-    Args:
-        rows: (n,) int64 rows of the block's series, -1 for a series that is not in it.
-        start: First time, inclusive.
-        end: Last time, inclusive, below the largest int64.
-        tables: The block's.
-        places: (n,) int64 where the samples of each row go, with the room that `count_samples` said.
-        times: (MAX_SAMPLES + 128,) int64 scratch.
-        room: Scratch.
-        out_times: int64 out.
-        out_values: float64 out.
-
-    Returns:
-        0, or CORRUPT.
-    """
-    held = -1
-    n = 0
-    first = 0
-    last = 0
-    for i in range(len(rows)):
-        if rows[i] < 0:
-            continue
-        at = places[i]
-        for chunk in range(tables.firsts[rows[i]], tables.firsts[rows[i] + 1]):
-            column = np.int64(tables.chunk_times[chunk])
-            if tables.time_rows[1, column] > end or tables.time_rows[2, column] < start:
-                continue
-            if column != held:
-                n = _get_times(tables, column, times, room)
-                if n < 0:
-                    return CORRUPT
-                held = column
-                first = first_at_or_after(times, n, start)
-                last = first_at_or_after(times, n, end + 1)
-            source = times[first:last]
-            target = out_times[at : at + last - first]
-            for j in range(len(target)):
-                target[j] = source[j]
-            column = np.int64(tables.chunk_values[chunk])
-            status = decode_values(
-                tables.buf, tables.value_places[column], tables.value_places[column + 1], n, first, last,
-                out_values, at, room.integers, room.widths,
-            )  # fmt: skip
-            if status < 0:
-                return CORRUPT
-            at += last - first
     return 0

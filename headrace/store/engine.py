@@ -434,7 +434,7 @@ class Engine:
         """
         scan = self.scan(matchers, start_ms, end_ms, symbols)
         refs, samples = without_empty(scan.refs, plain(scan.read(0, len(scan), share=False)))
-        return ColumnarSeries(scan.labels_of(refs), *samples)
+        return ColumnarSeries(scan.labels_of(refs), *samples, refs=refs)
 
     def scan(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None

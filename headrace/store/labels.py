@@ -174,6 +174,7 @@ class ColumnarSeries:
         values: (offsets[-1],) float64; stale markers (bits 0x7ff0000000000002) are samples like others.
         starts_ms: (offsets[-1],) int64, when what each sample counts began, 0 where that is unknown; None where no
             sample says.
+        refs: (n,) int32 of the series in their store, ascending; None where it has none.
     """
 
     labels: LabelTable
@@ -181,6 +182,7 @@ class ColumnarSeries:
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     starts_ms: NDArray[np.int64] | None = None
+    refs: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headrace.kernels.jit import flat_kernel as kernel
 from headrace.store.block_kernels import first_at_or_after
 from headrace.store.codec.integers_kernels import CORRUPT
@@ -12,7 +14,6 @@ from headrace.store.codec.times_kernels import decode_times
 from headrace.store.codec.values_kernels import decode_values
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -61,9 +62,9 @@ def read_shared(
     Returns:
         0, or CORRUPT.
     """
-    before = -1
-    before_row = -1
-    before_chunks = 0
+    before = np.int64(-1)
+    before_row = np.int64(-1)
+    before_chunks = np.int64(0)
     decoded = -1
     n = 0
     for i in range(len(rows)):

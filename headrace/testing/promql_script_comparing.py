@@ -96,8 +96,8 @@ def _of_ranges(ranges: Ranges) -> dict[Key, Points]:
         found: Points = dict(zip(ranges.times_ms[begin:end].tolist(), ranges.values[begin:end].tolist(), strict=True))
         if ranges.natives is not None:
             begin, end = int(ranges.natives.offsets[row]), int(ranges.natives.offsets[row + 1])
-            columns = ranges.natives.histograms
-            found |= {int(columns.time_ms[i]): histogram_at(columns, i) for i in range(begin, end)}
+            columns, times = ranges.natives.histograms, ranges.natives.times_ms
+            found |= {int(times[i]): histogram_at(columns, i) for i in range(begin, end)}
         found = {time_ms: found[time_ms] for time_ms in sorted(found) if last - ranges.range_ms < time_ms <= last}
         if found:
             out[tuple(ranges.labels.labels(row).items())] = found

@@ -19,6 +19,8 @@ from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, Nati
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headrace.store.promql.float_histograms import FloatHistograms
+
 HINTS = {hint.name.lower(): hint for hint in ResetHint}
 
 _FIELD = re.compile(r"\s*([a-z_]+):(\[[^\]]*\]|[^\s\[\]]+)")
@@ -242,32 +244,19 @@ def _runs(buckets: Mapping[int, float]) -> int:
     return sum(1 for index in buckets if index - 1 not in buckets)
 
 
-def histogram_at(columns: NativeHistograms, row: int) -> Histogram:
+def histogram_at(columns: FloatHistograms, row: int) -> Histogram:
     """Return one row of columns; buckets of 0 are left out."""
-    doubles = bool(columns.flags[row] & NativeFlag.FLOAT_COUNTS)
-
-    def count(word: np.uint64) -> float:
-        return float(word.view(np.float64)) if doubles else float(word)
-
-    first_span, last_span = int(columns.span_starts[row]), int(columns.span_starts[row + 1])
-    words = iter(columns.buckets[columns.bucket_starts[row] : columns.bucket_starts[row + 1]])
-    signs: tuple[Buckets, Buckets] = ({}, {})
-    middle = first_span + int(columns.positive_spans[row])
-    for buckets, (begin, end) in zip(signs, ((first_span, middle), (middle, last_span)), strict=True):
-        index = 0
-        for offset, length in columns.spans[begin:end].tolist():
-            index += offset
-            for _ in range(length):
-                buckets[index] = count(next(words))
-                index += 1
+    begin, end = int(columns.starts[row]), int(columns.starts[row + 1])
+    buckets = list(zip(columns.indices[begin:end].tolist(), columns.counts[begin:end].tolist(), strict=True))
+    middle = int(columns.positive[row])
     return Histogram(
         schema=int(columns.schema[row]),
-        count=count(columns.count[row]),
+        count=float(columns.count[row]),
         sum=float(columns.sum[row]),
         zero_threshold=float(columns.zero_threshold[row]),
-        zero_count=count(columns.zero_count[row]),
-        positive={index: n for index, n in signs[0].items() if n != 0},
-        negative={index: n for index, n in signs[1].items() if n != 0},
+        zero_count=float(columns.zero_count[row]),
+        positive={index: n for index, n in buckets[:middle] if n != 0},
+        negative={index: n for index, n in buckets[middle:] if n != 0},
         bounds=tuple(columns.bounds[columns.bound_starts[row] : columns.bound_starts[row + 1]].tolist()),
         hint=ResetHint(int(columns.hint[row])),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_every_dependency_is_locked(wanted: Requirement, name: str) -> None:
     version = pins(name).get(canonicalize_name(wanted.name))
     assert version is not None, f"{wanted.name} is not in {name}"
     assert wanted.specifier.contains(version, prereleases=True)
+
+
+def test_javascript_is_locked_by_hashes() -> None:
+    """Every package of the completion test has its hash, and none an address that would name a registry."""
+    lock = json.loads((ROOT / "tests" / "e2e" / "clients" / "codemirror" / "package-lock.json").read_text())
+    packages = {name: one for name, one in lock["packages"].items() if name}
+    assert packages
+    for name, one in packages.items():
+        assert one["integrity"].startswith("sha512-"), name
+        assert "resolved" not in one, name
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import node_packages
 import peer_programs
 from running import NotReady, Programs, free_port
 
@@ -83,6 +84,21 @@ def test_absent_peers_fail_the_ci_and_skip_elsewhere(
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match=r"lacks prometheus, .*make peers"):
         peer_programs.require()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_absent_node_packages_fail_the_ci_and_skip_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, outcome: type[BaseException]
+) -> None:
+    """Without node or its packages a test is skipped, and says what brings them; in the CI it fails."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(outcome, match=r"^node is missing; .*nodejs npm"):
+        node_packages.require(tmp_path)
+    (tmp_path / "node").write_text("#!/bin/sh")
+    (tmp_path / "node").chmod(0o755)
+    with pytest.raises(outcome, match=r"has no node_modules: `make npm`"):
+        node_packages.require(tmp_path)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -34,6 +34,9 @@ exporters:
     query:
       enable_features: [promql-experimental-functions]
 service:
+  telemetry:
+    metrics:
+      level: none
   pipelines:
     metrics:
       receivers: [prometheus_remote_write]

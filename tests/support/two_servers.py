@@ -11,27 +11,28 @@ import json
 import random
 import threading
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import twins
 from native_messages import request
 from native_rows import Row, bits
 from remote_write_messages import packed
 from running import HEADRACE, free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
     from running import Programs
+    from twins import Answer
 
 STEP_MS = 15_000
 SAMPLES = 240
-"""An hour of samples, older than which Prometheus takes none."""
+"""An hour of samples."""
 
 PAGE = """\
 # HELP page_requests Requests, with "quotes" and a \\\\ backslash.
@@ -75,20 +76,6 @@ class _Page(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered; the body is unpacked."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The decoded body."""
-        return json.loads(self.body)
-
-
 @dataclass
 class TwoServers:
     """Both servers, started and filled.
@@ -118,12 +105,12 @@ class TwoServers:
 def ask(
     base: str,
     path: str,
-    form: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+    form: Sequence[tuple[str, str]] | Mapping[str, str] = (),
     *,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send a request to ``/api/v1/`` + `path`; a status that means an error is an answer, too.
+    """Send a request to ``/api/v1/`` + `path`; return the answer, also that of an error, unpacked.
 
     Args:
         base: Address of a server.
@@ -132,23 +119,11 @@ def ask(
         method: ``GET`` or ``POST``.
         headers: Further ones.
     """
-    url, body = f"{base}/api/v1/{path}", None
-    encoded = urllib.parse.urlencode(list(form.items()) if hasattr(form, "items") else list(form))
-    if method == "POST":
-        body = encoded.encode()
-    elif encoded:
-        url = f"{url}?{encoded}"
-    made = urllib.request.Request(url, body, dict(headers or {}), method=method)
-    try:
-        reply = urllib.request.urlopen(made, timeout=60)
-    except urllib.error.HTTPError as error:
-        reply = error
-    with reply:
-        read = reply.read()
-        packed_by = reply.headers.get("Content-Encoding")
-        return Answer(
-            int(reply.status or 0), dict(reply.headers), gzip.decompress(read) if packed_by == "gzip" else read
-        )
+    pairs = list(form.items()) if isinstance(form, Mapping) else list(form)
+    found = twins.ask(f"{base}/api/v1/{path}", pairs, post=method == "POST", headers=headers)
+    if found.headers.get("Content-Encoding") != "gzip":
+        return found
+    return replace(found, body=gzip.decompress(found.body))
 
 
 def data(base: str, path: str, **form: str) -> Any:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.request import Request
     from headrace.store.api.answering import Answering
     from headrace.store.api.backend import Backend
-    from headrace.store.api.pool import QueryPool, Ticket
+    from headrace.store.api.pool import QueryPool
+    from headrace.store.api.ticket import Ticket
     from headrace.store.labels import LabelTable
     from headrace.store.matchers import Matcher
 

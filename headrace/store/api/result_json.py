@@ -96,10 +96,10 @@ def _matrix(vector: Vector, times_ms: NDArray[np.int64], limit: int) -> tuple[It
     present, values, kept = vector.present[order], vector.values[order], vector.natives.take(order)
     rows, steps = np.nonzero(present)
     own, when = np.nonzero(kept.present)
-    natives = NativeRanges(_starts(kept.present.sum(axis=1)), kept.histograms.take(kept.rows[own, when]))
+    histograms, times = kept.histograms.take(kept.rows[own, when]), times_ms[when]
+    natives = NativeRanges(_starts(kept.present.sum(axis=1)), times, histograms, np.zeros_like(times))
     offsets, values = _starts(present.sum(axis=1)), values[rows, steps]
-    written = native_results.matrix_result(labels, offsets, times_ms[steps], values, natives, times_ms[when])
-    return [written], truncated
+    return [native_results.matrix_result(labels, offsets, times_ms[steps], values, natives)], truncated
 
 
 def _ranges(ranges: Ranges, limit: int) -> tuple[Iterable[Piece], bool]:
@@ -110,14 +110,14 @@ def _ranges(ranges: Ranges, limit: int) -> tuple[Iterable[Piece], bool]:
         order = order[sizes[order] > 0]
         spans = (firsts[order], sizes[order])
         return range_pieces(ranges.labels.take(order), spans, ranges.times_ms, ranges.values), truncated
-    histograms = ranges.natives.histograms
-    native_firsts, native_sizes = _inside(ranges, ranges.natives.offsets, histograms.time_ms)
+    native_times = ranges.natives.times_ms
+    native_firsts, native_sizes = _inside(ranges, ranges.natives.offsets, native_times)
     order = order[sizes[order] + native_sizes[order] > 0]
     rows, own = _spread(firsts[order], sizes[order]), _spread(native_firsts[order], native_sizes[order])
-    natives = NativeRanges(_starts(native_sizes[order]), histograms.take(own))
+    histograms, starts = ranges.natives.histograms.take(own), ranges.natives.starts_ms[own]
+    natives = NativeRanges(_starts(native_sizes[order]), native_times[own], histograms, starts)
     written = native_results.matrix_result(
-        ranges.labels.take(order), _starts(sizes[order]), ranges.times_ms[rows], ranges.values[rows],
-        natives, natives.histograms.time_ms,
+        ranges.labels.take(order), _starts(sizes[order]), ranges.times_ms[rows], ranges.values[rows], natives
     )  # fmt: skip
     return [written], truncated
 

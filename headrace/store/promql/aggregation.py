@@ -12,6 +12,8 @@ import xxhash
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.native_aggregation import folded_natives, remark_on_ignored
+from headrace.store.promql.native_text import text_of
 from headrace.store.promql.notes import brief
 from headrace.store.promql.values import METADATA, Vector, empty
 
@@ -84,8 +86,12 @@ def aggregate(
     if not len(vector):
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
+    remark_on_ignored(node, vector, notes)
     if node.op in _FOLDS:
-        return _marked(_fold(node.op, vector, groups), vector, groups)
+        found = _fold(node.op, vector, groups)
+        if node.op in {"sum", "avg"}:
+            found = replace(found, natives=folded_natives(node, vector, groups, found.present, notes))
+        return _marked(found, vector, groups)
     if isinstance(param, str):
         # The label is there before series are grouped, so it may be left out again.
         gone = node.without and param in {METRIC_NAME, *node.grouping}
@@ -172,8 +178,8 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
     """Keep so many rows of each group."""
     keep = np.zeros(vector.present.shape, np.bool_)
     if op == "limitk":
-        kernels.first_ones(k, vector.present, groups.of, np.zeros(groups.shape, np.int64), keep)
-        return vector.with_values(vector.values, keep).compact()
+        kernels.first_ones(k, vector.everywhere, groups.of, np.zeros(groups.shape, np.int64), keep)
+        return vector.where(keep).compact()
     sign = 1.0 if op == "topk" else -1.0
     kernels.largest(k, sign, vector.values, vector.present, *groups.rows(), keep)
     chosen = vector.with_values(vector.values, keep)
@@ -189,7 +195,7 @@ def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
     place = np.array([_place(vector.labels, row) for row in range(len(vector))]).reshape(-1, 1)
     share = np.clip(ratio, -1.0, 1.0)
     keep = np.where(share >= 0, place < share, place >= 1.0 + share)
-    return vector.with_values(vector.values, vector.present & keep).compact()
+    return vector.where(keep).compact()
 
 
 def _place(table: LabelTable, row: int) -> float:
@@ -205,24 +211,36 @@ def _sized(part: bytes) -> bytes:
 
 def _count_values(vector: Vector, groups: Groups, label: str | None, limit: Callable[[int], None]) -> Vector:
     """Count equal values; each becomes the value of `label`, if there is one."""
-    rows, steps = np.nonzero(vector.present)
-    bits = vector.values[rows, steps].view(np.uint64).copy()
-    found = bits.view(np.float64)
-    bits[np.isnan(found)] = np.float64(np.nan).view(np.uint64)
-    distinct, which = np.unique(bits, return_inverse=True)
-    limit(len(distinct) * vector.steps)
-    texts = np.array([vector.labels.symbols.intern(plain(float(x))) for x in distinct.view(np.float64)], np.int32)
-    pairs, place = np.unique(np.stack([groups.of[rows], which]), axis=1, return_inverse=True)
+    rows, steps, texts = _value_texts(vector)
+    limit(len(np.unique(texts)) * vector.steps)
+    pairs, place = np.unique(np.stack([groups.of[rows], texts]), axis=1, return_inverse=True)
     limit(pairs.shape[1] * vector.steps)
     out = np.zeros((pairs.shape[1], vector.steps))
     np.add.at(out, (place, steps), 1.0)
     labels = groups.labels.take(pairs[0].astype(np.intp))
     if label is not None:
-        labels = labels.with_column(label, texts[pairs[1]])
+        labels = labels.with_column(label, pairs[1].astype(np.int32))
     merged, first = labels.groups()
     total = np.zeros((len(first), vector.steps))
     np.add.at(total, merged, out)
     return Vector(labels.take(first), total, total > 0)
+
+
+def _value_texts(vector: Vector) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Return where there are values, rows and steps, and the symbols of their texts."""
+    rows, steps = np.nonzero(vector.present)
+    bits = vector.values[rows, steps].view(np.uint64).copy()
+    found = bits.view(np.float64)
+    bits[np.isnan(found)] = np.float64(np.nan).view(np.uint64)
+    distinct, which = np.unique(bits, return_inverse=True)
+    intern = vector.labels.symbols.intern
+    texts = np.array([intern(plain(float(x))) for x in distinct.view(np.float64)], np.int64)[which]
+    if vector.natives is None:
+        return rows, steps, texts
+    own, when = np.nonzero(vector.natives.present)
+    places, which = np.unique(vector.natives.rows[own, when], return_inverse=True)
+    more = np.array([intern(text_of(vector.natives.histograms, place)) for place in places.tolist()], np.int64)[which]
+    return np.append(rows, own), np.append(steps, when), np.append(texts, more)
 
 
 def plain(value: float) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.ast import Matching
-from headrace.store.promql.matching import Match, Matched, signatures
+from headrace.store.promql.matching import Match, signatures
+from headrace.store.promql.native_binary import TRIMS, applies, with_natives
 from headrace.store.promql.power_kernels import powers
 from headrace.store.promql.values import Scalar, Vector, empty, joined
 
@@ -50,9 +52,6 @@ ARITHMETIC: dict[str, Callable[..., NDArray[np.float64]]] = {
 }
 """Operators that compute."""
 
-TRIMS = frozenset({"</", ">/"})
-"""Operators of native histograms that leave observations out."""
-
 
 def binary(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector | Scalar:
     """Apply the operator of `node` to its operands."""
@@ -77,39 +76,38 @@ def _with_scalar(run: Evaluation, node: Binary, lhs: Vector | Scalar, rhs: Vecto
     vector = lhs if isinstance(lhs, Vector) else rhs
     if not isinstance(vector, Vector):
         raise AssertionError("bug: two scalars")
-    if node.op in TRIMS:
-        return _trimmed(run, node, vector)
-    if node.op in COMPARISONS and not node.return_bool:
-        holds = COMPARISONS[node.op](lhs.values, rhs.values)
-        return vector.with_values(vector.values, vector.present & holds)
-    return vector.with_values(_compute(node.op, lhs.values, rhs.values)).without_name()
+    out = _result(run, node, vector, lhs, rhs)
+    return out.without_name() if node.op in ARITHMETIC or node.return_bool else out
 
 
 def _of_vectors(run: Evaluation, node: Binary, matching: Matching, lhs: Vector, rhs: Vector) -> Vector:
     drops_name = node.op in ARITHMETIC or (node.return_bool and not run.options.delayed_name_removal)
-    matched = Match(matching, lhs, rhs, drops_name=drops_name, limit=run.limit).matched()
+    match = Match(matching, lhs, rhs, drops_name=drops_name, limit=run.limit, applies=partial(applies, node.op))
+    matched = match.matched()
     if matched is None:
         return empty(lhs.labels, lhs.steps)
-    present = matched.left.present & matched.right.present
-    result = _result(run, node, matched, present).with_labels(matched.labels).compact()
+    like = Vector(matched.labels, matched.left.values, matched.left.present & matched.right.present)
+    result = _result(run, node, like, matched.left, matched.right).with_labels(matched.labels).compact()
     return result.without_name() if node.return_bool else result
 
 
-def _result(run: Evaluation, node: Binary, matched: Matched, present: NDArray[np.bool_]) -> Vector:
-    left, right = matched.left.values, matched.right.values
+def _result(run: Evaluation, node: Binary, like: Vector, lhs: Vector | Scalar, rhs: Vector | Scalar) -> Vector:
+    """Apply the operator to operands row by row; what comparisons let pass are the values of `like`."""
     if node.op in TRIMS:
-        return _trimmed(run, node, Vector(matched.labels, left, present))
-    if node.op in COMPARISONS and not node.return_bool:
-        return Vector(matched.labels, left, present & COMPARISONS[node.op](left, right))
-    return Vector(matched.labels, _compute(node.op, left, right), present)
+        numbers = _trimmed(run, node, like)
+    elif node.op in COMPARISONS and not node.return_bool:
+        numbers = like.with_values(like.values, like.present & COMPARISONS[node.op](lhs.values, rhs.values))
+    else:
+        numbers = like.with_values(_compute(node.op, lhs.values, rhs.values))
+    return with_natives(node, lhs, rhs, numbers, run.notes)
 
 
 def _trimmed(run: Evaluation, node: Binary, numbers: Vector) -> Vector:
     """Return what is left of plain numbers: nothing, with a remark where there were any."""
-    if numbers.present.any():
+    if numbers.present.any() and numbers.natives is None:
         why = "incompatible sample types encountered for binary operator"
         run.notes.info(f'{why} "{node.op}": float {node.op} float', node)
-    return numbers.where(np.zeros(numbers.present.shape, np.bool_))
+    return numbers.with_values(numbers.values, np.zeros(numbers.present.shape, np.bool_))
 
 
 def _set_operator(op: str, matching: Matching, lhs: Vector, rhs: Vector) -> Vector:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, fused, histograms, info, window_kernels
+from headrace.store.promql import functions, fused, histogram_calls, info, window_kernels
 from headrace.store.promql.ast import MatrixSelector, VectorSelector, bare
 from headrace.store.promql.extended_functions import check_selector
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
     from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation, Span
-    from headrace.store.promql.natives import Natives
     from headrace.store.promql.values import Value
 
     _Handler = Callable[[Evaluation, Call, Grid], Value]
@@ -84,7 +83,7 @@ def _absent_over_time(run: Evaluation, node: Call, grid: Grid) -> Vector:
     )
     there = hi > lo
     if ranges.natives is not None:
-        native = (ranges.natives.offsets, ranges.natives.histograms.time_ms)
+        native = (ranges.natives.offsets, ranges.natives.times_ms)
         window_kernels.bounds(*native, ranges.ends.start_ms, ranges.ends.step_ms, ranges.range_ms, lo, hi)
         there |= hi > lo
     return functions.absent(there, _matchers_of(node.args[0]), ranges.labels)
@@ -174,14 +173,18 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     return vector.with_values(times).without_name()
 
 
+def _nothing(vector: Vector) -> Vector:
+    return vector.with_values(vector.values, np.zeros(vector.present.shape, np.bool_)).compact()
+
+
 def _start_timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     """Return when the counting of samples began; nothing unless that is turned on and asked of a selector."""
     arg = bare(node.args[0])
     if not isinstance(arg, VectorSelector):
-        return functions.no_histograms(run.vector(arg, grid))
+        return _nothing(run.vector(arg, grid))
     vector = start_times(run, arg, grid)
     run.count.add(in_vector(vector))
-    return vector.without_name() if run.options.start_timestamps else functions.no_histograms(vector)
+    return vector.without_name() if run.options.start_timestamps else _nothing(vector)
 
 
 # -- labels and order ------------------------------------------------------------------------------------------
@@ -227,72 +230,14 @@ def _info(run: Evaluation, node: Call, grid: Grid) -> Vector:
     return info.enriched(run, base, found, times_ms, given)
 
 
-# -- histograms ------------------------------------------------------------------------------------------------
-
-
-def _buckets(run: Evaluation, arg: Expr, grid: Grid) -> histograms.Buckets:
-    named = run.options.delayed_name_removal
-    return histograms.Buckets(run.vector(arg, grid), arg, run.notes, named=named)
-
-
-def _histogram_quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    q = run.scalar(node.args[0], grid)
-    run.notes.check_quantiles(q, node.args[0])
-    buckets = histograms.Buckets(
-        run.vector(node.args[1], grid), node.args[1], run.notes, named=run.options.delayed_name_removal
-    )
-    return buckets.quantile(q, grid.times_ms())
-
-
-def _histogram_quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    label = run.text(node.args[1], grid)
-    wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
-    for arg, q in zip(node.args[2:], wanted, strict=True):
-        run.notes.check_quantiles(q, arg)
-    buckets = histograms.Buckets(
-        run.vector(node.args[0], grid), node.args[0], run.notes, named=run.options.delayed_name_removal
-    )
-    return buckets.quantiles(label, wanted, grid.times_ms())
-
-
-def _histogram_fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    lower, upper = run.scalar(node.args[0], grid), run.scalar(node.args[1], grid)
-    return histograms.Buckets(
-        run.vector(node.args[2], grid), node.args[2], run.notes, named=run.options.delayed_name_removal
-    ).fraction(lower, upper)
-
-
-def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:
-    """Return a function of native histograms; plain numbers yield nothing."""
-
-    def handler(run: Evaluation, node: Call, grid: Grid) -> Vector:
-        vector = run.vector(node.args[0], grid)
-        if vector.natives is None:
-            return functions.no_histograms(vector)
-        return vector.with_values(compute(vector.natives), vector.natives.present).compact().without_name()
-
-    return handler
-
-
-def _native_only(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    return functions.no_histograms(run.vector(node.args[0], grid))
-
-
 _CALLS: dict[str, _Handler] = {
+    **histogram_calls.HANDLERS,
     "absent": _absent,
     "absent_over_time": _absent_over_time,
     "clamp": _clamp,
     "clamp_max": _clamp_max,
     "clamp_min": _clamp_min,
     "end": _constant(lambda query: query.end_ms / 1000.0),
-    "histogram_avg": _of_natives(lambda natives: natives.sums() / natives.counts()),
-    "histogram_count": _of_natives(lambda natives: natives.counts()),
-    "histogram_fraction": _histogram_fraction,
-    "histogram_quantile": _histogram_quantile,
-    "histogram_quantiles": _histogram_quantiles,
-    "histogram_stddev": _native_only,
-    "histogram_stdvar": _native_only,
-    "histogram_sum": _of_natives(lambda natives: natives.sums()),
     "info": _info,
     "label_join": _label_join,
     "label_replace": _label_replace,

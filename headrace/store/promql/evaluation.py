@@ -6,6 +6,7 @@ What does not depend on the step (``@`` on every selector) is computed for one s
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -252,7 +253,8 @@ class Evaluation:
             return value
         if isinstance(value, Scalar):
             return Scalar(-value.values)
-        return value.with_values(-value.values).without_name()
+        natives = None if value.natives is None else value.natives.scaled(-1.0)
+        return replace(value.with_values(-value.values), natives=natives).without_name()
 
     def _aggregate(self, node: Aggregate, grid: Grid) -> Vector:
         param = None if node.param is None else self._parameter(node.param, grid)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     _Function = Callable[[Windows, list[NDArray[np.float64]], Call, Notes], None]
 
-_OVERLAP = "sample has start time that overlaps with previous sample timestamp"
+OVERLAP = "sample has start time that overlaps with previous sample timestamp"
+"""Warning about start timestamps."""
 
 
 def check_selector(selector: VectorSelector, function: str) -> None:
@@ -117,7 +118,7 @@ def _extrapolated(*, rate: bool) -> _Function:
             ranges.range_ms, rate, *windows.result, overlaps,
         )  # fmt: skip
         for symbol in np.unique(ranges.labels.column(METRIC_NAME)[overlaps]).tolist():
-            notes.warn(f'{_OVERLAP} for metric "{ranges.labels.text(symbol)}"', node.args[0])
+            notes.warn(f'{OVERLAP} for metric "{ranges.labels.text(symbol)}"', node.args[0])
 
     return compute
 

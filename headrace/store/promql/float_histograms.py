@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag
+from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, ResetHint
 from headrace.store.promql import float_histogram_kernels as kernels
 
 if TYPE_CHECKING:
@@ -96,10 +96,12 @@ class FloatHistograms:
     def take(self, rows: NDArray[np.int64] | NDArray[np.intp]) -> FloatHistograms:
         """Return the given rows, in the given order; (k,) row numbers."""
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ROWS}
-        columns["starts"], places = _gathered(self.starts, rows)
-        columns["indices"], columns["counts"] = self.indices[places], self.counts[places]
-        columns["bound_starts"], places = _gathered(self.bound_starts, rows)
-        columns["bounds"] = self.bounds[places]
+        columns["starts"] = starts = _starts(np.diff(self.starts)[rows])
+        columns["indices"], columns["counts"] = np.empty(starts[-1], np.int32), np.empty(starts[-1])
+        kernels.gather(
+            rows.astype(np.int64), self.starts, self.indices, self.counts, columns["indices"], columns["counts"]
+        )
+        columns["bound_starts"], columns["bounds"] = _gathered(self.bound_starts, self.bounds, rows)
         return FloatHistograms(**columns)
 
     def with_hints(self, hint: NDArray[np.uint8]) -> FloatHistograms:
@@ -150,30 +152,30 @@ class FloatHistograms:
         return self if keep.all() else self.with_buckets(keep)
 
     @classmethod
-    def of(cls, rows: NativeHistograms) -> FloatHistograms:
-        """Convert stored histograms; none of them may be a stale marker."""
-        floats = rows.flags & np.uint8(NativeFlag.FLOAT_COUNTS) != 0
-        n = len(rows)
-        indices = np.empty(len(rows.buckets), np.int32)
-        counts = np.empty(len(rows.buckets), np.float64)
-        positive = np.empty(n, np.int32)
+    def of(cls, stored: NativeHistograms, rows: NDArray[np.int64]) -> FloatHistograms:
+        """Convert (k,) rows of stored histograms, in this order; none of them may be a stale marker."""
+        floats = stored.flags[rows] & np.uint8(NativeFlag.FLOAT_COUNTS) != 0
+        starts = _starts(np.diff(stored.bucket_starts)[rows])
+        indices, counts = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float64)
+        positive = np.empty(len(rows), np.int32)
         kernels.expand(
-            rows.flags, rows.span_starts, rows.positive_spans, rows.spans, rows.bucket_starts, rows.buckets,
-            positive, indices, counts,
+            rows, stored.flags, stored.span_starts, stored.positive_spans, stored.spans, stored.bucket_starts,
+            stored.buckets, positive, indices, counts,
         )  # fmt: skip
+        bound_starts, bounds = _gathered(stored.bound_starts, stored.bounds, rows)
         return cls(
-            schema=rows.schema.copy(),
-            hint=rows.hint.copy(),
-            zero_threshold=rows.zero_threshold.copy(),
-            zero_count=_doubles(rows.zero_count, floats),
-            count=_doubles(rows.count, floats),
-            sum=rows.sum.copy(),
-            starts=rows.bucket_starts - rows.bucket_starts[0],
+            schema=stored.schema[rows],
+            hint=stored.hint[rows],
+            zero_threshold=stored.zero_threshold[rows],
+            zero_count=as_doubles(stored.zero_count[rows], floats),
+            count=as_doubles(stored.count[rows], floats),
+            sum=stored.sum[rows],
+            starts=starts,
             positive=positive,
             indices=indices,
             counts=counts,
-            bound_starts=rows.bound_starts - rows.bound_starts[0],
-            bounds=rows.bounds.copy(),
+            bound_starts=bound_starts,
+            bounds=bounds,
         )
 
     @classmethod
@@ -200,7 +202,7 @@ class FloatHistograms:
         columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _JOINED}
         for starts in ("starts", "bound_starts"):
             sizes = np.concatenate([np.diff(getattr(part, starts)) for part in parts])
-            columns[starts] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            columns[starts] = _starts(sizes)
         return cls(**columns)
 
 
@@ -216,41 +218,34 @@ _ROWS: dict[str, type[np.generic]] = {
 
 _JOINED = (*_ROWS, "indices", "counts", "bounds")
 
-GAUGE = 3
-"""`ResetHint.GAUGE`."""
+UNKNOWN, GAUGE = int(ResetHint.UNKNOWN), int(ResetHint.GAUGE)
+"""Hints that PromQL gives."""
+
+
+def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where contents of these sizes begin, and where the last ones end."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def _gathered(
-    starts: NDArray[np.int64], rows: NDArray[np.int64] | NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the starts of the gathered rows, and which places of the contents they take."""
-    sizes = starts[rows + 1] - starts[rows]
-    begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return begins, np.repeat(starts[rows] - begins[:-1], sizes) + np.arange(begins[-1])
+    starts: NDArray[np.int64], contents: NDArray[np.float64], rows: NDArray[np.int64] | NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the contents of some rows, and where each row's begin."""
+    begins = _starts(np.diff(starts)[rows])
+    if not begins[-1]:
+        return begins, np.empty(0)
+    return begins, contents[np.repeat(starts[rows] - begins[:-1], np.diff(begins)) + np.arange(begins[-1])]
 
 
-def _doubles(counts: NDArray[np.uint64], are_doubles: NDArray[np.bool_]) -> NDArray[np.float64]:
+def as_doubles(counts: NDArray[np.uint64], are_doubles: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return counts as doubles, of which some are the bits of doubles already."""
     return np.where(are_doubles, counts.view(np.float64), counts.astype(np.float64))
 
 
-def stored_sizes(rows: NativeHistograms) -> NDArray[np.int64]:
-    """Return how many samples each stored histogram counts as, (n,) int64."""
-    return _sizes(np.diff(rows.span_starts), np.diff(rows.bucket_starts), np.diff(rows.bound_starts))
-
-
 def sample_sizes(histograms: FloatHistograms) -> NDArray[np.int64]:
     """Return how many samples each histogram counts as, (n,) int64: as many as fit into its bytes in Prometheus."""
-    new = np.ones(len(histograms.indices), np.bool_)
-    new[1:] = histograms.indices[1:] != histograms.indices[:-1] + 1
-    middles = histograms.starts[:-1] + histograms.positive
-    begins = np.concatenate([histograms.starts[:-1], middles])
-    new[begins[begins < len(new)]] = True
-    before = np.concatenate([[0], np.cumsum(new)])
-    spans = before[histograms.starts[1:]] - before[histograms.starts[:-1]]
-    return _sizes(spans, np.diff(histograms.starts), np.diff(histograms.bound_starts))
-
-
-def _sizes(spans: NDArray[np.int64], buckets: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    sizes: NDArray[np.int64] = (_FIXED_BYTES + _ITEM_BYTES * (spans + buckets + bounds)) // SAMPLE_BYTES
+    spans = np.empty(len(histograms), np.int64)
+    kernels.count_runs(histograms.starts, histograms.positive, histograms.indices, spans)
+    items = spans + np.diff(histograms.starts) + np.diff(histograms.bound_starts)
+    sizes: NDArray[np.int64] = (_FIXED_BYTES + _ITEM_BYTES * items) // SAMPLE_BYTES
     return sizes

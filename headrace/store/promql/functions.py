@@ -234,12 +234,14 @@ def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelT
 
 def ordered(vector: Vector, *, descending: bool) -> Vector:
     """Sort the rows of the only step by value; NaN comes last either way."""
+    vector = replace(vector, natives=None)
     if vector.steps > 1:
         return vector
     vector = vector.compact()
     value = vector.values[:, 0]
     key = -value if descending else value
-    return _in_order(vector, np.lexsort((key, np.isnan(key))))
+    order = np.lexsort((key, np.isnan(key)))
+    return replace(vector.take(order), ordered=True)
 
 
 def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:
@@ -256,11 +258,7 @@ def ordered_by_label(vector: Vector, names: Sequence[str], *, descending: bool) 
         ([natural(table.text(column[row])) for column in columns], place) for row, place in enumerate(rank.tolist())
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
-    return _in_order(vector, np.array(order, np.intp))
-
-
-def _in_order(vector: Vector, order: NDArray[np.intp]) -> Vector:
-    return replace(vector.take(order), ordered=True, natives=None)
+    return replace(vector.take(np.array(order, np.intp)), ordered=True)
 
 
 _CHUNKS = re.compile(r"[0-9]+|[^0-9]+")
@@ -274,8 +272,3 @@ def _natural_order(one: str, other: str) -> int:
         if pair[0] != pair[1]:
             return -1 if pair[0] < pair[1] else 1  # type: ignore[operator]  # both are of one type
     return len(chunks) - len(others)
-
-
-def no_histograms(vector: Vector) -> Vector:
-    """Return what functions of native histograms yield for plain numbers: nothing."""
-    return vector.with_values(vector.values, np.zeros(vector.present.shape, np.bool_)).compact().without_name()

@@ -67,11 +67,9 @@ class Buckets:
         Raises:
             ExecutionError: `label` hides what told two histograms apart.
         """
-        parts = [self._labelled(label, q, self._quantile(q, times_ms)) for q in wanted]
-        out = parts[0]
-        for part in parts[1:]:
-            out = joined(out, part)
-        return out.without_name()
+        return joined_quantiles(
+            label, wanted, [self._quantile(q, times_ms) for q in wanted], named=self._named
+        ).without_name()
 
     def fraction(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Vector:
         """Compute which share of the observations lies between `lower` and `upper`, (steps,) each."""
@@ -102,21 +100,46 @@ class Buckets:
                 repair = Repair(low.min(), high.max(), most.max(), len(steps), *times)
                 self._notes.repaired(_MONOTONIC + for_metric(name), repair, self._node)
 
-    def _labelled(self, label: str, q: NDArray[np.float64], vector: Vector) -> Vector:
-        """Set `label` to the quantile, one row for each value that it has at some step."""
-        parts = []
-        for bits in np.unique(q.view(np.uint64)):
-            here = q.view(np.uint64) == bits
-            symbol = vector.labels.symbols.intern(with_point(float(q[here][0])))
-            column = np.full(len(vector), symbol, np.int32)
-            labels = vector.labels.with_column(label, column)
-            if not self._named:
-                labels = labels.drop(METADATA)
-            parts.append(Vector(labels, vector.values, vector.present & here).with_labels(labels))
-        out = parts[0]
-        for part in parts[1:]:
-            out = joined(out, part)
-        return out
+
+def joined_quantiles(
+    label: str, wanted: Sequence[NDArray[np.float64]], found: Sequence[Vector], *, named: bool
+) -> Vector:
+    """Put several quantiles together, told apart by `label`; `named` tells whether metric names stay for now.
+
+    Raises:
+        ExecutionError: `label` hides what told two histograms apart.
+    """
+    parts = [_labelled(label, q, vector, named=named) for q, vector in zip(wanted, found, strict=True)]
+    out = parts[0]
+    for part in parts[1:]:
+        out = joined(out, part)
+    return out
+
+
+def _labelled(label: str, q: NDArray[np.float64], vector: Vector, *, named: bool) -> Vector:
+    """Set `label` to the quantile, one row for each value that it has at some step."""
+    parts = []
+    for bits in np.unique(q.view(np.uint64)):
+        here = q.view(np.uint64) == bits
+        symbol = vector.labels.symbols.intern(with_point(float(q[here][0])))
+        column = np.full(len(vector), symbol, np.int32)
+        labels = vector.labels.with_column(label, column)
+        if not named:
+            labels = labels.drop(METADATA)
+        parts.append(Vector(labels, vector.values, vector.present & here).with_labels(labels))
+    out = parts[0]
+    for part in parts[1:]:
+        out = joined(out, part)
+    return out
+
+
+def usable_buckets(vector: Vector) -> NDArray[np.bool_]:
+    """Return (n,) which rows have a number in the label ``le``."""
+    column = vector.labels.column(BUCKET_LABEL)
+    usable = [
+        symbol for symbol in np.unique(column).tolist() if not math.isnan(parse_bound(vector.labels.text(symbol)))
+    ]
+    return np.isin(column, usable)
 
 
 def _bounds(vector: Vector, node: Expr, notes: Notes, *, named: bool) -> NDArray[np.float64]:

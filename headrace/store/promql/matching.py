@@ -92,11 +92,21 @@ class Match:
         rhs: Right operand.
         drops_name: Whether results are something else than what their metric name says.
         limit: Refuses too many points.
+        applies: Tells for operands row by row, left and right, where there is a result, (rows, steps); where there is
+            none, results of one group do not get in each other's way.
     """
 
     def __init__(
-        self, matching: Matching, lhs: Vector, rhs: Vector, *, drops_name: bool, limit: Callable[[int], None]
+        self,
+        matching: Matching,
+        lhs: Vector,
+        rhs: Vector,
+        *,
+        drops_name: bool,
+        limit: Callable[[int], None],
+        applies: Callable[[Vector, Vector], NDArray[np.bool_]],
     ) -> None:
+        self._applies = applies
         self._matching = matching
         self._drops_name = drops_name
         self._limit = limit
@@ -205,7 +215,8 @@ class Match:
 
     def _check_many_side(self, parts: Sequence[_Rows], before: int) -> None:
         """Refuse two results of one group at a step below `before`, unless the labels tell them apart."""
-        present = np.concatenate([(part.many.everywhere & part.one.everywhere)[:, :before] for part in parts])
+        pairs = [(part.one, part.many) if self._swapped else (part.many, part.one) for part in parts]
+        present = np.concatenate([self._applies(*pair)[:, :before] for pair in pairs])
         groups, why = np.concatenate([part.signature for part in parts]), _IMPLICIT
         if self._matching.card is not Card.ONE_TO_ONE:
             equal = _tables([part.labels for part in parts]).groups()[0]

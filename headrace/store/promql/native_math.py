@@ -130,6 +130,7 @@ def combined(
 def changed(
     histograms: FloatHistograms,
     times_ms: NDArray[np.int64],
+    starts_ms: NDArray[np.int64],
     resets: NDArray[np.bool_],
     windows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     range_ms: int,
@@ -142,13 +143,14 @@ def changed(
     Args:
         histograms: By series and time.
         times_ms: (n,) of them.
+        starts_ms: (n,) when the counting of each began, 0 for unknown.
         resets: (n,) of them; see `resets_of`.
         windows: First rows, last rows and ends in milliseconds, (k,) each.
         range_ms: How long windows are.
         counter: Whether resets are made up for.
         rate: Whether to divide by the seconds of the window.
     """
-    before = (histograms.columns, times_ms, resets, *windows, range_ms, counter, rate)
+    before = (histograms.columns, times_ms, starts_ms, resets, *windows, range_ms, counter, rate)
     return Sums(*_run(kernels.change, before, (histograms,), len(windows[0])), np.full(len(windows[0]), -1, np.int64))
 
 
@@ -164,7 +166,7 @@ def resets_of(
 def with_stored_hints(
     histograms: FloatHistograms, rows: NDArray[np.int64], before: NDArray[np.int64]
 ) -> FloatHistograms:  # fmt: skip
-    """Return the histograms with the hints that Prometheus' storage gives (k,) `rows`, known those stored before them."""
+    """Return the histograms with the hints that storage gives (k,) `rows`; `before` are the rows stored before them."""
     found = np.empty(len(rows), np.uint8)
     kernels.find_hints(histograms.columns, rows, before, found)
     hint = histograms.hint.copy()

@@ -202,39 +202,74 @@ def combine(
 
 
 @kernel
-def difference(
-    table: Columns, resets: NDArray[np.bool_], first: int, last: int, is_counter: bool, total: Total
-) -> int:  # fmt: skip
-    """Leave in `total` what changed from row `first` to row `last`; return what is to be noted."""
-    custom = table.schema[first] == CUSTOM
-    notes = 0
+def kinds(
+    table: Columns, first: int, last: int, is_counter: bool, begins_anew: bool
+) -> tuple[int, int]:  # fmt: skip
+    """Return what is to be noted of a window's hints and kinds of buckets, and the coarsest schema that counts.
+
+    Args:
+        table: Histograms.
+        first: First row.
+        last: Last row.
+        is_counter: Whether those between count, too.
+        begins_anew: Whether nothing of the first one counts, not even how its buckets are laid out.
+    """
+    like = first + 1 if begins_anew else first
+    custom = table.schema[like] == CUSTOM
+    schema = min(np.int64(table.schema[like]), np.int64(table.schema[last]))
     hints = 0
-    schema = min(table.schema[first], table.schema[last])
-    begins_anew = is_counter and resets[first + 1]
-    if begins_anew:
-        # Nothing of the first one counts, not even how its buckets are laid out.
-        custom = table.schema[first + 1] == CUSTOM
-        schema = min(table.schema[first + 1], table.schema[last])
     for j in range(first, last + 1):
         if is_counter or j in (first, last):
             hints |= 1 << table.hint[j]
         if j == last or (is_counter and j > first):
             if (table.schema[j] == CUSTOM) != custom:
-                return MIXED
-            schema = min(schema, table.schema[j])
+                return MIXED, 0
+            schema = min(schema, np.int64(table.schema[j]))
+    notes = 0
     if is_counter and hints & (1 << GAUGE):
         notes |= NOT_COUNTER
     if not is_counter and hints != 1 << GAUGE:
         notes |= NOT_GAUGE
+    return notes, schema
+
+
+@kernel
+def difference(
+    table: Columns,
+    resets: NDArray[np.bool_],
+    first: int,
+    last: int,
+    is_counter: bool,
+    from_zero: bool,
+    total: Total,
+) -> int:
+    """Leave in `total` what changed from row `first` to row `last`; return what is to be noted.
+
+    Args:
+        table: Histograms.
+        resets: (n,) whether a counter was reset since the row before.
+        first: First row.
+        last: Last row; the first one only where `from_zero`.
+        is_counter: Whether resets are made up for.
+        from_zero: Whether there was nothing before what the first row counts.
+        total: What changed.
+    """
+    begins_anew = is_counter and first < last and resets[first + 1]
+    notes, schema = kinds(table, first, last, is_counter, begins_anew)
+    if notes & MIXED:
+        return notes
     load(table, last, total)
-    if not custom:
-        reduce(total, np.int64(schema))
-    if not begins_anew:
-        add(total, table, first, -1.0, 1.0, False)
-    elif custom:
+    if schema != CUSTOM:
+        reduce(total, schema)
+    if begins_anew and schema == CUSTOM:
         bounds = table.bounds[table.bound_starts[first + 1] : table.bound_starts[first + 2]]
         if not same_bounds(total, bounds):
             keep_common_bounds(total, bounds)
+    if begins_anew:
+        if from_zero and not add(total, table, first, 1.0, 1.0, False):
+            return MIXED
+    elif not from_zero:
+        add(total, table, first, -1.0, 1.0, False)
     notes |= total.state[NOTES] & RECONCILED
     total.state[NOTES] = 0
     if is_counter:
@@ -248,9 +283,43 @@ def difference(
 
 
 @kernel
+def extrapolation(
+    first: int, last: int, gaps: int, until: int, window: int, from_zero: bool, start: float, growth: float
+) -> float:  # fmt: skip
+    """Return by what a change within a window is multiplied to be that of the whole window.
+
+    Args:
+        first: Time of the first histogram, or when its counting began.
+        last: Time of the last one.
+        gaps: How many come after the first one.
+        until: When the window ends.
+        window: How long it is.
+        from_zero: Whether nothing was there before the first one, so that nothing is added on that side.
+        start: Observations of the first one, where it is a counter; below zero otherwise.
+        growth: By how much they grew.
+    """
+    to_start = float(first - (until - window)) / 1000.0
+    to_end = float(until - last) / 1000.0
+    sampled = float(last - first) / 1000.0
+    gap = sampled / float(gaps) if gaps else 0.0
+    threshold = gap * 1.1
+    if from_zero:
+        to_start = 0.0
+    else:
+        if to_start >= threshold:
+            to_start = gap / 2.0
+        if growth > 0 and start >= 0:
+            to_start = min(to_start, sampled * (start / growth))
+    if to_end >= threshold:
+        to_end = gap / 2.0
+    return (sampled + to_start + to_end) / sampled if sampled != 0 else 1.0
+
+
+@kernel
 def change(
     table: Columns,
     times: NDArray[np.int64],
+    starts: NDArray[np.int64],
     resets: NDArray[np.bool_],
     first: NDArray[np.int64],
     last: NDArray[np.int64],
@@ -270,9 +339,10 @@ def change(
     Args:
         table: Histograms, by series and time.
         times: (n,) milliseconds of them.
+        starts: (n,) when the counting of each began, 0 for unknown.
         resets: (n,) whether a counter was reset since the histogram before.
         first: (k,) first row of each window.
-        last: (k,) its last row, after the first.
+        last: (k,) its last row; the first one only where its counting began in the window.
         until: (k,) when the window ends.
         window: How long it is.
         is_counter: Whether resets are made up for.
@@ -289,22 +359,15 @@ def change(
     """
     while task < len(first):
         a, b = first[task], last[task]
-        notes[task] = difference(table, resets, a, b, is_counter, total)
+        end = until[task]
+        from_zero = is_counter and starts[a] != 0 and end - window < starts[a] < times[a]
+        notes[task] = difference(table, resets, a, b, is_counter, from_zero, total)
         places[task] = -1
         if not notes[task] & MIXED:
-            to_start = float(times[a] - (until[task] - window)) / 1000.0
-            to_end = float(until[task] - times[b]) / 1000.0
-            sampled = float(times[b] - times[a]) / 1000.0
-            gap = sampled / float(b - a)
-            threshold = gap * 1.1
-            if to_start >= threshold:
-                to_start = gap / 2.0
-            count = total.numbers[COUNT]
-            if is_counter and count > 0 and table.count[a] >= 0:
-                to_start = min(to_start, sampled * (table.count[a] / count))
-            if to_end >= threshold:
-                to_end = gap / 2.0
-            factor = (sampled + to_start + to_end) / sampled
+            begin = starts[a] if from_zero else times[a]
+            observed = table.count[a] if is_counter else -1.0
+            gaps = b - a
+            factor = extrapolation(begin, times[b], gaps, end, window, from_zero, observed, total.numbers[COUNT])
             if is_rate:
                 factor /= float(window) / 1000.0
             if not totals.room_left(total, out, ends):

@@ -54,6 +54,17 @@ def pretty(expr: Expr, width: int = LINE_LENGTH) -> str:
     return _pretty(expr, 0, width)
 
 
+def brief(expr: Expr) -> str:
+    """Return `expr` without the expressions below it: an operator, the name of a function, a whole selector."""
+    head = _HEADS.get(type(expr))
+    return printed(expr) if head is None else head(expr)
+
+
+def name_text(name: str, *, colons: bool = False) -> str:
+    """Return a label's name, quoted if it is not of the old alphabet; a metric's may have colons."""
+    return name if _PLAIN_NAME.fullmatch(name.replace(":", "_") if colons else name) else go_quote(name)
+
+
 def _pretty(expr: Expr, level: int, width: int) -> str:
     layout = _LAYOUTS.get(type(expr))
     # Prometheus forgets the indentation of a subquery that fits on one line.
@@ -184,15 +195,11 @@ def _names_metric(matcher: Matcher, name: str) -> bool:
 
 
 def _matcher(matcher: Matcher) -> str:
-    return f"{_name(matcher.name)}{matcher.type}{go_quote(matcher.value)}"
+    return f"{name_text(matcher.name)}{matcher.type}{go_quote(matcher.value)}"
 
 
 def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(map(_name, names))
-
-
-def _name(name: str) -> str:
-    return name if _PLAIN_NAME.fullmatch(name) else go_quote(name)
+    return ", ".join(map(name_text, names))
 
 
 def _kind(expr: VectorSelector) -> str:
@@ -258,6 +265,14 @@ _PRINTERS: dict[type, Callable[..., str]] = {
     Subquery: _subquery,
     Unary: _unary,
     VectorSelector: _vector,
+}
+_HEADS: dict[type, Callable[..., str]] = {
+    Aggregate: lambda expr: _aggregate_head(expr).strip(),
+    Binary: _operator,
+    Call: lambda expr: f"{expr.function}()",
+    Paren: lambda _expr: "()",
+    Subquery: _subquery_suffix,
+    Unary: lambda expr: str(expr.op),
 }
 _LAYOUTS: dict[type, Callable[..., str]] = {
     Aggregate: _layout_aggregate,

@@ -13,6 +13,7 @@ from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery, bare
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.extended_functions import variant
+from headrace.store.promql.native_windows import over_native_windows
 from headrace.store.promql.notes import brief
 from headrace.store.promql.statistics import natives_in_windows
 from headrace.store.promql.values import SAME_LABELS, TYPE, Vector
@@ -87,7 +88,8 @@ def over_windows(run: Evaluation, node: Call, ranges: Ranges, params: list[NDArr
     run.count.add(windows.samples())
     compute = variant(ranges, node.function) or _FUNCTIONS[node.function]
     compute(windows, params, node, run.notes)
-    return finished(run, node, Vector(ranges.labels, *windows.result, drop_name=ranges.drop_name))
+    natives = over_native_windows(run, node, windows)
+    return finished(run, node, Vector(ranges.labels, *windows.result, natives=natives, drop_name=ranges.drop_name))
 
 
 def finished(run: Evaluation, node: Call, vector: Vector) -> Vector:

@@ -10,7 +10,8 @@ import numpy as np
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
 from headrace.store.promql import extended_kernels, window_kernels
-from headrace.store.promql.natives import SAMPLE_BYTES, Mixed, NativeSource
+from headrace.store.promql.float_histograms import SAMPLE_BYTES
+from headrace.store.promql.natives import Mixed, NativeSource
 from headrace.store.promql.values import Ranges, Reach, Vector
 
 if TYPE_CHECKING:

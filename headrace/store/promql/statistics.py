@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.promql import statistics_kernels as kernels
+from headrace.store.promql.float_histograms import sample_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.store.promql.values import Ranges, Vector
-
-_STRUCTURE_BYTES = 168
-_SLOT_BYTES = 8
-_SAMPLE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ def in_vector(vector: Vector) -> NDArray[np.int64]:
     """Return (steps,) how many samples an instant vector has; a histogram counts as several."""
     found: NDArray[np.int64] = np.count_nonzero(vector.present, axis=0)
     if vector.natives is not None:
-        sizes = np.append(histogram_sizes(vector.natives.histograms), 0)
+        sizes = np.append(sample_sizes(vector.natives.histograms), 0)
         found = found + sizes[vector.natives.rows].sum(axis=0)
     return found
 
@@ -107,16 +103,8 @@ def natives_in_windows(ranges: Ranges) -> NDArray[np.int64]:
     if ranges.natives is None:
         return np.zeros(ranges.ends.size, np.int64)
     histograms, ends = ranges.natives.histograms, ranges.ends.times_ms()
-    order = np.argsort(histograms.time_ms, kind="stable")
-    before = np.concatenate([[0], np.cumsum(histogram_sizes(histograms)[order])]).astype(np.int64)
-    times = histograms.time_ms[order]
+    order = np.argsort(ranges.natives.times_ms, kind="stable")
+    before = np.concatenate([[0], np.cumsum(sample_sizes(histograms)[order])]).astype(np.int64)
+    times = ranges.natives.times_ms[order]
     last, first = (np.searchsorted(times, bound, "right") for bound in (ends, ends - ranges.range_ms))
     return before[last] - before[first]
-
-
-def histogram_sizes(histograms: NativeHistograms) -> NDArray[np.int64]:
-    """Return (n,) as how many samples each histogram counts: by the memory that Prometheus takes for it."""
-    starts = (histograms.span_starts, histograms.bucket_starts, histograms.bound_starts)
-    slots = np.sum([np.diff(column) for column in starts], axis=0)
-    sizes: NDArray[np.int64] = (_STRUCTURE_BYTES + _SLOT_BYTES * slots + _SLOT_BYTES) // _SAMPLE_BYTES
-    return sizes

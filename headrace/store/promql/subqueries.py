@@ -43,4 +43,5 @@ def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:
     rows, steps = np.nonzero(value.present)
     offsets = np.concatenate([[0], np.cumsum(value.present.sum(axis=1))]).astype(np.int64)
     times, values = inner.times_ms()[steps], value.values[rows, steps]
-    return Ranges(value.labels, offsets, times, values, where, range_ms, drop_name=value.drop_name)
+    natives = None if value.natives is None else value.natives.ranges(inner.times_ms())
+    return Ranges(value.labels, offsets, times, values, where, range_ms, natives, drop_name=value.drop_name)

@@ -245,7 +245,13 @@ class Ranges:
             raise ExecutionError(SAME_LABELS)
         offsets = np.searchsorted(owners, np.arange(len(first) + 1)).astype(np.int64)
         values = self.values[order]
-        return replace(self, labels=labels.take(first), offsets=offsets, times_ms=times, values=values, drop_name=None)
+        natives, distinct = (None, True) if self.natives is None else self.natives.grouped(groups, len(first))
+        if not distinct:
+            raise ExecutionError(SAME_LABELS)
+        return replace(
+            self, labels=labels.take(first), offsets=offsets, times_ms=times, values=values, natives=natives,
+            drop_name=None,
+        )  # fmt: skip
 
 
 Value = Vector | Scalar | Text | Ranges

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from two_servers import Answer, ask
+from two_servers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twins import Answer
     from two_servers import TwoServers
 
 pytestmark = pytest.mark.peer
@@ -75,6 +76,15 @@ def untimed(answer: Any) -> Any:
     return answer
 
 
+def without_newer(value: Any) -> Any:
+    """Return a syntax tree without what newer versions say of selectors that have none of it."""
+    if isinstance(value, dict):
+        newer = {"anchored": False, "smoothed": False, "offsetExpr": None, "rangeExpr": None}
+        kept = {key: one for key, one in value.items() if key not in newer or one is not newer[key]}
+        return {key: without_newer(one) for key, one in kept.items()}
+    return [without_newer(one) for one in value] if isinstance(value, list) else value
+
+
 WINDOW: Form = (("start", "START"), ("end", "END"))
 SINCE: Form = (("start", "START"), ("end", "NOW"))
 """Up to now, since Prometheus' head knows labels but not at which times, so that it tells of the scrapes as well."""
@@ -103,6 +113,8 @@ EDITOR = (
     Sent("GET metadata"),
     Sent("GET metadata", (("metric", "page_temperature_celsius"),)),
     Sent("GET metadata", (("limit", "2"), ("limit_per_metric", "1")), unnamed),
+    Sent("GET format_query", (("query", "sum by(job)(rate(requests_total[5m]))"),)),
+    Sent("POST parse_query", (("query", RATE),), without_newer),
 )
 DASHBOARD = (
     Sent("POST query_range", (("query", RATE), *PANEL)),
@@ -125,8 +137,10 @@ ALERTING = (
     Sent("GET alertmanagers", (), shape),
 )
 REFUSED = (
+    Sent("POST query_range", (("query", "rate(requests_total[$__rate_interval])"), *PANEL)),
     Sent("POST query", (("query", "sum("), ("time", "NOW"))),
     Sent("POST query", (("query", "{}"), ("time", "NOW"))),
+    Sent("POST query", (("query", ""), ("time", "NOW"))),
     Sent("POST query_range", (("query", "requests_total - on (job) sum by (job) (temperature)"), *PANEL)),
     Sent("POST query_range", (("query", "1"), ("start", "0"), ("end", "END"), ("step", "1"))),
     Sent("GET series", (*WINDOW, ("match[]", "{}"))),

@@ -10,8 +10,7 @@ from headrace.testing.promql_script import Verdict, run_script
 from promql_scripts import OWN, SCRIPTS, case_parameters
 
 NOT_YET = {
-    "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "histograms_part1.test",
-    "info.test", "limit.test", "native_histograms_part1.test", "start_timestamps.test",
+    "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "start_timestamps.test",
 }  # fmt: skip
 """Scripts of which some cases fail still: these are reported as skipped."""
 

@@ -67,18 +67,18 @@ class Ours:
         Returns:
             The JSON of the result, empty for an error; and the rest of the answer as the API writes it.
         """
-        more = {f.name for f in fields(QueryOptions)} & {"statistics"}
-        asked = QueryOptions(Ticket(_TIMEOUT_S), **dict.fromkeys(more, "all"))
+        asked = QueryOptions(Ticket(_TIMEOUT_S), statistics="all")
         try:
             if len(times_ms) == 1:
                 found = self._service.instant(query, times_ms[0], asked)
             else:
-                found = self._service.range(query, *times_ms, asked)
+                start_ms, end_ms, step_ms = times_ms
+                found = self._service.range(query, start_ms, end_ms, step_ms, asked)
         except ApiError as error:
             return b"", {"status": "error", "errorType": error.kind, "error": str(error)}
         except (HeadraceError, ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
             return b"", {"status": "error", "errorType": "bug", "error": f"{type(error).__name__}: {error}"}
-        stats = json.loads(json.dumps(found.stats)) if more else {"samples": {}}
+        stats = json.loads(json.dumps(found.stats))
         rest = {
             "status": "success",
             "data": {"resultType": found.kind, "stats": stats},

@@ -1,0 +1,1 @@
+"""``headrace promql``: work on the text of queries, without a server."""

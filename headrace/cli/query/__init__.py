@@ -1,0 +1,1 @@
+"""``headrace query``: questions to any server that speaks Prometheus' HTTP API."""

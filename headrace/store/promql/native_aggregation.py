@@ -1,0 +1,98 @@
+"""Aggregation operators over native histograms, beside what `aggregation` makes of the numbers.
+
+Source:
+    Prometheus 3.14, aggregation operators.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.promql import aggregate_kernels
+from headrace.store.promql import native_math_kernels as codes
+from headrace.store.promql.native_math import folded
+from headrace.store.promql.native_windows import COLLISION, MIXED_SCHEMAS, RECONCILED
+from headrace.store.promql.natives import Natives
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.store.promql.aggregation import Groups
+    from headrace.store.promql.ast import Aggregate
+    from headrace.store.promql.notes import Notes
+    from headrace.store.promql.values import Vector
+
+IGNORING = frozenset({"min", "max", "stddev", "stdvar", "quantile", "topk", "bottomk"})
+"""Operators that know numbers alone."""
+
+_CHOICES = frozenset({"topk", "bottomk"})
+"""Operators whose remarks point to themselves, not to their operand."""
+
+
+def remark_on_ignored(node: Aggregate, vector: Vector, notes: Notes) -> None:
+    """Say that an operator ignores histograms, where there are any."""
+    if node.op in IGNORING and vector.natives is not None and vector.natives.present.any():
+        where = node if node.op in _CHOICES else node.expr
+        notes.info(f"ignored histogram in {node.op} aggregation", where)
+
+
+def folded_natives(
+    node: Aggregate, vector: Vector, groups: Groups, there: NDArray[np.bool_], notes: Notes
+) -> Natives | None:
+    """Add up or average the histograms of each group.
+
+    Args:
+        node: ``sum`` or ``avg``.
+        vector: Its operand.
+        groups: Rows by group.
+        there: (groups, steps) where there are numbers; false afterwards where there were histograms, too.
+        notes: Takes annotations.
+    """
+    natives = vector.natives
+    if natives is None:
+        return None
+    have = np.zeros(groups.shape, np.bool_)
+    aggregate_kernels.any_of(natives.present, groups.of, have)
+    both = have & there
+    there &= ~both
+    first_number = _first_rows(vector.present, groups)
+    # Where a histogram comes first, they are added up for what there is to say, even if a number follows.
+    have &= _first_rows(natives.present, groups) < np.where(both, first_number, len(vector))
+    order, owners, first, last = _members(natives, groups, have)
+    found = folded(natives.histograms, order, first, last, mean=node.op == "avg")
+    misfits = owners[found.faults[found.faults >= 0]]
+    for symbol in np.unique(vector.labels.column(METRIC_NAME)[misfits]).tolist():
+        notes.warn(f'{MIXED_SCHEMAS} "{vector.labels.text(symbol)}"', node.expr)
+    if (found.notes & codes.COLLISION).any():
+        notes.warn(f"{COLLISION} aggregation", node.expr)
+    if (found.notes & codes.RECONCILED).any():
+        notes.info(f"{RECONCILED} aggregation", node.expr)
+    ended = np.full(groups.shape, len(vector))
+    ended[have] = np.where(found.faults >= 0, owners[found.faults], len(vector))
+    if (both & (first_number < ended)).any():
+        notes.warn("encountered a mix of histograms and floats for aggregation", node.expr)
+    return Natives.placed(have, found.places, found.histograms).where(~both)
+
+
+def _first_rows(present: NDArray[np.bool_], groups: Groups) -> NDArray[np.int64]:
+    """Return (groups, steps) the first row that is there, or a number beyond all."""
+    rows, steps = np.nonzero(present)
+    found = np.full(groups.shape, len(present))
+    np.minimum.at(found, (groups.of[rows], steps), rows)
+    return found
+
+
+def _members(
+    natives: Natives, groups: Groups, have: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the histograms of each group and step of `have`, one after the other, whose they are, and their spans."""
+    rows, steps = np.nonzero(natives.present & have[groups.of])
+    keys = groups.of[rows] * have.shape[1] + steps
+    order = np.argsort(keys, kind="stable")
+    rows, steps = rows[order], steps[order]
+    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    last = np.append(first[1:], len(keys)).astype(np.int64)
+    return natives.rows[rows, steps], rows, first, last
