@@ -86,7 +86,7 @@ def aggregate(
     if not len(vector):
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
-    remark_on_ignored(node, vector, notes)
+    remark_on_ignored(node, vector, param, notes)
     if node.op in _FOLDS:
         found = _fold(node.op, vector, groups)
         if node.op in {"sum", "avg"}:

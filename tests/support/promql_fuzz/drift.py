@@ -141,6 +141,20 @@ def _short(text: str) -> str:
         return text
 
 
+_NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
+
+
+def _sizes_of_histograms(seen: Answers) -> bool:
+    """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too."""
+    return _kind(seen) == "samples" and _NATIVE.search(seen.query.text) is not None
+
+
+def _conflicting_resets(seen: Answers) -> bool:
+    theirs, ours = _alone(seen, "warnings")
+    return _kind(seen) == "warnings" and not theirs and all(_COLLISION in note for note in ours)
+
+
+_COLLISION = "conflicting counter resets during histogram"
 _SEVERAL = "multiple matches for labels: "
 _OF_RESULTS = {"labels", "points", "value", "order", "samples"}
 
@@ -158,6 +172,8 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "filtered duplicates of the many side": _filtered_many,
     "absent labels in sort_by_label": _absent_labels_sorted,
     "digits of library functions in labels": _digits_in_labels,
+    "sizes of stored histograms": _sizes_of_histograms,
+    "conflicting counter resets": _conflicting_resets,
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,
 }

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from running import Programs
 
 
+_OF_NUMBERS = {"labels", "points", "value", "order"}
+"""Kinds of differences that may come from differing numbers."""
+
 _MARGIN = 4.0
 """So much larger an error may be than those of a few tries."""
 
@@ -88,7 +91,7 @@ class Pair:
     def _by_digits(self, answers: Answers) -> bool:
         """Evaluate again with errors in the last digits: is the peer's answer among the ones that come out?"""
         text = answers.query.text
-        if not compare.uses_library(text):
+        if not compare.uses_library(text) or answers.difference is None or answers.difference.kind not in _OF_NUMBERS:
             return False
         spread = 0.0
         for seed in range(_TIMES):
