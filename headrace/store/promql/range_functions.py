@@ -198,7 +198,7 @@ def _regression(*, predict: bool) -> _Function:
 
 
 def _smoothing(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
-    some = (windows.hi > windows.lo).any(axis=0)
+    some = windows.samples() > 0
     for name, short, factors in (("smoothing", "sf", params[0]), ("trend", "tf", params[1])):
         for factor in factors[some].tolist():
             if factor <= 0 or factor >= 1:

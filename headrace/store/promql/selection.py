@@ -38,6 +38,9 @@ _AT_ONCE = 4 * parallel.PIECE
 class ScanSource(Protocol):
     """A source whose samples can be read series by series."""
 
+    def __len__(self) -> int:
+        """Return how many series there are."""
+
     def scan(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> Scan:
         """Return the series that fulfil `matchers`, to read their samples later."""
 
@@ -113,6 +116,19 @@ class Selection:
             self._natives[key] = found
             self._count(found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0)
         return found if len(found) else None
+
+    def refuse(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, steps: int) -> None:
+        """Refuse a selection whose series times `steps` are too many points, before any sample is read.
+
+        Raises:
+            ExecutionError: They are; see `Evaluation.limit`.
+        """
+        source, most = self.scanned, self._run.options.max_samples
+        if source is None or len(source) * steps <= most:
+            return
+        scan = source.scan(matchers, start_ms, end_ms, self._run.symbols)
+        if len(scan) * steps > most:
+            self._run.limit(scan.at_least() * steps)
 
     def _count(self, samples: int) -> None:
         self.samples += samples

@@ -129,6 +129,9 @@ class _Batch(Selection):
         self._samples = samples
         self._found_all = False
 
+    def refuse(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, steps: int) -> None:
+        """Refuse nothing: a batch is small."""
+
     def shared(
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> tuple[LabelTable, SeriesSamples] | None:

@@ -151,7 +151,11 @@ class Vector:
             return replace(self, labels=labels)
         shape = (len(first), self.steps)
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
-        if not kernels.merge(self.values, self.present, groups.astype(np.int64), values, present):
+        numbers = groups.astype(np.int64)
+        merged = kernels.merge(self.values, self.present, numbers, values, present)
+        if merged and self.natives is not None:
+            merged = kernels.collision(self.everywhere, numbers, np.empty(len(first), np.int64))[0] < 0
+        if not merged:
             raise ExecutionError(why)
         natives = None if self.natives is None else self.natives.grouped(groups, len(first))
         return Vector(labels.take(first), values, present, self.ordered, natives, self._merged_marks(groups))
