@@ -76,11 +76,10 @@ def _columns(rows: int, buckets: int, bounds: int) -> Columns:
 def _grown(out: Columns, ends: NDArray[np.int64], room: int) -> Columns:
     """Return the columns with twice the room, and at least so much more."""
     buckets, bounds = 2 * len(out.indices) + room, 2 * len(out.bounds) + room
-    larger = {"indices": np.empty(buckets, np.int32), "counts": np.empty(buckets), "bounds": np.empty(bounds)}
-    for name, array in larger.items():
-        used = ends[2] if name == "bounds" else ends[1]
-        array[:used] = getattr(out, name)[:used]
-    return out._replace(**larger)
+    indices, counts, limits = np.empty(buckets, np.int32), np.empty(buckets), np.empty(bounds)
+    indices[: ends[1]], counts[: ends[1]] = out.indices[: ends[1]], out.counts[: ends[1]]
+    limits[: ends[2]] = out.bounds[: ends[2]]
+    return out._replace(indices=indices, counts=counts, bounds=limits)
 
 
 def _run(
@@ -106,7 +105,7 @@ def _cut(out: Columns, ends: NDArray[np.int64]) -> FloatHistograms:
     """Return what was written."""
     rows, buckets, bounds = ends.tolist()
     sizes = {"starts": rows + 1, "bound_starts": rows + 1, "indices": buckets, "counts": buckets, "bounds": bounds}
-    return FloatHistograms(**{name: getattr(out, name)[: sizes.get(name, rows)] for name in Columns._fields})
+    return FloatHistograms(*(array[: sizes.get(name, rows)] for name, array in out._asdict().items()))
 
 
 def folded(

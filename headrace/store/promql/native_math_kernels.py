@@ -365,7 +365,7 @@ def change(
         places[task] = -1
         if not notes[task] & MIXED:
             begin = starts[a] if from_zero else times[a]
-            observed = table.count[a] if is_counter else -1.0
+            observed = table.total_count[a] if is_counter else -1.0
             gaps = b - a
             factor = extrapolation(begin, times[b], gaps, end, window, from_zero, observed, total.numbers[COUNT])
             if is_rate:
@@ -464,7 +464,7 @@ def custom_was_reset(
 @kernel
 def was_reset(table: Columns, row: int, old: int) -> bool:
     """Return whether the counter of row `old` was reset before row `row`, as their counts tell."""
-    if table.count[row] < table.count[old]:
+    if table.total_count[row] < table.total_count[old]:
         return True
     begin, until = table.starts[row], table.starts[row + 1]
     middle = begin + table.positive[row]
@@ -530,7 +530,7 @@ def find_hints(table: Columns, rows: NDArray[np.int64], before: NDArray[np.int64
         out[i] = UNKNOWN
         if old < 0 or table.hint[old] == GAUGE:
             continue
-        if table.count[row] < table.count[old]:
+        if table.total_count[row] < table.total_count[old]:
             out[i] = RESET
             continue
         bounds = table.bounds[table.bound_starts[row] : table.bound_starts[row + 1]]
@@ -561,8 +561,8 @@ def are_equal(left: Columns, row: int, right: Columns, other: int) -> bool:
         and left.zero_threshold[row] == right.zero_threshold[other]
         and left.positive[row] == right.positive[other]
         and until - begin == stop - start
-        and float_bits(left.count[row]) == float_bits(right.count[other])
-        and float_bits(left.sum[row]) == float_bits(right.sum[other])
+        and float_bits(left.total_count[row]) == float_bits(right.total_count[other])
+        and float_bits(left.total_sum[row]) == float_bits(right.total_sum[other])
         and float_bits(left.zero_count[row]) == float_bits(right.zero_count[other])
     )
     if not same:

@@ -137,8 +137,8 @@ def load(table: Columns, row: int, total: Total) -> None:
     numbers, state = total.numbers, total.state
     numbers[ZERO_THRESHOLD] = table.zero_threshold[row]
     numbers[ZERO_COUNT] = table.zero_count[row]
-    numbers[COUNT] = table.count[row]
-    numbers[SUM] = table.sum[row]
+    numbers[COUNT] = table.total_count[row]
+    numbers[SUM] = table.total_sum[row]
     numbers[ZERO_REST] = 0.0
     numbers[COUNT_REST] = 0.0
     numbers[SUM_REST] = 0.0
@@ -430,7 +430,11 @@ def add(total: Total, table: Columns, row: int, sign: float, divisor: float, exa
         return False
     meet_hint(total, np.int64(table.hint[row]))
     zero_count = 0.0 if custom else agree_on_zero(total, table, row)
-    x, y, z = sign * zero_count / divisor, sign * table.count[row] / divisor, sign * table.sum[row] / divisor
+    x, y, z = (
+        sign * zero_count / divisor,
+        sign * table.total_count[row] / divisor,
+        sign * table.total_sum[row] / divisor,
+    )
     if exactly:
         numbers[ZERO_COUNT], numbers[ZERO_REST] = compensated(x, numbers[ZERO_COUNT], numbers[ZERO_REST])
         numbers[COUNT], numbers[COUNT_REST] = compensated(y, numbers[COUNT], numbers[COUNT_REST])
@@ -512,8 +516,8 @@ def store(total: Total, out: Columns, ends: NDArray[np.int64], factor: float) ->
     out.hint[row] = GAUGE if factor < 0 else state[HINT]
     out.zero_threshold[row] = numbers[ZERO_THRESHOLD]
     out.zero_count[row] = (numbers[ZERO_COUNT] + numbers[ZERO_REST]) * factor
-    out.count[row] = (numbers[COUNT] + numbers[COUNT_REST]) * factor
-    out.sum[row] = (numbers[SUM] + numbers[SUM_REST]) * factor
+    out.total_count[row] = (numbers[COUNT] + numbers[COUNT_REST]) * factor
+    out.total_sum[row] = (numbers[SUM] + numbers[SUM_REST]) * factor
     for side in range(2):
         for k in range(state[POSITIVE + side]):
             count = total.counts[side, k] + total.rests[side, k]

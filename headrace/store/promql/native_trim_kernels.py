@@ -145,5 +145,5 @@ def trim(table: Columns, limits: NDArray[np.float64], is_upper: bool, untouched:
             total += kept
         untouched[row] = same
         if not same:
-            table.count[row] = total
-            table.sum[row] = value
+            table.total_count[row] = total
+            table.total_sum[row] = value
