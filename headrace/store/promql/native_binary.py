@@ -124,8 +124,9 @@ class _Operation:
         remarks = self._remarks
         if not len(remarks):
             return
-        last = len(remarks) - 1 - (remarks[::-1] != 0).argmax(axis=0)
-        for code in np.unique(remarks[last, np.arange(remarks.shape[1])]).tolist():
+        rows, steps = remarks.shape
+        last = rows - 1 - np.argmax(remarks[::-1] != 0, axis=0)
+        for code in np.unique(remarks[last, np.arange(steps)]).tolist():
             op = self._node.op
             if code == _Remark.LAYOUTS:
                 self._notes.warn(f"incompatible bucket layout encountered for binary operator {op}", self._node)
