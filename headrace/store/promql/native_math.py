@@ -20,7 +20,7 @@ class Total(NamedTuple):
 
     Attributes:
         numbers: (7,) float64.
-        state: (6,) int64.
+        state: (7,) int64.
         indices: (2, room) int32 of the buckets, positive ones in the first row.
         counts: (2, room) float64.
         rests: (2, room) float64 what the counts lack of exact sums.
@@ -59,7 +59,7 @@ def total_for(*tables: FloatHistograms) -> Total:
     span = int(indices.max(initial=1)) - int(indices.min(initial=0)) + 1
     room = max(min(span, len(indices)), bounds) + 2
     return Total(
-        np.zeros(7), np.zeros(6, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
+        np.zeros(7), np.zeros(7, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
         np.empty(room),
     )  # fmt: skip
 
