@@ -89,8 +89,8 @@ def write(
     bounds[0] = 0
     for i in range(len(bounds) - 1):
         row = begin + i
-        pos = quoted(out, copy(head, out, pos), table.count[row])
-        pos = quoted(out, copy(middle, out, pos), table.sum[row])
+        pos = quoted(out, copy(head, out, pos), table.total_count[row])
+        pos = quoted(out, copy(middle, out, pos), table.total_sum[row])
         some = False
         for k in range(size(table, row)):
             lower, upper, count = bucket(table, row, k)

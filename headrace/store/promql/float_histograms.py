@@ -32,14 +32,14 @@ _ITEM_BYTES = 8
 
 
 class Columns(NamedTuple):
-    """What kernels see of `FloatHistograms`; see there."""
+    """What kernels see of `FloatHistograms`, in the order of its attributes; see there."""
 
     schema: NDArray[np.int8]
     hint: NDArray[np.uint8]
     zero_threshold: NDArray[np.float64]
     zero_count: NDArray[np.float64]
-    count: NDArray[np.float64]
-    sum: NDArray[np.float64]
+    total_count: NDArray[np.float64]
+    total_sum: NDArray[np.float64]
     starts: NDArray[np.int64]
     positive: NDArray[np.int32]
     indices: NDArray[np.int32]
@@ -86,12 +86,12 @@ class FloatHistograms:
     @property
     def columns(self) -> Columns:
         """The arrays, for kernels."""
-        return Columns(*(getattr(self, name) for name in Columns._fields))
+        return Columns(*(getattr(self, name) for name in self.__slots__))
 
     @property
     def custom(self) -> NDArray[np.bool_]:
         """(n,) bool: which have bounds of their own."""
-        return self.schema == CUSTOM_BUCKETS
+        return np.equal(self.schema, CUSTOM_BUCKETS)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.intp]) -> FloatHistograms:
         """Return the given rows, in the given order; (k,) row numbers."""

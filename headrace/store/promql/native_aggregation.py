@@ -12,7 +12,7 @@ import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels
-from headrace.store.promql import native_math_kernels as codes
+from headrace.store.promql import native_total_kernels as sums
 from headrace.store.promql.native_math import folded
 from headrace.store.promql.native_windows import COLLISION, MIXED_SCHEMAS, RECONCILED
 from headrace.store.promql.natives import Natives
@@ -71,9 +71,9 @@ def folded_natives(
     misfits = owners[found.faults[found.faults >= 0]]
     for symbol in np.unique(vector.labels.column(METRIC_NAME)[misfits]).tolist():
         notes.warn(f'{MIXED_SCHEMAS} "{vector.labels.text(symbol)}"', node.expr)
-    if (found.notes & codes.COLLISION).any():
+    if (found.notes & sums.COLLISION).any():
         notes.warn(f"{COLLISION} aggregation", node.expr)
-    if (found.notes & codes.RECONCILED).any():
+    if (found.notes & sums.RECONCILED).any():
         notes.info(f"{RECONCILED} aggregation", node.expr)
     ended = np.full(groups.shape, len(vector))
     ended[have] = np.where(found.faults >= 0, owners[found.faults], len(vector))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.promql import native_math_kernels as codes
+from headrace.store.promql import native_total_kernels as sums
 from headrace.store.promql.float_histograms import FloatHistograms
 from headrace.store.promql.native_math import combined, equal
 from headrace.store.promql.native_trimming import trimmed
@@ -121,8 +122,11 @@ class _Operation:
 
     def _remark(self) -> None:
         remarks = self._remarks
-        last = len(remarks) - 1 - (remarks[::-1] != 0).argmax(axis=0) if len(remarks) else np.zeros(0, np.int64)
-        for code in np.unique(remarks[last, np.arange(remarks.shape[1])] if len(remarks) else last).tolist():
+        if not len(remarks):
+            return
+        rows, steps = remarks.shape
+        last = rows - 1 - np.argmax(remarks[::-1] != 0, axis=0)
+        for code in np.unique(remarks[last, np.arange(steps)]).tolist():
             op = self._node.op
             if code == _Remark.LAYOUTS:
                 self._notes.warn(f"incompatible bucket layout encountered for binary operator {op}", self._node)
@@ -152,9 +156,9 @@ class _Operation:
     def _sum(self, where: NDArray[np.bool_], left: NDArray[np.int64], right: NDArray[np.int64]) -> Natives:
         op = self._node.op
         found = combined(self._lhs.histograms, left, self._rhs.histograms, right, 1.0 if op == "+" else -1.0)
-        resets = np.where(found.notes & codes.COLLISION, _Remark.RESETS, 0)
+        resets = np.where(found.notes & sums.COLLISION, _Remark.RESETS, 0)
         self._remarks[where] = np.where(found.notes & codes.MIXED, _Remark.LAYOUTS, resets)
-        if (found.notes & codes.RECONCILED).any():
+        if (found.notes & sums.RECONCILED).any():
             self._notes.info(f"{RECONCILED} {_NAMES[op]}", self._node)
         return Natives.placed(where, found.places, found.histograms)
 

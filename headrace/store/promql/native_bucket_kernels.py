@@ -30,12 +30,12 @@ def custom_bounds(table: Columns, row: int, index: int) -> tuple[float, float]:
 
 
 @kernel
-def unclipped(table: Columns, row: int, place: int, negative: bool) -> tuple[float, float]:
+def unclipped(table: Columns, row: int, place: int) -> tuple[float, float]:
     """Return the bounds of the bucket at a place of the columns, whatever the zero bucket covers of it."""
     schema, index = np.int64(table.schema[row]), np.int64(table.indices[place])
     if schema == CUSTOM:
         return custom_bounds(table, row, index)
-    if negative:
+    if place >= table.starts[row] + table.positive[row]:
         return -bound(schema, index), -bound(schema, index - 1)
     return bound(schema, index - 1), bound(schema, index)
 
@@ -49,7 +49,7 @@ def bucket(table: Columns, row: int, i: int) -> tuple[float, float, float]:
     threshold = table.zero_threshold[row]
     if i < negative:
         place = until - 1 - i
-        lower, upper = unclipped(table, row, place, True)
+        lower, upper = unclipped(table, row, place)
         if -threshold < upper < 0:
             upper = -threshold
         return lower, upper, table.counts[place]
@@ -58,7 +58,7 @@ def bucket(table: Columns, row: int, i: int) -> tuple[float, float, float]:
         if i == 0:
             return -threshold, threshold, table.zero_count[row]
         i -= 1
-    lower, upper = unclipped(table, row, begin + i, False)
+    lower, upper = unclipped(table, row, begin + i)
     if 0 < lower < threshold:
         lower = threshold
     return lower, upper, table.counts[begin + i]

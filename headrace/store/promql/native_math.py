@@ -20,7 +20,7 @@ class Total(NamedTuple):
 
     Attributes:
         numbers: (7,) float64.
-        state: (6,) int64.
+        state: (7,) int64.
         indices: (2, room) int32 of the buckets, positive ones in the first row.
         counts: (2, room) float64.
         rests: (2, room) float64 what the counts lack of exact sums.
@@ -59,7 +59,7 @@ def total_for(*tables: FloatHistograms) -> Total:
     span = int(indices.max(initial=1)) - int(indices.min(initial=0)) + 1
     room = max(min(span, len(indices)), bounds) + 2
     return Total(
-        np.zeros(7), np.zeros(6, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
+        np.zeros(7), np.zeros(7, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
         np.empty(room),
     )  # fmt: skip
 
@@ -76,11 +76,10 @@ def _columns(rows: int, buckets: int, bounds: int) -> Columns:
 def _grown(out: Columns, ends: NDArray[np.int64], room: int) -> Columns:
     """Return the columns with twice the room, and at least so much more."""
     buckets, bounds = 2 * len(out.indices) + room, 2 * len(out.bounds) + room
-    larger = {"indices": np.empty(buckets, np.int32), "counts": np.empty(buckets), "bounds": np.empty(bounds)}
-    for name, array in larger.items():
-        used = ends[2] if name == "bounds" else ends[1]
-        array[:used] = getattr(out, name)[:used]
-    return out._replace(**larger)
+    indices, counts, limits = np.empty(buckets, np.int32), np.empty(buckets), np.empty(bounds)
+    indices[: ends[1]], counts[: ends[1]] = out.indices[: ends[1]], out.counts[: ends[1]]
+    limits[: ends[2]] = out.bounds[: ends[2]]
+    return out._replace(indices=indices, counts=counts, bounds=limits)
 
 
 def _run(
@@ -106,7 +105,7 @@ def _cut(out: Columns, ends: NDArray[np.int64]) -> FloatHistograms:
     """Return what was written."""
     rows, buckets, bounds = ends.tolist()
     sizes = {"starts": rows + 1, "bound_starts": rows + 1, "indices": buckets, "counts": buckets, "bounds": bounds}
-    return FloatHistograms(**{name: getattr(out, name)[: sizes.get(name, rows)] for name in Columns._fields})
+    return FloatHistograms(*(array[: sizes.get(name, rows)] for name, array in out._asdict().items()))
 
 
 def folded(

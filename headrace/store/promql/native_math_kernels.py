@@ -21,6 +21,7 @@ from headrace.store.promql.native_total_kernels import (
     COLLISION,
     COUNT,
     CUSTOM,
+    EXACT,
     GAUGE,
     HINT,
     NOTES,
@@ -71,16 +72,16 @@ def carefully(table: Columns, order: NDArray[np.int64], first: int, last: int, t
     for m in range(first + 1, last):
         count = float(m - first + 1)
         if not running:
-            add(total, table, order[m], 1.0, 1.0, True)
+            add(total, table, order[m], 1.0, 1.0)
             if not overflows(total):
                 continue
             running = True
             load(table, order[first], total)
             for k in range(first + 1, m):
-                add(total, table, order[k], 1.0, 1.0, True)
+                add(total, table, order[k], 1.0, 1.0)
             scale(total, 1.0, count - 1.0)
         scale(total, (count - 1.0) / count, 1.0)
-        add(total, table, order[m], 1.0, count, True)
+        add(total, table, order[m], 1.0, count)
     if not running:
         scale(total, 1.0, float(last - first))
 
@@ -119,6 +120,7 @@ def fold(
     Returns:
         The next task.
     """
+    total.state[EXACT] = 1
     while task < len(first):
         begin, until = first[task], last[task]
         places[task] = -1
@@ -129,7 +131,7 @@ def fold(
             hints = 1 << table.hint[order[begin]]
             for m in range(begin + 1, until):
                 hints |= 1 << table.hint[order[m]]
-                if not add(total, table, order[m], 1.0, 1.0, True):
+                if not add(total, table, order[m], 1.0, 1.0):
                     faults[task] = m
                     break
             notes[task] = total.state[NOTES] & RECONCILED
@@ -182,9 +184,10 @@ def combine(
     Returns:
         The next task.
     """
+    total.state[EXACT] = 0
     while task < len(lefts):
         load(left, lefts[task], total)
-        fits = rights[task] < 0 or add(total, right, rights[task], sign, 1.0, False)
+        fits = rights[task] < 0 or add(total, right, rights[task], sign, 1.0)
         notes[task] = total.state[NOTES] if fits else MIXED
         places[task] = -1
         if fits:
@@ -266,16 +269,16 @@ def difference(
         if not same_bounds(total, bounds):
             keep_common_bounds(total, bounds)
     if begins_anew:
-        if from_zero and not add(total, table, first, 1.0, 1.0, False):
+        if from_zero and not add(total, table, first, 1.0, 1.0):
             return MIXED
     elif not from_zero:
-        add(total, table, first, -1.0, 1.0, False)
+        add(total, table, first, -1.0, 1.0)
     notes |= total.state[NOTES] & RECONCILED
     total.state[NOTES] = 0
     if is_counter:
         for j in range(first + 2 if begins_anew else first + 1, last + 1):
             if resets[j]:
-                add(total, table, j - 1, 1.0, 1.0, False)
+                add(total, table, j - 1, 1.0, 1.0)
         if total.state[NOTES] & RECONCILED:
             notes |= RECONCILED_RESETS
     total.state[HINT] = GAUGE
@@ -357,6 +360,7 @@ def change(
     Returns:
         The next task.
     """
+    total.state[EXACT] = 0
     while task < len(first):
         a, b = first[task], last[task]
         end = until[task]
@@ -365,7 +369,7 @@ def change(
         places[task] = -1
         if not notes[task] & MIXED:
             begin = starts[a] if from_zero else times[a]
-            observed = table.count[a] if is_counter else -1.0
+            observed = table.total_count[a] if is_counter else -1.0
             gaps = b - a
             factor = extrapolation(begin, times[b], gaps, end, window, from_zero, observed, total.numbers[COUNT])
             if is_rate:
@@ -395,7 +399,7 @@ def side_was_reset(
     k = 0
     j = 0
     if threshold > 0 and schema != CUSTOM:
-        while k < len(indices) and bound(schema, indices[k]) <= threshold:
+        while k < len(indices) and bound(schema, np.int64(indices[k])) <= threshold:
             k += 1
         while j < len(old_indices) and bound(schema, coarser(old_indices[j], shift)) <= threshold:
             j += 1
@@ -442,8 +446,8 @@ def custom_was_reset(
     """Return whether there are fewer observations between two bounds that both histograms have."""
     i = 0
     j = 0
-    k = 0
-    m = 0
+    k = np.int64(0)
+    m = np.int64(0)
     while i <= len(bounds) and j <= len(old_bounds):
         one = bounds[i] if i < len(bounds) else np.inf
         other = old_bounds[j] if j < len(old_bounds) else np.inf
@@ -464,7 +468,7 @@ def custom_was_reset(
 @kernel
 def was_reset(table: Columns, row: int, old: int) -> bool:
     """Return whether the counter of row `old` was reset before row `row`, as their counts tell."""
-    if table.count[row] < table.count[old]:
+    if table.total_count[row] < table.total_count[old]:
         return True
     begin, until = table.starts[row], table.starts[row + 1]
     middle = begin + table.positive[row]
@@ -530,7 +534,7 @@ def find_hints(table: Columns, rows: NDArray[np.int64], before: NDArray[np.int64
         out[i] = UNKNOWN
         if old < 0 or table.hint[old] == GAUGE:
             continue
-        if table.count[row] < table.count[old]:
+        if table.total_count[row] < table.total_count[old]:
             out[i] = RESET
             continue
         bounds = table.bounds[table.bound_starts[row] : table.bound_starts[row + 1]]
@@ -561,8 +565,8 @@ def are_equal(left: Columns, row: int, right: Columns, other: int) -> bool:
         and left.zero_threshold[row] == right.zero_threshold[other]
         and left.positive[row] == right.positive[other]
         and until - begin == stop - start
-        and float_bits(left.count[row]) == float_bits(right.count[other])
-        and float_bits(left.sum[row]) == float_bits(right.sum[other])
+        and float_bits(left.total_count[row]) == float_bits(right.total_count[other])
+        and float_bits(left.total_sum[row]) == float_bits(right.total_sum[other])
         and float_bits(left.zero_count[row]) == float_bits(right.zero_count[other])
     )
     if not same:

@@ -53,11 +53,11 @@ def quantile(table: Columns, row: int, q: float) -> tuple[float, int]:
         return -np.inf, 0
     if q > 1:
         return np.inf, 0
-    total = table.count[row]
+    total = table.total_count[row]
     if total == 0 or np.isnan(q):
         return np.nan, 0
     # NaN counts as an observation without a bucket, above all others.
-    has_nan = np.isnan(table.sum[row])
+    has_nan = np.isnan(table.total_sum[row])
     forward = has_nan or q < 0.5
     rank = q * total if forward else (1.0 - q) * total
     n = size(table, row)
@@ -120,7 +120,7 @@ def below(lower: float, upper: float, count: float, rank: float, limit: float, l
 @kernel
 def fraction(table: Columns, row: int, low: float, high: float) -> tuple[float, int]:
     """Return which share of the observations lies between two values, and what is to be said about it."""
-    total = table.count[row]
+    total = table.total_count[row]
     if total == 0 or np.isnan(low) or np.isnan(high):
         return np.nan, 0
     if low >= high:
@@ -150,7 +150,7 @@ def fraction(table: Columns, row: int, low: float, high: float) -> tuple[float, 
         rank += count
     note = 0
     counted = total
-    if np.isnan(table.sum[row]):
+    if np.isnan(table.total_sum[row]):
         counted = seen
         if seen < total:
             note = HAS_NAN
@@ -178,7 +178,7 @@ def fractions(
 def variances(table: Columns, out: NDArray[np.float64]) -> None:
     """Compute the variance of each histogram, all observations of a bucket being in its middle."""
     for row in range(len(out)):
-        mean = table.sum[row] / table.count[row]
+        mean = table.total_sum[row] / table.total_count[row]
         total = 0.0
         rest = 0.0
         for i in range(size(table, row)):
@@ -195,4 +195,4 @@ def variances(table: Columns, out: NDArray[np.float64]) -> None:
                     value = -value
             delta = value - mean
             total, rest = compensated(count * delta * delta, total, rest)
-        out[row] = (total + rest) / table.count[row]
+        out[row] = (total + rest) / table.total_count[row]

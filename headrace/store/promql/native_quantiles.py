@@ -56,7 +56,7 @@ def separated(vector: Vector, node: Expr, notes: Notes) -> tuple[Vector, Vector 
     aggregate_kernels.any_of(vector.natives.present, own, have_natives)
     clash = have_buckets & have_natives
     if clash.any():
-        for symbol in np.unique(vector.labels.column(METRIC_NAME)[clash.any(axis=1)[own]]).tolist():
+        for symbol in np.unique(vector.labels.column(METRIC_NAME)[np.any(clash, axis=1)[own]]).tolist():
             notes.warn(f"{_MIXED}{for_metric(vector.labels.text(symbol))}", node)
         classic = classic.where(~clash[buckets])
         vector = vector.where(~clash[own])

@@ -30,12 +30,12 @@ def _buckets(histograms: FloatHistograms, row: int) -> Iterator[str]:
     middle = begin + int(histograms.positive[row])
     custom = histograms.schema[row] == CUSTOM_BUCKETS
     for place in range(until - 1, middle - 1, -1):
-        yield from _bucket("[", *unclipped(columns, row, place, True), ")", float(histograms.counts[place]))
+        yield from _bucket("[", *unclipped(columns, row, place), ")", float(histograms.counts[place]))
     threshold = float(histograms.zero_threshold[row])
     yield from _bucket("[", -threshold, threshold, "]", float(histograms.zero_count[row]))
     for place in range(begin, middle):
         left = "[" if custom and histograms.indices[place] == 0 else "("
-        yield from _bucket(left, *unclipped(columns, row, place, False), "]", float(histograms.counts[place]))
+        yield from _bucket(left, *unclipped(columns, row, place), "]", float(histograms.counts[place]))
 
 
 def _bucket(left: str, lower: float, upper: float, right: str, count: float) -> Iterator[str]:

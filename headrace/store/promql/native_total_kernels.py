@@ -38,8 +38,9 @@ UNKNOWN, RESET, GAUGE = 0, 1, 3
 # Places in ``Total.numbers``: the second three compensate the sums before them.
 ZERO_THRESHOLD, ZERO_COUNT, COUNT, SUM, ZERO_REST, COUNT_REST, SUM_REST = range(7)
 
-# Places in ``Total.state``: schema, hint, buckets of either side, custom bounds, what was noted.
-SCHEMA, HINT, POSITIVE, NEGATIVE, BOUNDS, NOTES = range(6)
+# Places in ``Total.state``: schema, hint, buckets of either side, custom bounds, what was noted, and whether sums are
+# compensated: literals as arguments would have a kernel compiled for each of them.
+SCHEMA, HINT, POSITIVE, NEGATIVE, BOUNDS, NOTES, EXACT = range(7)
 
 # Bits of what is noted.
 RECONCILED = 1
@@ -105,7 +106,7 @@ def settled(
             for k in range(positive if side else 0, len(indices) if side else positive):
                 if bound(schema, indices[k] - 1) >= threshold:
                     break
-                upper = bound(schema, indices[k])
+                upper = bound(schema, np.int64(indices[k]))
                 if upper > threshold:
                     if counts[k] != 0:
                         threshold = upper
@@ -137,8 +138,8 @@ def load(table: Columns, row: int, total: Total) -> None:
     numbers, state = total.numbers, total.state
     numbers[ZERO_THRESHOLD] = table.zero_threshold[row]
     numbers[ZERO_COUNT] = table.zero_count[row]
-    numbers[COUNT] = table.count[row]
-    numbers[SUM] = table.sum[row]
+    numbers[COUNT] = table.total_count[row]
+    numbers[SUM] = table.total_sum[row]
     numbers[ZERO_REST] = 0.0
     numbers[COUNT_REST] = 0.0
     numbers[SUM_REST] = 0.0
@@ -280,7 +281,6 @@ def add_side(
     shift: int,
     sign: float,
     divisor: float,
-    exactly: bool,
 ) -> None:
     """Add the buckets of one side, `shift` finer than those of the total; see `add`."""
     begin = 0
@@ -288,7 +288,7 @@ def add_side(
         threshold = total.numbers[ZERO_THRESHOLD]
         schema = total.state[SCHEMA]
         if threshold > 0 and schema != CUSTOM:
-            while begin < len(indices) and bound(schema, indices[begin]) <= threshold:
+            while begin < len(indices) and bound(schema, np.int64(indices[begin])) <= threshold:
                 begin += 1
     else:
         while (
@@ -306,7 +306,7 @@ def add_side(
         x = counts[j] * sign
         if divisor != 1.0:
             x /= divisor
-        if exactly:
+        if total.state[EXACT]:
             sums[k], rests[k] = compensated(x, sums[k], rests[k])
         else:
             sums[k] += x
@@ -355,15 +355,13 @@ def keep_common_bounds(total: Total, bounds: NDArray[np.float64]) -> None:
 
 
 @kernel
-def add_custom(
-    total: Total, table: Columns, row: int, sign: float, divisor: float, exactly: bool
-) -> None:  # fmt: skip
+def add_custom(total: Total, table: Columns, row: int, sign: float, divisor: float) -> None:
     """Add the buckets of a row with custom bounds; see `add`."""
     begin, until = table.starts[row], table.starts[row + 1]
     indices, counts = table.indices[begin:until], table.counts[begin:until]
     bounds = table.bounds[table.bound_starts[row] : table.bound_starts[row + 1]]
     if same_bounds(total, bounds):
-        add_side(total, 0, indices, counts, 0, sign, divisor, exactly)
+        add_side(total, np.int64(0), indices, counts, np.int64(0), sign, divisor)
         return
     keep_common_bounds(total, bounds)
     own = total.indices[0]
@@ -390,7 +388,7 @@ def add_custom(
             total.state[POSITIVE] = n + 1
         x = counts[j] * sign / divisor
         total.counts[0, k], total.rests[0, k] = compensated(x, total.counts[0, k], total.rests[0, k])
-    if not exactly:
+    if not total.state[EXACT]:
         for k in range(total.state[POSITIVE]):
             total.rests[0, k] = 0.0
 
@@ -410,16 +408,15 @@ def meet_hint(total: Total, hint: int) -> None:
 
 
 @kernel
-def add(total: Total, table: Columns, row: int, sign: float, divisor: float, exactly: bool) -> bool:
+def add(total: Total, table: Columns, row: int, sign: float, divisor: float) -> bool:
     """Add a row, or subtract it.
 
     Args:
-        total: Changed.
+        total: Changed; where it is EXACT, sums are compensated, and their rests left in it.
         table: Histograms.
         row: Which.
         sign: 1 or -1.
         divisor: By which the row is divided first.
-        exactly: Whether sums are compensated; their rests are left in the total.
 
     Returns:
         False where one has exponential buckets and the other its own bounds; nothing is changed then.
@@ -430,8 +427,12 @@ def add(total: Total, table: Columns, row: int, sign: float, divisor: float, exa
         return False
     meet_hint(total, np.int64(table.hint[row]))
     zero_count = 0.0 if custom else agree_on_zero(total, table, row)
-    x, y, z = sign * zero_count / divisor, sign * table.count[row] / divisor, sign * table.sum[row] / divisor
-    if exactly:
+    x, y, z = (
+        sign * zero_count / divisor,
+        sign * table.total_count[row] / divisor,
+        sign * table.total_sum[row] / divisor,
+    )
+    if total.state[EXACT]:
         numbers[ZERO_COUNT], numbers[ZERO_REST] = compensated(x, numbers[ZERO_COUNT], numbers[ZERO_REST])
         numbers[COUNT], numbers[COUNT_REST] = compensated(y, numbers[COUNT], numbers[COUNT_REST])
         numbers[SUM], numbers[SUM_REST] = compensated(z, numbers[SUM], numbers[SUM_REST])
@@ -440,15 +441,17 @@ def add(total: Total, table: Columns, row: int, sign: float, divisor: float, exa
         numbers[COUNT] += y
         numbers[SUM] += z
     if custom:
-        add_custom(total, table, row, sign, divisor, exactly)
+        add_custom(total, table, row, sign, divisor)
         return True
     schema = np.int64(table.schema[row])
     reduce(total, schema)
     shift = schema - state[SCHEMA]
     begin, until = table.starts[row], table.starts[row + 1]
     middle = begin + table.positive[row]
-    add_side(total, 0, table.indices[begin:middle], table.counts[begin:middle], shift, sign, divisor, exactly)
-    add_side(total, 1, table.indices[middle:until], table.counts[middle:until], shift, sign, divisor, exactly)
+    for side in range(2):
+        at = middle if side else begin
+        to = until if side else middle
+        add_side(total, side, table.indices[at:to], table.counts[at:to], shift, sign, divisor)
     return True
 
 
@@ -512,8 +515,8 @@ def store(total: Total, out: Columns, ends: NDArray[np.int64], factor: float) ->
     out.hint[row] = GAUGE if factor < 0 else state[HINT]
     out.zero_threshold[row] = numbers[ZERO_THRESHOLD]
     out.zero_count[row] = (numbers[ZERO_COUNT] + numbers[ZERO_REST]) * factor
-    out.count[row] = (numbers[COUNT] + numbers[COUNT_REST]) * factor
-    out.sum[row] = (numbers[SUM] + numbers[SUM_REST]) * factor
+    out.total_count[row] = (numbers[COUNT] + numbers[COUNT_REST]) * factor
+    out.total_sum[row] = (numbers[SUM] + numbers[SUM_REST]) * factor
     for side in range(2):
         for k in range(state[POSITIVE + side]):
             count = total.counts[side, k] + total.rests[side, k]

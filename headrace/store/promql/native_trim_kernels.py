@@ -124,7 +124,7 @@ def trim(table: Columns, limits: NDArray[np.float64], is_upper: bool, untouched:
             negative = k >= between
             has_negative |= negative
             has_positive |= not negative
-            lower, upper = unclipped(table, row, k, negative)
+            lower, upper = unclipped(table, row, k)
             if upper <= limit if is_upper else lower >= limit:
                 kept, at = count, middle(lower, upper, negative, custom)
             elif lower < limit if is_upper else upper > limit:
@@ -145,5 +145,5 @@ def trim(table: Columns, limits: NDArray[np.float64], is_upper: bool, untouched:
             total += kept
         untouched[row] = same
         if not same:
-            table.count[row] = total
-            table.sum[row] = value
+            table.total_count[row] = total
+            table.total_sum[row] = value

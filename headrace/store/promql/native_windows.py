@@ -17,6 +17,7 @@ import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import native_math_kernels as codes
+from headrace.store.promql import native_total_kernels as sums
 from headrace.store.promql import window_kernels
 from headrace.store.promql.ast import Subquery
 from headrace.store.promql.extended_functions import OVERLAP
@@ -78,6 +79,12 @@ class NativeWindows:
         return mixed
 
     @property
+    def mixed(self) -> NDArray[np.bool_]:
+        """(n,): which series have a window with both."""
+        found: NDArray[np.bool_] = np.any(self.both, axis=1)
+        return found
+
+    @property
     def argument(self) -> Expr:
         """The range vector; what a subquery yields has no place in the text any more."""
         return _placed(next(arg for arg in self.node.args if arg.type.value == "range vector"))
@@ -95,7 +102,7 @@ class NativeWindows:
 
     def drop_mixed(self) -> NDArray[np.bool_]:
         """Drop the numbers of windows with both, and warn; return (n, steps) where there are histograms alone."""
-        self.warn(MIXED_KINDS, self.both.any(axis=1))
+        self.warn(MIXED_KINDS, self.mixed)
         self.windows.there &= ~self.both
         alone: NDArray[np.bool_] = (self.size > 0) & (self.floats == 0)
         return alone
@@ -124,7 +131,7 @@ class NativeWindows:
         overlap &= self.starts != self.starts[before]
         upto = np.concatenate([[0], np.cumsum(overlap)])
         found = upto[self.hi] - upto[np.minimum(self.lo + 1, self.hi)] > 0
-        for name in self.names(found.any(axis=1)):
+        for name in self.names(np.flatnonzero(found.any(axis=1))):
             self.notes.warn(f'{OVERLAP} for metric "{name}"', self.argument)
 
     def from_zero(self) -> NDArray[np.bool_]:
@@ -178,7 +185,7 @@ def over_native_windows(run: Evaluation, node: Call, windows: Windows) -> Native
 
 def _ignored(given: NativeWindows) -> None:
     """Say that histograms beside numbers are ignored."""
-    for name in given.names(given.both.any(axis=1)):
+    for name in given.names(given.mixed):
         given.notes.info(f'{_IGNORED} "{name}"', _placed(given.node.args[0]))
 
 
@@ -211,7 +218,7 @@ def _note_changes(given: NativeWindows, found: Sums, rows: NDArray[np.intp]) -> 
     warnings = ((codes.MIXED, MIXED_SCHEMAS), (codes.NOT_COUNTER, _NOT_COUNTER), (codes.NOT_GAUGE, _NOT_GAUGE))
     for code, text in warnings:
         given.warn(text, rows[found.notes & code != 0])
-    for code, what in ((codes.RECONCILED, "subtraction"), (codes.RECONCILED_RESETS, "addition")):
+    for code, what in ((sums.RECONCILED, "subtraction"), (codes.RECONCILED_RESETS, "addition")):
         if (found.notes & code).any():
             given.notes.info(f"{RECONCILED} {what}", given.argument)
 
@@ -222,22 +229,22 @@ def _last_two(*, rate: bool) -> _Function:
         before, native_before = given.last_times(1)
         floats, natives = before > native_last, native_before > last
         mixed = ~floats & ~natives & (given.size + given.floats > 1)
-        given.warn(MIXED_KINDS, mixed.any(axis=1))
+        given.warn(MIXED_KINDS, np.flatnonzero(mixed.any(axis=1)))
         given.windows.there &= floats
         rows, _ = np.nonzero(natives)
         at = given.hi[natives] - 1
         histograms = given.natives.histograms
         gauges = np.stack([histograms.hint[at] == GAUGE, histograms.hint[at - 1] == GAUGE])
         if rate:
-            given.warn(_NOT_COUNTER, rows[gauges.any(axis=0)])
+            given.warn(_NOT_COUNTER, rows[np.any(gauges, axis=0)])
         else:
-            given.warn(_NOT_GAUGE, rows[~gauges.all(axis=0)])
+            given.warn(_NOT_GAUGE, rows[~np.all(gauges, axis=0)])
         since = at - 1
         if rate:
             since = np.where(resets_of(histograms, at, since) | given.begins_anew(at, since), -1, since)
         found = combined(histograms, at, histograms, since, -1.0)
         given.warn(MIXED_SCHEMAS, rows[found.notes & codes.MIXED != 0])
-        if (found.notes & codes.RECONCILED).any():
+        if (found.notes & sums.RECONCILED).any():
             given.notes.info(f"{RECONCILED} subtraction", given.argument)
         results = found.histograms
         if rate:
@@ -261,9 +268,9 @@ def _folded(*, mean: bool) -> _Function:
         found = folded(given.natives.histograms, order, given.lo[there], given.hi[there], mean=mean)
         given.warn(MIXED_SCHEMAS, rows[found.notes & codes.MIXED != 0])
         fits = found.notes[found.notes & codes.MIXED == 0]
-        if (fits & codes.COLLISION).any():
+        if (fits & sums.COLLISION).any():
             given.notes.warn(f"{COLLISION} aggregation", given.argument)
-        if (fits & codes.RECONCILED).any():
+        if (fits & sums.RECONCILED).any():
             given.notes.info(f"{RECONCILED} aggregation", given.argument)
         return Natives.placed(there, found.places, found.histograms)
 

@@ -89,8 +89,8 @@ class Source:
     def restart(self) -> None:
         """Forget half of all observations."""
         old = self.now
-        halves = [{index: count // 2 for index, count in side.items()} for side in (old.positive, old.negative)]
-        self.now = replace(self._with(*halves, old.zero_count // 2, old.zero_threshold), sum=old.sum / 2)
+        above, below = ({index: n // 2 for index, n in side.items()} for side in (old.positive, old.negative))
+        self.now = replace(self._with(above, below, old.zero_count // 2, old.zero_threshold), sum=old.sum / 2)
 
     def coarsen(self) -> None:
         """Halve the resolution."""
