@@ -26,7 +26,8 @@ from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.prometheus_blocks import chunk_writing
-from headrace.store.promql.evaluate import Evaluator
+from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
+from headrace.store.promql.parser import ParserOptions
 from headrace.store.promql.partial import PartialAggregate
 from headrace.store.store import Store, StoreOptions
 
@@ -42,6 +43,8 @@ _NATIVES = 100
 _STALE_AT = 250
 _STALE = float(STALE_BITS.view(np.float64))
 
+_OPTIONS = EvaluatorOptions(parser=ParserOptions(extended_range_selectors=True))
+
 _QUERIES = (
     "sum by (a) (rate(m_total[5m])) / on (a) group_left avg by (a) (m_total)",
     "max(m_total) - min(m_total) + stddev(m_total) + quantile(0.5, m_total)",
@@ -51,6 +54,8 @@ _QUERIES = (
     "sum_over_time(m_total[5m]) + avg_over_time(m_total[5m]) + max_over_time(m_total[5m])",
     "count_over_time(m_total[5m]) + stddev_over_time(m_total[5m]) + quantile_over_time(0.5, m_total[5m])",
     "histogram_count(m_native) or count(m_native) or count(m_total) + min_over_time(m_total[5m])",
+    "absent_over_time(m_total[5m]) or m_total smoothed or changes(m_total[5m] anchored)",
+    "rate(m_total[5m] anchored) + increase(m_total[5m] smoothed)",
     "last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
     # What is not of a selector alone has kernels of its own.
     "rate(m_total[5m:1m]) + delta(m_total[5m:1m]) + sum_over_time(m_total[5m:1m]) + avg_over_time(m_total[5m:1m])",
@@ -108,14 +113,14 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     natives = engine.refs([(("__name__", "m_native"), ("a", str(i))) for i in range(2)])
     for histograms in (_natives(natives, late=False), _natives(natives, late=True)):
         await engine.append_histograms(histograms)
-    _ask(Evaluator(engine))
+    _ask(Evaluator(engine, _OPTIONS))
     store.flush(everything=True)
     engine.exemplars((), 0, 1 << 60)
-    _ask(Evaluator(engine))
+    _ask(Evaluator(engine, _OPTIONS))
     await store.close()
     again = Store(directory, options)
     again.open()
-    _ask(Evaluator(again.engine("default")))
+    _ask(Evaluator(again.engine("default"), _OPTIONS))
     await again.close()
 
 
@@ -165,5 +170,6 @@ def _ask(evaluator: Evaluator) -> None:
     for result in (
         evaluator.range("m_total", end_ms - 600_000, end_ms, 60_000),
         evaluator.instant("m_total[5m]", end_ms),
+        evaluator.instant("m_total[5m] anchored", end_ms),
     ):
         list(pieces_of(result, 0)[0])

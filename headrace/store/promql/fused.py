@@ -14,6 +14,7 @@ from headrace.store.promql import fused_kernels as kernels
 from headrace.store.promql import parallel
 from headrace.store.promql.ast import MatrixSelector, Paren
 from headrace.store.promql.range_functions import finished
+from headrace.store.promql.selection import instant_bounds
 from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Vector
 from headrace.store.runs import SeriesSamples
@@ -55,7 +56,7 @@ def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector | None:
     if node.anchored or node.smoothed:
         return None
     where, fixed = run.where(node.at, node.offset_ms, grid)
-    shared = run.selection.shared(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    shared = run.selection.shared(node.matchers, *instant_bounds(run, node, where))
     if shared is None:
         return None
     labels, samples = shared

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
 from headrace.store.promql import extended_kernels, parallel, window_kernels
+from headrace.store.promql.ast import At
 from headrace.store.promql.float_histograms import SAMPLE_BYTES
 from headrace.store.promql.natives import Mixed, NativeSource
 from headrace.store.promql.values import Ranges, Reach, Vector
@@ -121,10 +122,17 @@ class Selection:
         self._run.check()
 
 
+def instant_bounds(run: Evaluation, node: VectorSelector, where: Grid) -> tuple[int, int]:
+    """Return the first and last time of samples that an instant selector is to see, which looks at `where`."""
+    # What is pinned moves on in the parameter of an aggregation, but no samples are read for that.
+    moves = node.at is None or isinstance(node.at, At)
+    return where.start_ms - run.lookback_ms + 1, where.end_ms if moves else where.start_ms
+
+
 def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
     """Return the newest samples and, (n, steps) int64, their times; who asks counts them."""
     where, fixed = run.where(node.at, node.offset_ms, grid)
-    bounds = (where.start_ms - run.lookback_ms + 1, where.end_ms)
+    bounds = instant_bounds(run, node, where)
     found = run.selection.floats(node.matchers, *bounds)
     natives = run.selection.natives(node.matchers, *bounds)
     if natives is None:
@@ -164,8 +172,8 @@ def smoothed(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
 def start_times(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
     """Return in seconds when the counting of the newest samples began, 0 where that is unknown."""
     where, _ = run.where(node.at, node.offset_ms, grid)
-    found = run.selection.floats(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
-    natives = run.selection.natives(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    bounds = instant_bounds(run, node, where)
+    found, natives = run.selection.floats(node.matchers, *bounds), run.selection.natives(node.matchers, *bounds)
     vector, at = newest(run, node, grid)
     starts = np.zeros(len(found.times_ms), np.int64) if found.starts_ms is None else found.starts_ms
     offsets, times = found.offsets, found.times_ms
