@@ -81,7 +81,7 @@ def run() -> dict[str, float]:
         asyncio.run(_fill(store))
         engine = store.engine("default")
         streamed, gathered = Evaluator(engine), Evaluator(Gathered(engine))
-        found = {}
+        found: dict[str, float] = {}
         for title, (query, step) in QUERIES.items():
             one, other = _cpu_ms(streamed, query, step), _cpu_ms(gathered, query, step)
             found |= {f"{title}_ms": one, f"{title}_gathered_ms": other, f"{title}_ratio": one / other}

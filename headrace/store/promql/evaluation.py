@@ -33,6 +33,7 @@ from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.extended_functions import extended
 from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.repeats import Repeats
 from headrace.store.promql.selection import Selection, newest, smoothed, windows
 from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
 from headrace.store.promql.subqueries import subquery
@@ -93,6 +94,8 @@ class Evaluation:
         self.spans_time = query.start_ms != query.end_ms
         """Whether what is evaluated just now, the query or a part of it, is asked for more than one time."""
         self._in_parameter = False
+        self.repeats: Repeats | None = None
+        """Remembers parts of the query that occur more than once; None where none does."""
 
     @property
     def samples(self) -> int:
@@ -103,6 +106,8 @@ class Evaluation:
 
     def result(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate the whole query at its steps."""
+        repeats = Repeats(self.notes.query, expr)
+        self.repeats = repeats if repeats.any else None
         value = self.value(expr, grid)
         if isinstance(value, Vector):
             return value.settled().compact()
@@ -115,6 +120,12 @@ class Evaluation:
 
     def value(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate any expression at the times of `grid`."""
+        if self.repeats is None:
+            return self._evaluated(expr, grid)
+        state = (self._in_parameter, self.spans_time)
+        return self.repeats.value(self, expr, grid, state, lambda: self._evaluated(expr, grid))
+
+    def _evaluated(self, expr: Expr, grid: Grid) -> Value:
         self.check()
         if (
             grid.size > 1

@@ -97,6 +97,13 @@ class Notes:
         for text, (repair, start) in others._repairs.items():
             self._add(text, repair, start)
 
+    def moved(self, by: int) -> Notes:
+        """Return the same, noted so many characters further on; what has no place still has none."""
+        found = Notes(self.query)
+        found._warnings = {text: start + by if start else 0 for text, start in self._warnings.items()}
+        found._infos = {text: start + by if start else 0 for text, start in self._infos.items()}
+        return found
+
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
         self._warnings[f"PromQL warning: {text}"] = bare(node).start

@@ -66,6 +66,11 @@ class SampleCount:
             self._per_step = outer
 
     @property
+    def per_step(self) -> NDArray[np.int64]:
+        """A copy of what was counted so far."""
+        return self._per_step.copy()
+
+    @property
     def total(self) -> int:
         """Samples of all steps."""
         return int(self._per_step.sum())

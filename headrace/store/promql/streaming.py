@@ -255,6 +255,8 @@ class Stream:
         child.selection = _Batch(first, self._names, samples, child)
         child.count = SampleCount(self._fragment.grid.size)
         child.notes = Notes(self._run.notes.query)
+        # What is remembered there is of all series.
+        child.repeats = None
         with np.errstate(all="ignore"):
             vector = child.vector(self._fragment.rows, self._fragment.grid)
         return _Done(child, vector, int(samples.counts.sum()))

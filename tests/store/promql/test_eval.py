@@ -358,3 +358,32 @@ def test_range_functions_of_the_query_itself(store: Counting) -> None:
     evaluator = Evaluator(store, EvaluatorOptions(parser=EXPERIMENTAL))
     query = "start() + 1000 * end() + 1e6 * step() + 1e9 * range()"
     assert rows(evaluator.range(query, 10_000, 35_000, 10_000)) == {"": [25_010_035_010.0] * 3}
+
+
+def test_parts_that_are_written_twice_are_evaluated_once(store: Counting) -> None:
+    """The answer, the counts of samples and the places of annotations are those of each by itself."""
+    for i in range(3):
+        add(store, "m", {t: float(t * i) for t in range(0, 300, 15)}, i=str(i))
+    add(store, "n", {t: 1.0 for t in range(0, 300, 15)})
+    part = "quantile(0.5, m + 0)"
+    nodes: list[int] = [0, 0]
+
+    def count(which: int) -> None:
+        nodes[which] += 1
+
+    once = Evaluator(store).range(part, 60_000, 240_000, 60_000, check=lambda: count(0))
+    twice = Evaluator(store).range(f"{part} + {part}", 60_000, 240_000, 60_000, check=lambda: count(1))
+    assert nodes[1] == nodes[0] + 1
+    assert rows(twice)[""] == [2 * value for value in rows(once)[""] if value is not None]
+    assert twice.statistics.total == 2 * once.statistics.total
+    assert twice.statistics.per_step.tolist() == (2 * once.statistics.per_step).tolist()
+    noted = Evaluator(store).instant("sum(rate(n[1m])) + max(n) + sum(rate(n[1m]))", 240_000)
+    assert [text.rpartition(" ")[2] for text in noted.infos] == ["(1:38)"]
+
+
+def test_parts_at_other_times_are_not_the_same(store: Counting) -> None:
+    """A part in a subquery has the steps of the subquery."""
+    add(store, "m", {t: float(t) for t in range(0, 600, 15)})
+    query = "max_over_time(sum(m)[2m:30s]) - sum(m)"
+    assert rows(Evaluator(store).range(query, 300_000, 480_000, 60_000))[""] == [0.0] * 4
+    assert rows(Evaluator(store).instant("sum(m) - sum(m offset 1m) + sum(m)", 300_000))[""] == [360.0]
