@@ -64,6 +64,13 @@ test-fuzz: warm ## Run every decoder on FUZZ_RUNS mutated inputs.
 conformance: warm ## Count published test suites passed, into build/conformance.json.
 	@$(PYTEST) -m conformance --conformance-json build/conformance.json $(ARGS) $(TESTS)
 
+CASES ?= 200000
+SEED ?= 1
+
+.PHONY: fuzz-promql
+fuzz-promql: warm ## Compare PromQL with a real Prometheus on CASES random queries of SEED.
+	@$(BIN)/python scripts/fuzz_promql.py --cases $(CASES) --seed $(SEED) --output build/fuzz_promql.json $(ARGS)
+
 .PHONY: check
 check: setup ## Run the linter, the formatter, the type checker and the import rules.
 	@failed=0  # one finding does not hide the next

@@ -32,7 +32,8 @@ from headrace.store.labels import QuerySymbols
 from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.prometheus_blocks.chunk_writing import frames
-from headrace.store.promql.evaluate import Evaluator
+from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
+from headrace.store.promql.parser import ParserOptions
 from headrace.store.promql.partial import PartialAggregate
 from headrace.store.store import Store, StoreOptions
 
@@ -48,6 +49,8 @@ _NATIVES = 100
 _STALE_AT = 250
 _STALE = float(STALE_BITS.view(np.float64))
 
+_OPTIONS = EvaluatorOptions(parser=ParserOptions(extended_range_selectors=True))
+
 _QUERIES = (
     "sum by (a) (rate(m_total[5m])) / on (a) group_left avg by (a) (m_total)",
     "max(m_total) - min(m_total) + stddev(m_total) + quantile(0.5, m_total)",
@@ -57,6 +60,8 @@ _QUERIES = (
     "sum_over_time(m_total[5m]) + avg_over_time(m_total[5m]) + max_over_time(m_total[5m])",
     "count_over_time(m_total[5m]) + stddev_over_time(m_total[5m]) + quantile_over_time(0.5, m_total[5m])",
     "histogram_count(m_native) or count(m_native) or count(m_total) + min_over_time(m_total[5m])",
+    "absent_over_time(m_total[5m]) or m_total smoothed or changes(m_total[5m] anchored)",
+    "rate(m_total[5m] anchored) + increase(m_total[5m] smoothed)",
     "last_over_time(m_total[5m]) + changes(m_total[5m]) + deriv(m_total[5m]) + predict_linear(m_total[5m], 60)",
     # What is not of a selector alone has kernels of its own.
     "rate(m_total[5m:1m]) + delta(m_total[5m:1m]) + sum_over_time(m_total[5m:1m]) + avg_over_time(m_total[5m:1m])",
@@ -114,14 +119,14 @@ async def _live(directory: Path, labels: list[tuple[tuple[str, str], ...]]) -> N
     for histograms in (_natives(natives, late=False), _natives(natives, late=True)):
         await engine.append_histograms(histograms)
     _read(engine)
-    _ask(Evaluator(engine))
+    _ask(Evaluator(engine, _OPTIONS))
     store.flush(everything=True)
     engine.exemplars((), 0, 1 << 60)
-    _ask(Evaluator(engine))
+    _ask(Evaluator(engine, _OPTIONS))
     await store.close()
     again = Store(directory, options)
     again.open()
-    _ask(Evaluator(again.engine("default")))
+    _ask(Evaluator(again.engine("default"), _OPTIONS))
     await again.close()
 
 
@@ -181,5 +186,6 @@ def _ask(evaluator: Evaluator) -> None:
     for result in (
         evaluator.range("m_total", end_ms - 600_000, end_ms, 60_000),
         evaluator.instant("m_total[5m]", end_ms),
+        evaluator.instant("m_total[5m] anchored", end_ms),
     ):
         list(pieces_of(result, 0)[0])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.pipeline import gather_kernels as kernels
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -104,8 +106,7 @@ class NativeHistograms:
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ROWS}
         for starts, contents in _RAGGED:
             at = getattr(self, starts)
-            columns[starts], places = _gathered(at, rows)
-            columns[contents] = getattr(self, contents)[places]
+            columns[starts], columns[contents] = _gathered(at, getattr(self, contents), rows)
         return NativeHistograms(**columns)
 
     def select(self, keep: NDArray[np.bool_]) -> NativeHistograms:
@@ -152,9 +153,12 @@ _ROWS: dict[str, type[np.generic]] = {
 _RAGGED = (("span_starts", "spans"), ("bucket_starts", "buckets"), ("bound_starts", "bounds"))
 
 
-def _gathered(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the starts of the gathered rows, and which places of the contents they take."""
-    sizes = starts[rows + 1] - starts[rows]
-    begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    places = np.repeat(starts[rows] - begins[:-1], sizes) + np.arange(begins[-1])
-    return begins, places
+def _gathered(
+    starts: NDArray[np.int64], contents: NDArray[Any], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return where the contents of the gathered rows start, and these; all contents are of 64 bits."""
+    begins = np.concatenate([[0], np.cumsum(np.diff(starts)[rows])]).astype(np.int64)
+    out = np.empty((begins[-1], *contents.shape[1:]), contents.dtype)
+    words, found = (np.ascontiguousarray(array).view(np.uint64).ravel() for array in (contents, out))
+    kernels.gather(rows.astype(np.int64), starts, words, found)
+    return begins, out

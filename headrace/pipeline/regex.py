@@ -54,6 +54,9 @@ class Regex:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         try:
+            if ")" in pattern:
+                # Alone too: what surrounds it would close and open again the groups of ``a)|(b``.
+                re2.compile(pattern, _options())
             self._compiled = re2.compile(f"^(?s:{pattern})$", _options())
         except re2.error as error:
             raise InvalidInput(f"error parsing regexp: {_fault(pattern, error)}") from None

@@ -66,6 +66,23 @@ class SeriesSamples(NamedTuple):
         places, counts, time_places = (column[rows] for column in self[:3])
         return SeriesSamples(places, counts, time_places, self.times_ms, self.values)
 
+    def part(self, first: int, last: int) -> SeriesSamples:
+        """Return the samples of series that lie side by side."""
+        places, counts, time_places = (column[first:last] for column in self[:3])
+        return SeriesSamples(places, counts, time_places, self.times_ms, self.values)
+
+    @classmethod
+    def joined(cls, parts: Sequence[SeriesSamples]) -> SeriesSamples:
+        """Put the series of all parts one after the other."""
+        starts = np.cumsum([0, *(len(part.values) for part in parts[:-1])])
+        return cls(
+            np.concatenate([part.places + start for part, start in zip(parts, starts, strict=True)]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.time_places + start for part, start in zip(parts, starts, strict=True)]),
+            np.concatenate([part.times_ms for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
+
     @classmethod
     def room(cls, counts: NDArray[np.int64]) -> SeriesSamples:
         """Return room for so many samples of each series, one after the other; none are there yet."""

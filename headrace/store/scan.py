@@ -47,6 +47,9 @@ class Scan(Protocol):
     def counts(self) -> NDArray[np.int64]:
         """Return (n,) about how many samples each series has; more may come while it is read."""
 
+    def at_least(self) -> int:
+        """Return how many series have samples for sure."""
+
     def read(self, first: int, last: int) -> SeriesSamples:
         """Return the samples of series ``first:last``."""
 
@@ -114,6 +117,11 @@ class EngineScan:
         for block in self._blocks():
             total += self._rows_of(block)[1]
         return total
+
+    def at_least(self) -> int:
+        """Return how many series have samples for sure; 0 where some may be deleted."""
+        deleted = self._block_set.tombstones.touch(self.refs, *self._times)
+        return 0 if deleted else int(np.count_nonzero(self.counts()))
 
     def read(self, first: int, last: int, *, share: bool = True) -> SeriesSamples:
         """Return the samples of series ``first:last``; without `share`, each has times of its own.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from headrace.cli.main import main
+from headrace.store.promql.features import FEATURES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+PAGE = Path(__file__).parents[2] / "docs" / "promql.md"
 LONG = 'sum by(job)(rate(http_requests_total{code=~"5..",job="a long name of a job that fills up the line"}[5m]))>0'
 PRETTY = """\
   sum by (job) (
@@ -71,6 +72,33 @@ def test_tree() -> None:
         "      └─ b  (VectorSelector, instant vector)\n"
     )
     assert promql("parse", "(a[5m])").stdout.splitlines()[1] == "└─ a[5m]  (MatrixSelector, range vector)"
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return commands of the page about PromQL, and what it says that they print."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    found = [part.partition("\n") for block in blocks for part in block.split("$ ")[1:]]
+    return [
+        (command, shown)
+        for command, _, shown in found
+        if command.startswith("headrace promql ") and "||" not in command
+    ]
+
+
+@pytest.mark.parametrize(("command", "shown"), examples())
+def test_examples(command: str, shown: str) -> None:
+    """The page shows what the commands print."""
+    assert CliRunner().invoke(main, shlex.split(command)[1:]).output == shown
+
+
+def test_examples_are_found() -> None:
+    """The page has some."""
+    assert len(examples()) > 2
+
+
+def test_switches_are_explained() -> None:
+    """The page has every switch of the language."""
+    assert set(re.findall(r"^\| `([a-z][a-z-]+)` \|", PAGE.read_text(), re.MULTILINE)) == FEATURES
 
 
 @pytest.mark.parametrize("query", ["a", "sum(b)", '"x"', "1", "rate(a[5m])"])

@@ -11,6 +11,8 @@ FAULTS = {
     "(": "missing closing ): `(`",
     "a|(b": "missing closing ): `a|(b`",
     "a)": "unexpected ): `a)`",
+    "a)|(b": "unexpected ): `a)|(b`",
+    "a.\udcff": "invalid UTF-8: `a.\udcff`",
     "[a": "missing closing ]: `[a`",
     "[z-a]": "invalid character class range: `z-a`",
     r"\q": r"invalid escape sequence: `\q`",

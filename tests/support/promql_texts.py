@@ -129,7 +129,13 @@ class Texts:
         return self._rng.choice(self._makers)(depth - 1)
 
     def _number(self, _depth: int) -> list[str]:
-        return self._one_of(NUMBERS)
+        return self._one_of(NUMBERS) if self._rng.random() < 0.95 else [self._odd_number()]
+
+    def _odd_number(self) -> str:
+        """Return what looks like a number or a duration and may be none."""
+        alphabets = ("0123456789", "0123456789abcdefxX_", ".eE+-_", "smhdwy")
+        tail = [self._rng.choice(self._rng.choice(alphabets)) for _ in range(self._rng.randint(0, 6))]
+        return self._rng.choice(["0x", "0", "1", "."]) + "".join(tail)
 
     def _string(self, _depth: int) -> list[str]:
         return self._one_of(STRINGS)

@@ -56,7 +56,9 @@ def quoted(out: NDArray[np.uint8], pos: int, value: float) -> int:
 
 @kernel
 def rule(lower: float, upper: float) -> int:
-    """Return which bounds belong to an exponential bucket."""
+    """Return which bounds belong to an exponential bucket; the zero bucket has both, as wide as it may be."""
+    if lower == -upper:
+        return CLOSED
     if lower < 0:
         return OPEN_RIGHT if upper <= 0 else CLOSED
     return OPEN_LEFT if upper > 0 else OPEN

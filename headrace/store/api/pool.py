@@ -10,12 +10,12 @@ import asyncio
 import os
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from headrace.store.api.errors import ApiError
 from headrace.store.api.fair_queue import Durations, FairQueue, QueueFull
-from headrace.store.api.query_threads import QueryThreads
 from headrace.store.api.ticket import LONG_S, LongTurns, Ticket
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class QueryPool:
     def __init__(
         self, concurrency: int = 20, waiting: int = 1000, timeout_s: float = 120.0, watcher: Watcher | None = None
     ) -> None:
-        self._threads = QueryThreads()
+        self._threads = ThreadPoolExecutor(concurrency, "headrace-query")
         self._queue = FairQueue(concurrency, waiting, time.monotonic)
         self._durations = Durations(LONG_S)
         self._turns = LongTurns(max(1, len(os.sched_getaffinity(0)) // 2))
@@ -151,7 +151,7 @@ class QueryPool:
             seconds = time.monotonic() - queued_s - ticket.queued_s if began else 0.0
             self._queue.leave(place)
             if began and error is None:
-                self._durations.learn(workspace, text, seconds)
+                self._durations.learn(workspace, text, ticket.used_s)
             self._count(Finished(about, request, ticket, seconds, error))
 
     def _enter(self, workspace: str, text: str) -> Place:
@@ -172,32 +172,25 @@ class QueryPool:
 
     async def _run(self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None) -> T:
         self.running.add(ticket)
+        loop = asyncio.get_running_loop()
         try:
-            found, error = await self._threads.run(lambda: self._work(work, request, ticket, about))
+            return await loop.run_in_executor(self._threads, self._work, work, request, ticket, about)
         except asyncio.CancelledError:
             ticket.cancel()
             raise
         finally:
             self.running.discard(ticket)
-        if error is not None:
-            raise error
-        return found  # type: ignore[return-value]  # without an error there is a result
 
-    def _work(
-        self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None
-    ) -> tuple[tuple[T | None, Exception | None], bool]:
-        """Do the work, on its thread; return what came of it, and whether the thread has lost its priority."""
-        found, error = None, None
+    def _work(self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None) -> T:
+        """Do the work, on its thread."""
         over = self._watcher.began(about, request) if about else None
         try:
             ticket.check("query queue")
-            ticket.begin()
-            found = work(ticket)
-        except Exception as raised:  # noqa: BLE001 -- raised again where it is awaited
-            error = raised
-        if over is not None:
-            over()
-        return (found, error), ticket.end()
+            return work(ticket)
+        finally:
+            ticket.end()
+            if over is not None:
+                over()
 
     def _count(self, finished: Finished) -> None:
         counted = self.statistics
@@ -214,4 +207,4 @@ class QueryPool:
         """Cancel what runs and end the threads; safe twice."""
         for ticket in self.running:
             ticket.cancel()
-        self._threads.shutdown()
+        self._threads.shutdown(wait=False, cancel_futures=True)

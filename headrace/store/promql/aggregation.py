@@ -10,11 +10,13 @@ import numpy as np
 import xxhash
 
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.api.quoting import go_quote
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.native_aggregation import folded_natives, remark_on_ignored
 from headrace.store.promql.native_text import text_of
 from headrace.store.promql.notes import brief
+from headrace.store.promql.numbers import valid_label
 from headrace.store.promql.values import METADATA, Vector, empty
 
 if TYPE_CHECKING:
@@ -80,20 +82,22 @@ def aggregate(
         limit: Refuses too many points.
     """
     vector = vector.compact()
-    if isinstance(param, str) and not param:
-        raise ExecutionError('invalid label name ""')
+    if isinstance(param, str) and not valid_label(param):
+        raise ExecutionError(f"invalid label name {go_quote(param)}")
     _check_param(node, param, notes)
     if not len(vector):
         return empty(vector.labels, vector.steps)
     groups = Groups(vector, node.grouping, without=node.without)
-    remark_on_ignored(node, vector, notes)
+    remark_on_ignored(node, vector, param, notes)
     if node.op in _FOLDS:
         found = _fold(node.op, vector, groups)
         if node.op in {"sum", "avg"}:
             found = replace(found, natives=folded_natives(node, vector, groups, found.present, notes))
         return _marked(found, vector, groups)
     if isinstance(param, str):
-        return _count_values(vector, groups, param, limit)
+        # The label is there before series are grouped, so it may be left out again.
+        gone = node.without and param in {METRIC_NAME, *node.grouping}
+        return _count_values(vector, groups, None if gone else param, limit)
     if param is None:
         raise AssertionError(f"bug: {node.op} without a parameter")
     if node.op == "quantile":
@@ -207,15 +211,17 @@ def _sized(part: bytes) -> bytes:
     return (bytes([size]) if size < _LONG else bytes([_LONG]) + size.to_bytes(3, "little")) + part
 
 
-def _count_values(vector: Vector, groups: Groups, label: str, limit: Callable[[int], None]) -> Vector:
-    """Count equal values; each becomes a label value."""
+def _count_values(vector: Vector, groups: Groups, label: str | None, limit: Callable[[int], None]) -> Vector:
+    """Count equal values; each becomes the value of `label`, if there is one."""
     rows, steps, texts = _value_texts(vector)
     limit(len(np.unique(texts)) * vector.steps)
     pairs, place = np.unique(np.stack([groups.of[rows], texts]), axis=1, return_inverse=True)
     limit(pairs.shape[1] * vector.steps)
     out = np.zeros((pairs.shape[1], vector.steps))
     np.add.at(out, (place, steps), 1.0)
-    labels = groups.labels.take(pairs[0].astype(np.intp)).with_column(label, pairs[1].astype(np.int32))
+    labels = groups.labels.take(pairs[0].astype(np.intp))
+    if label is not None:
+        labels = labels.with_column(label, pairs[1].astype(np.int32))
     merged, first = labels.groups()
     total = np.zeros((len(first), vector.steps))
     np.add.at(total, merged, out)

@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from headrace.store.promql.ast import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from headrace.store.matchers import Matcher
 
 Json = dict[str, Any]
+
+_BROKEN = re.compile("[\udc80-\udcff]")
 
 _TYPES = {
     ValueType.SCALAR: "scalar",
@@ -178,8 +181,8 @@ def _texts(texts: Sequence[str]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Put U+FFFD for bytes that are not UTF-8, which JSON cannot hold."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Put U+FFFD for each byte that is not UTF-8, which JSON cannot hold."""
+    return _BROKEN.sub("\ufffd", text)
 
 
 _NODES: dict[type, Callable[..., Json]] = {

@@ -34,7 +34,8 @@ COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
 
 
 def _powers(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    base, exponent = (np.ascontiguousarray(side) for side in np.broadcast_arrays(one, other))
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    base, exponent = (np.array(np.broadcast_to(side, shape)) for side in (one, other))
     out = np.power(base, exponent)
     powers(base.ravel(), exponent.ravel(), out.reshape(-1))
     return out

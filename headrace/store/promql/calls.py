@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.promql import functions, fused, histogram_calls, info, window_kernels
-from headrace.store.promql.ast import MatrixSelector, VectorSelector, bare
+from headrace.store.promql.ast import MatrixSelector, Subquery, VectorSelector, bare
+from headrace.store.promql.budget import limits_rows
 from headrace.store.promql.extended_functions import check_selector
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
 from headrace.store.promql.selection import newest, start_times
 from headrace.store.promql.statistics import in_vector, in_windows
+from headrace.store.promql.subqueries import subquery
 from headrace.store.promql.values import Grid, Ranges, Scalar, Vector, alone
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def _ranges(run: Evaluation, node: Call, grid: Grid) -> Ranges:
             selector = bare(arg)
             if isinstance(selector, MatrixSelector):
                 check_selector(selector.selector, node.function)
+            if isinstance(selector, Subquery):
+                return subquery(run, selector, grid, rows=limits_rows(node.function))
             value = run.value(arg, grid)
             if isinstance(value, Ranges):
                 return value

@@ -18,6 +18,7 @@ import numpy as np
 from headrace.pipeline.errors import QueryError
 from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
+from headrace.store.promql.explain import Explained, explained
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.parens import bare_arguments
 from headrace.store.promql.parser import ParserOptions, parse
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
+    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.explain import Plan
     from headrace.store.promql.statistics import QueryStatistics
     from headrace.store.symbols import Symbols
 
@@ -143,8 +146,25 @@ class Evaluator:
         """
         return self._run(query, Span(start_ms, end_ms, step_ms), lookback_ms, check)
 
-    def _run(self, query: str, span: Span, lookback_ms: int | None, check: Callable[[], None]) -> Result:
-        started_s = time.perf_counter()
+    def explain(self, query: str, span: Span, *, analyze: bool) -> Plan:
+        """Return how a query would be evaluated and, with `analyze`, what it takes.
+
+        Args:
+            query: PromQL.
+            span: Its time; a step of 0 is for one time.
+            analyze: Whether to evaluate it.
+
+        Raises:
+            ParseError: It is no PromQL.
+            ExecutionError: It cannot be evaluated on this data.
+        """
+        expr, grid = self._prepared(query, span)
+        times = (span, grid.size, self._options.lookback_ms)
+        run = Explained(self._source, self._options, *times, lambda: None, Notes(query))
+        return explained(run, expr, grid, analyze=analyze)
+
+    def _prepared(self, query: str, span: Span) -> tuple[Expr, Grid]:
+        """Return the expression and the steps."""
         expr = parse(query, self._options.parser)
         is_range = span.step_ms > 0
         if is_range and expr.type.value not in {"scalar", "instant vector"}:
@@ -154,8 +174,13 @@ class Evaluator:
         size = max(0, (span.end_ms - span.start_ms) // span.step_ms + 1) if is_range else 1
         grid = Grid(span.start_ms, span.step_ms or 1, size)
         grid = replace(grid, after_ms=span.end_ms - grid.end_ms)
+        return bare_arguments(resolve(expr, span, query)), grid
+
+    def _run(self, query: str, span: Span, lookback_ms: int | None, check: Callable[[], None]) -> Result:
+        started_s = time.perf_counter()
+        expr, grid = self._prepared(query, span)
+        is_range = span.step_ms > 0
         lookback = self._options.lookback_ms if lookback_ms is None else lookback_ms
-        expr = bare_arguments(resolve(expr, span, query))
         notes = Notes(query)
         evaluation = Evaluation(self._source, self._options, span, grid.size, lookback, check, notes)
         prepared_s = time.perf_counter() - started_s

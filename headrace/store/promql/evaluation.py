@@ -28,6 +28,7 @@ from headrace.store.promql.ast import (
     VectorSelector,
 )
 from headrace.store.promql.binary import binary
+from headrace.store.promql.budget import refuse
 from headrace.store.promql.calls import call
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.extended_functions import extended
@@ -122,6 +123,7 @@ class Evaluation:
             and is_invariant(expr)
         ):
             return self._once(expr, grid)
+        refuse(self, expr, grid)
         return self._settled(self._value(expr, grid))
 
     def _once(self, expr: Expr, grid: Grid) -> Value:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.promql import fused_kernels as kernels
+from headrace.store.promql import parallel
 from headrace.store.promql.ast import MatrixSelector, Paren
 from headrace.store.promql.range_functions import finished
+from headrace.store.promql.selection import instant_bounds
 from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Vector
 from headrace.store.runs import SeriesSamples
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.values import Grid
 
-    _Function = Callable[[SeriesSamples, Grid, int], "Found"]
+    _Function = Callable[..., None]
 
 
 def over_time(run: Evaluation, node: Call, grid: Grid) -> Vector | None:
@@ -44,7 +46,7 @@ def over_time(run: Evaluation, node: Call, grid: Grid) -> Vector | None:
         return None
     labels, samples = shared
     run.limit(len(labels) * grid.size)
-    found = compute(without_stale(samples), where, ranges.range_ms)
+    found = computed(run, without_stale(samples), where, partial(compute, range_ms=ranges.range_ms))
     run.count.add(found.looked)
     return finished(run, node, Vector(labels, found.out, found.there))
 
@@ -54,23 +56,40 @@ def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector | None:
     if node.anchored or node.smoothed:
         return None
     where, fixed = run.where(node.at, node.offset_ms, grid)
-    shared = run.selection.shared(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    shared = run.selection.shared(node.matchers, *instant_bounds(run, node, where))
     if shared is None:
         return None
     labels, samples = shared
     run.limit(len(labels) * grid.size)
-    found = newest_of(samples, where, run.lookback_ms)
+    found = computed(run, samples, where, partial(newest_of, lookback_ms=run.lookback_ms))
     vector = Vector(labels, found.out, found.there)
     vector = vector.repeat(grid.size) if fixed and grid.size > 1 else vector
     run.count.add(in_vector(vector))
     return vector
 
 
-def newest_of(samples: SeriesSamples, where: Grid, lookback_ms: int) -> Found:
-    """Return the newest samples at some times; stale markers count as none."""
-    found = Found.of(samples, where)
-    kernels.newest(*samples, where.start_ms, where.step_ms, lookback_ms, found.lo, found.out, found.there)
+def computed(run: Evaluation, samples: SeriesSamples, where: Grid, compute: Callable[..., None]) -> Found:
+    """Compute all series, some at a time, on all processors; between them the query may be over."""
+    found = Found.of(len(samples.places), where.size)
+    sizes = np.maximum(samples.counts, where.size)
+    if len(sizes) * where.size < parallel.PIECE:
+        compute(samples, where, found=found)
+        return found
+
+    def one(piece: tuple[int, int]) -> NDArray[np.int64]:
+        run.check()
+        part = found.part(*piece)
+        compute(samples.part(*piece), where, found=part)
+        return part.looked
+
+    for looked in parallel.in_order(one, parallel.pieces(sizes, parallel.PIECE)):
+        found.looked[:] += looked
     return found
+
+
+def newest_of(samples: SeriesSamples, where: Grid, *, lookback_ms: int, found: Found) -> None:
+    """Find the newest samples at some times; stale markers count as none."""
+    kernels.newest(*samples, where.start_ms, where.step_ms, lookback_ms, found.lo, found.out, found.there)
 
 
 def without_stale(samples: SeriesSamples) -> SeriesSamples:
@@ -104,42 +123,39 @@ class Found(NamedTuple):
     looked: NDArray[np.int64]
 
     @classmethod
-    def of(cls, samples: SeriesSamples, where: Grid) -> Found:
-        """Return room for all series at all times."""
-        shape, bounds = (len(samples.places), where.size), np.zeros((3, where.size), np.int64)
+    def of(cls, series: int, steps: int) -> Found:
+        """Return room for some series."""
+        shape, bounds = (series, steps), np.zeros((3, steps), np.int64)
         return cls(bounds[0], bounds[1], np.empty(shape), np.empty(shape, np.bool_), bounds[2])
+
+    def part(self, first: int, last: int) -> Found:
+        """Return the room of some of the series, with scratch and counts of its own."""
+        bounds = np.zeros((3, len(self.lo)), np.int64)
+        return Found(bounds[0], bounds[1], self.out[first:last], self.there[first:last], bounds[2])
 
 
 def _longest(samples: SeriesSamples) -> int:
     return int(samples.counts.max(initial=0)) + 1
 
 
-def _rates(samples: SeriesSamples, where: Grid, range_ms: int, *, counter: bool, rate: bool) -> Found:
-    found = Found.of(samples, where)
+def _rates(samples: SeriesSamples, where: Grid, *, range_ms: int, counter: bool, rate: bool, found: Found) -> None:
     drops = np.empty(_longest(samples) if counter else 0, np.int64)
     kernels.rates(
         *samples, where.start_ms, where.step_ms, range_ms, counter, rate, np.empty((4, where.size)), drops, *found
     )
-    return found
 
 
-def _sums(samples: SeriesSamples, where: Grid, range_ms: int, *, mean: bool) -> Found:
-    found = Found.of(samples, where)
+def _sums(samples: SeriesSamples, where: Grid, *, range_ms: int, mean: bool, found: Found) -> None:
     kernels.sums(*samples, where.start_ms, where.step_ms, range_ms, mean, np.empty(_longest(samples)), *found)
-    return found
 
 
-def _extremes(samples: SeriesSamples, where: Grid, range_ms: int, *, sign: float) -> Found:
-    found = Found.of(samples, where)
+def _extremes(samples: SeriesSamples, where: Grid, *, range_ms: int, sign: float, found: Found) -> None:
     queue = np.empty(_longest(samples), np.int64)
     kernels.extremes(*samples, where.start_ms, where.step_ms, range_ms, sign, queue, *found)
-    return found
 
 
-def _picked(samples: SeriesSamples, where: Grid, range_ms: int, *, what: int) -> Found:
-    found = Found.of(samples, where)
+def _picked(samples: SeriesSamples, where: Grid, *, range_ms: int, what: int, found: Found) -> None:
     kernels.picked(*samples, where.start_ms, where.step_ms, range_ms, what, *found)
-    return found
 
 
 FUNCTIONS: dict[str, _Function] = {
@@ -155,4 +171,4 @@ FUNCTIONS: dict[str, _Function] = {
     "last_over_time": partial(_picked, what=kernels.LAST),
     "first_over_time": partial(_picked, what=kernels.FIRST),
 }
-"""Functions of this module, from samples without stale markers, the ends of windows and their length."""
+"""Functions of this module: they get samples without stale markers, the ends of windows, their length, and room."""

@@ -423,9 +423,15 @@ def count_stale(
     """Count the stale markers of each series into `out`, (n,); return how many samples the series with some have."""
     room = 0
     for i in range(len(places)):
+        own = values[places[i] : places[i] + counts[i]]
         found = 0
-        for j in range(places[i], places[i] + counts[i]):
-            found += np.isnan(values[j]) and np.uint64(float_bits(values[j])) == _STALE
+        # Without a branch for each sample: NaN of any kind is rare.
+        for j in range(len(own)):
+            found += np.isnan(own[j])
+        if found > 0:
+            found = 0
+            for j in range(len(own)):
+                found += np.uint64(float_bits(own[j])) == _STALE
         out[i] = found
         room += counts[i] if found else 0
     return room

@@ -144,6 +144,15 @@ class Lexer:
             "operator": self._operator,
             "duration_word": self._duration_word,
         }
+        self._brackets: dict[str, Callable[[int], int]] = {
+            "(": self._open_parenthesis,
+            ")": self._close_parenthesis,
+            "{": self._open_brace,
+            "}": self._close_brace,
+            "[": self._open_bracket,
+            "]": self._close_bracket,
+            ":": self._separator,
+        }
 
     def advance(self) -> bool:
         """Find one more token; return whether another may follow."""
@@ -211,10 +220,8 @@ class Lexer:
     # -- operators and brackets ----------------------------------------------------------------------------
 
     def _operator(self, text: str, position: int) -> int:
-        handler = _BRACKETS.get(text)
-        if handler is None:
-            return self._emit(text, text, position)
-        return handler(self, position)
+        handler = self._brackets.get(text)
+        return self._emit(text, text, position) if handler is None else handler(position)
 
     def _open_parenthesis(self, position: int) -> int:
         self._parentheses += 1
@@ -291,14 +298,3 @@ class Lexer:
             return self._fail("unclosed left bracket", position)
         self.tokens.append(Token(END, "", position))
         return -1
-
-
-_BRACKETS: dict[str, Callable[[Lexer, int], int]] = {
-    "(": Lexer._open_parenthesis,  # noqa: SLF001 -- a table of this module's own methods
-    ")": Lexer._close_parenthesis,  # noqa: SLF001
-    "{": Lexer._open_brace,  # noqa: SLF001
-    "}": Lexer._close_brace,  # noqa: SLF001
-    "[": Lexer._open_bracket,  # noqa: SLF001
-    "]": Lexer._close_bracket,  # noqa: SLF001
-    ":": Lexer._separator,  # noqa: SLF001
-}

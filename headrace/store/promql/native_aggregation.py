@@ -32,9 +32,14 @@ _CHOICES = frozenset({"topk", "bottomk"})
 """Operators whose remarks point to themselves, not to their operand."""
 
 
-def remark_on_ignored(node: Aggregate, vector: Vector, notes: Notes) -> None:
-    """Say that an operator ignores histograms, where there are any."""
-    if node.op in IGNORING and vector.natives is not None and vector.natives.present.any():
+def remark_on_ignored(node: Aggregate, vector: Vector, param: NDArray[np.float64] | str | None, notes: Notes) -> None:
+    """Say that an operator ignores histograms, where there are any at a step at which it looks."""
+    if node.op not in IGNORING or vector.natives is None:
+        return
+    there = vector.natives.present.any(axis=0)
+    if node.op in _CHOICES and isinstance(param, np.ndarray):
+        there = there & (param >= 1)
+    if there.any():
         where = node if node.op in _CHOICES else node.expr
         notes.info(f"ignored histogram in {node.op} aggregation", where)
 

@@ -80,8 +80,7 @@ class NativeWindows:
     @property
     def argument(self) -> Expr:
         """The range vector; what a subquery yields has no place in the text any more."""
-        arg = next(arg for arg in self.node.args if arg.type.value == "range vector")
-        return replace(arg, start=0) if isinstance(arg, Subquery) else arg
+        return _placed(next(arg for arg in self.node.args if arg.type.value == "range vector"))
 
     def names(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> list[str]:
         """Return the metric names of some series."""
@@ -150,6 +149,10 @@ class NativeWindows:
         )
 
 
+def _placed(arg: Expr) -> Expr:
+    return replace(arg, start=0) if isinstance(arg, Subquery) else arg
+
+
 def _time_at(times: NDArray[np.int64], at: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[np.int64]:
     out = np.full(at.shape, _NEVER)
     out[there] = times[at[there]]
@@ -176,7 +179,7 @@ def over_native_windows(run: Evaluation, node: Call, windows: Windows) -> Native
 def _ignored(given: NativeWindows) -> None:
     """Say that histograms beside numbers are ignored."""
     for name in given.names(given.both.any(axis=1)):
-        given.notes.info(f'{_IGNORED} "{name}"', given.node.args[0])
+        given.notes.info(f'{_IGNORED} "{name}"', _placed(given.node.args[0]))
 
 
 # -- changes ---------------------------------------------------------------------------------------------------

@@ -56,10 +56,13 @@ def scan_number(text: str, position: int) -> tuple[int, bool]:
     position += text[position : position + 1] in set(digits)
     seen: set[str] = set()
     while position < len(text) and text[position] in digits + "._eE":
-        kind = text[position].lower() if text[position] in "._eE" else "digit"
-        position += 1
-        if kind == "digit":
+        if text[position] not in "._eE":
+            # A run of digits; in one of a hexadecimal number, e is a digit and no exponent.
+            while text[position : position + 1] and text[position] in digits:
+                position += 1
             continue
+        kind = text[position].lower()
+        position += 1
         if kind in seen and kind != "_":
             return position, False
         seen.add(kind)
@@ -103,8 +106,8 @@ def number(text: str) -> float:
     # A decimal number too long for 64 bits is read as a floating-point one; Python would refuse very long ones.
     if whole and whole.lastgroup and not (whole.lastgroup == "decimal" and len(text) > _MAX_DIGITS):
         base = _BASES[whole.lastgroup]
-        digits = text.replace("_", "").lower()
-        value = int(digits.lstrip("0").lstrip("xob") or "0", base)
+        digits = text.replace("_", "")
+        value = int(digits[2:] if digits[1:2].isalpha() else digits, base)
         if value < 1 << 63:
             return float(value)
         if whole.lastgroup in {"hex", "binary"} or text[1:2] in {"o", "O"}:

@@ -18,7 +18,6 @@ from headrace.store.promql.ast import (
     Aggregate,
     Binary,
     Call,
-    Card,
     Duration,
     Expr,
     Matching,
@@ -44,6 +43,7 @@ from headrace.store.promql.lexer import (
 )
 from headrace.store.promql.numbers import unquote
 from headrace.store.promql.parser_durations import DurationParser, literal
+from headrace.store.promql.parser_matching import EXPRESSION_STARTS, parse_matching
 from headrace.store.promql.parser_selectors import METRIC_NAMES, label_names, selector
 from headrace.store.promql.type_check import check
 
@@ -69,8 +69,6 @@ _LOWEST = 1
 _POWER = _PRECEDENCE["^"]
 _SIGNS = frozenset({"+", "-"})
 _GROUPINGS = frozenset({"by", "without"})
-_STARTS = METRIC_NAMES | _SIGNS | {NUMBER, DURATION, STRING, "(", "{"}
-_FILLS = frozenset({"fill", "fill_left", "fill_right"})
 _RANGE_CONTEXT = ("subquery or range selector", "number, duration, step(), or range()")
 _STEP_CONTEXT = ("subquery selector", 'number, duration, step(), range(), or "]"')
 
@@ -165,7 +163,7 @@ class _Parser(Cursor):
         while (precedence := _PRECEDENCE.get(self.peek(), 0)) >= least:
             op = self.take()
             return_bool = self.accept("bool")
-            matching = self._matching()
+            matching = parse_matching(self)
             # The power operator binds to the right, the others to the left.
             right = self._expression(precedence + (op.type != "^"))
             height = self._raised(height, self._height)
@@ -282,42 +280,6 @@ class _Parser(Cursor):
 
     # -- binary expressions --------------------------------------------------------------------------------
 
-    def _matching(self) -> Matching:
-        matching = Matching()
-        if self.peek() in {"on", "ignoring"}:
-            on = self.take().type == "on"
-            matching = Matching(on=on, labels=label_names(self))
-            if self.peek() in {"group_left", "group_right"}:
-                card = Card.MANY_TO_ONE if self.take().type == "group_left" else Card.ONE_TO_MANY
-                matching = replace(matching, card=card, include=self._included())
-        if self.peek() in _FILLS:
-            matching = self._fills(matching)
-        return matching
-
-    def _included(self) -> tuple[str, ...]:
-        kind = self.peek()
-        return () if kind in _STARTS and kind != "(" else label_names(self)
-
-    def _fills(self, matching: Matching) -> Matching:
-        word = self.take().type
-        value = self._fill_value()
-        if word == "fill":
-            return replace(matching, fill_left=value, fill_right=value)
-        other = "fill_right" if word == "fill_left" else "fill_left"
-        values = {word: value}
-        if self.accept(other):
-            values[other] = self._fill_value()
-        return replace(matching, fill_left=values.get("fill_left"), fill_right=values.get("fill_right"))
-
-    def _fill_value(self) -> float:
-        self.expect("(")
-        negative = self.peek() in _SIGNS and self.take().type == "-"
-        if self.peek() not in {NUMBER, DURATION}:
-            raise self.unexpected()
-        value = literal(self).value
-        self.expect(")")
-        return -value if negative else value
-
     def _binary(self, op: str, left: Expr, right: Expr, *, return_bool: bool, matching: Matching) -> Binary:
         if not self._options.fill_modifiers and (matching.fill_left, matching.fill_right) != (None, None):
             raise self.error(left.start, "binop fill modifiers are experimental and not enabled")
@@ -346,7 +308,7 @@ class _Parser(Cursor):
             if self.peek() != ",":
                 break
             comma = self.take()
-            if self.peek() not in _STARTS:
+            if self.peek() not in EXPRESSION_STARTS:
                 raise self.error(comma.start, "trailing commas not allowed in function call args")
         self.expect(")")
         self._height = self._raised(height)

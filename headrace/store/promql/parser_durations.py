@@ -161,7 +161,8 @@ class DurationParser:
         return self._in_range(value, value.start)
 
     def _in_range(self, value: NumberLiteral, position: int) -> NumberLiteral:
-        if abs(value.value) > MAX_DURATION_SECONDS:
+        # Not a number is refused as well; Prometheus takes it for the longest of all negative durations.
+        if not abs(value.value) <= MAX_DURATION_SECONDS:
             raise self._cursor.error(position, "duration out of range")
         return value
 

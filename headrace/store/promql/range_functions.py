@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.labels import LabelTable
 from headrace.store.promql import statistics_kernels
 from headrace.store.promql import window_kernels as kernels
 from headrace.store.promql.ast import MatrixSelector, Subquery, bare
@@ -117,7 +118,8 @@ def _remark_on_names(run: Evaluation, node: Call, vector: Vector) -> None:
     some = vector.present.any(axis=1) & (names != ABSENT)
     # What a subquery yields has no place in the text any more.
     start = 0 if isinstance(bare(node.args[0]), Subquery) else bare(node.args[0]).start
-    for name, type_ in np.unique(np.column_stack([names[some], types[some]]), axis=0).tolist():
+    both = LabelTable((METRIC_NAME, TYPE), np.column_stack([names[some], types[some]]), vector.labels.symbols)
+    for name, type_ in both.take(both.groups()[1]).values.tolist():
         texts = vector.labels.text(name), vector.labels.text(type_)
         if run.options.type_and_unit_labels:
             run.notes.check_type(*texts, start)
@@ -196,7 +198,7 @@ def _regression(*, predict: bool) -> _Function:
 
 
 def _smoothing(windows: Windows, params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
-    some = (windows.hi > windows.lo).any(axis=0)
+    some = windows.samples() > 0
     for name, short, factors in (("smoothing", "sf", params[0]), ("trend", "tf", params[1])):
         for factor in factors[some].tolist():
             if factor <= 0 or factor >= 1:

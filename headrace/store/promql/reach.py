@@ -6,8 +6,22 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.ast import At, Call, DurationExpression, MatrixSelector, Node, Subquery, VectorSelector
+from headrace.store.promql.ast import (
+    Aggregate,
+    At,
+    Call,
+    DurationExpression,
+    MatrixSelector,
+    Node,
+    NumberLiteral,
+    StringLiteral,
+    Subquery,
+    VectorSelector,
+    bare,
+    walk,
+)
 from headrace.store.promql.durations import resolve
+from headrace.store.promql.invariance import is_invariant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,11 +98,27 @@ def _reach(expr: Expr, span: Span, lookback_ms: int) -> Reach:
             found = reduce(
                 Reach.joined, _children(expr, span, lookback_ms), Reach(lookback_ms, span.end_ms, bounded=True)
             )
+        case Aggregate():
+            found = _of_aggregation(expr, span, lookback_ms)
         case _:
             found = reduce(Reach.joined, _children(expr, span, lookback_ms), Reach())
             if isinstance(expr, Call) and expr.function in _OF_THE_BOUNDS:
                 found = found.joined(Reach(bounded=True))
     return found
+
+
+def _of_aggregation(expr: Aggregate, span: Span, lookback_ms: int) -> Reach:
+    """Return the reach of an aggregation, whose parameter is as of the first step or counts from there.
+
+    See `Evaluation` for what ``@`` means in a parameter, and `is_invariant` for when it is taken once.
+    """
+    found = reduce(Reach.joined, _children(expr, span, lookback_ms), Reach())
+    if expr.param is None or isinstance(bare(expr.param), NumberLiteral | StringLiteral):
+        return found
+    times = [at for at in (getattr(node, "at", None) for node in walk(expr.param)) if at is not None]
+    if not times and not is_invariant(expr.expr):
+        return found
+    return found.joined(Reach(0, bounded=True))
 
 
 def follows_bounds(expr: Node) -> bool:

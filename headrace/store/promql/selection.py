@@ -9,10 +9,12 @@ import numpy as np
 
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
-from headrace.store.promql import extended_kernels, window_kernels
+from headrace.store.promql import extended_kernels, parallel, window_kernels
+from headrace.store.promql.ast import At
 from headrace.store.promql.float_histograms import SAMPLE_BYTES
 from headrace.store.promql.natives import Mixed, NativeSource
 from headrace.store.promql.values import Ranges, Reach, Vector
+from headrace.store.runs import SeriesSamples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +28,19 @@ if TYPE_CHECKING:
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.values import Grid
-    from headrace.store.runs import SeriesSamples
     from headrace.store.scan import Scan
+
+
+_AT_ONCE = 4 * parallel.PIECE
+"""Samples that are read in one piece, because putting pieces together costs a copy."""
 
 
 @runtime_checkable
 class ScanSource(Protocol):
     """A source whose samples can be read series by series."""
+
+    def __len__(self) -> int:
+        """Return how many series there are."""
 
     def scan(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols) -> Scan:
         """Return the series that fulfil `matchers`, to read their samples later."""
@@ -77,13 +85,26 @@ class Selection:
         found = self._shared.get(key)
         if found is None:
             scan = self.scanned.scan(matchers, start_ms, end_ms, self._run.symbols)
-            samples = scan.read(0, len(scan))
+            samples = self._read(scan)
             rows = np.flatnonzero(samples.counts)
             if len(rows) < len(scan):
                 samples = samples.take(rows)
             found = self._shared[key] = scan.labels_at(rows), samples
             self._count(int(samples.counts.sum()))
         return found
+
+    def _read(self, scan: Scan) -> SeriesSamples:
+        """Read all series, some at a time where they are many: between them the query may be over."""
+        cuts = parallel.pieces(scan.counts(), _AT_ONCE)
+        if len(cuts) < 2:
+            return scan.read(0, len(scan))
+        parts, samples = [], self.samples
+        for part in parallel.in_order(lambda piece: scan.read(*piece), cuts):
+            samples += int(part.counts.sum())
+            self._run.limit(samples)
+            self._run.check()
+            parts.append(part)
+        return SeriesSamples.joined(parts)
 
     def natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
         """Return native histograms, None where there are none."""
@@ -97,6 +118,19 @@ class Selection:
             self._count(found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0)
         return found if len(found) else None
 
+    def refuse(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, steps: int) -> None:
+        """Refuse a selection whose series times `steps` are too many points, before any sample is read.
+
+        Raises:
+            ExecutionError: They are; see `Evaluation.limit`.
+        """
+        source, most = self.scanned, self._run.options.max_samples
+        if source is None or len(source) * steps <= most:
+            return
+        scan = source.scan(matchers, start_ms, end_ms, self._run.symbols)
+        if len(scan) * steps > most:
+            self._run.limit(scan.at_least() * steps)
+
     def _count(self, samples: int) -> None:
         self.samples += samples
         self._run.count.hold(samples)
@@ -104,10 +138,17 @@ class Selection:
         self._run.check()
 
 
+def instant_bounds(run: Evaluation, node: VectorSelector, where: Grid) -> tuple[int, int]:
+    """Return the first and last time of samples that an instant selector is to see, which looks at `where`."""
+    # What is pinned moves on in the parameter of an aggregation, but no samples are read for that.
+    moves = node.at is None or isinstance(node.at, At)
+    return where.start_ms - run.lookback_ms + 1, where.end_ms if moves else where.start_ms
+
+
 def newest(run: Evaluation, node: VectorSelector, grid: Grid) -> tuple[Vector, NDArray[np.int64]]:
     """Return the newest samples and, (n, steps) int64, their times; who asks counts them."""
     where, fixed = run.where(node.at, node.offset_ms, grid)
-    bounds = (where.start_ms - run.lookback_ms + 1, where.end_ms)
+    bounds = instant_bounds(run, node, where)
     found = run.selection.floats(node.matchers, *bounds)
     natives = run.selection.natives(node.matchers, *bounds)
     if natives is None:
@@ -147,8 +188,8 @@ def smoothed(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
 def start_times(run: Evaluation, node: VectorSelector, grid: Grid) -> Vector:
     """Return in seconds when the counting of the newest samples began, 0 where that is unknown."""
     where, _ = run.where(node.at, node.offset_ms, grid)
-    found = run.selection.floats(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
-    natives = run.selection.natives(node.matchers, where.start_ms - run.lookback_ms + 1, where.end_ms)
+    bounds = instant_bounds(run, node, where)
+    found, natives = run.selection.floats(node.matchers, *bounds), run.selection.natives(node.matchers, *bounds)
     vector, at = newest(run, node, grid)
     starts = np.zeros(len(found.times_ms), np.int64) if found.starts_ms is None else found.starts_ms
     offsets, times = found.offsets, found.times_ms

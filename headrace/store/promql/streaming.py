@@ -8,15 +8,12 @@ series, so that the answer is to the last bit that of all of them at once. ADR 0
 from __future__ import annotations
 
 import copy
-import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from headrace.store.labels import ColumnarSeries, LabelTable
+from headrace.store.promql import parallel
 from headrace.store.promql.ast import MatrixSelector
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.partial import CHOICES, PartialAggregate
@@ -28,7 +25,7 @@ from headrace.store.scan import plain_columns
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -40,9 +37,6 @@ if TYPE_CHECKING:
     from headrace.store.promql.values import Grid
     from headrace.store.runs import SeriesSamples
     from headrace.store.scan import Scan
-
-BATCH_POINTS = 1 << 18
-"""Samples of a batch, and points of it at all steps, whichever is more: 4 MiB, a millisecond's work."""
 
 STATE_BYTES = 64 << 20
 """A state may be as large as this, or as the points of all series are."""
@@ -60,6 +54,15 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
         param: (steps,) its parameter.
         grid: The steps.
     """
+    stream = planned(run, node, param, grid)
+    if stream is None:
+        return None
+    stream.fold_all()
+    return stream.result()
+
+
+def planned(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str | None, grid: Grid) -> Stream | None:
+    """Return how an aggregation would be evaluated series by series; see `aggregate`."""
     fragment = _fragment(run, node, param, grid)
     source = run.selection.scanned
     if fragment is None or source is None:
@@ -70,11 +73,8 @@ def aggregate(run: Evaluation, node: Aggregate, param: NDArray[np.float64] | str
     scan = source.scan(fragment.matchers, *bounds, run.symbols)
     if not fragment.is_bare and not _one_name(scan):
         return None
-    stream = _Stream(run, fragment, scan)
-    if not stream.fits:
-        return None
-    stream.fold_all()
-    return stream.result()
+    stream = Stream(run, fragment, scan)
+    return stream if stream.fits else None
 
 
 def _fragment(
@@ -129,6 +129,9 @@ class _Batch(Selection):
         self._samples = samples
         self._found_all = False
 
+    def refuse(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, steps: int) -> None:
+        """Refuse nothing: a batch is small."""
+
     def shared(
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> tuple[LabelTable, SeriesSamples] | None:
@@ -155,7 +158,7 @@ class _Done(NamedTuple):
     samples: int
 
 
-class _Stream:
+class Stream:
     """One aggregation under way."""
 
     def __init__(self, run: Evaluation, fragment: PlanFragment, scan: Scan) -> None:
@@ -173,16 +176,25 @@ class _Stream:
         """Whether the state takes less room than what it stands for."""
         fragment, steps = self._fragment, self._fragment.grid.size
         most = 0 if fragment.wanted is None else int(fragment.wanted.max())
-        size = PartialAggregate.size_bytes(fragment.op, len(self._groups.first), steps, most)
+        size = PartialAggregate.size_bytes(fragment.op, self.groups, steps, most)
         return size <= max(STATE_BYTES, 9 * len(self._scan) * steps)
+
+    @property
+    def groups(self) -> int:
+        """How many groups there may be."""
+        return len(self._groups.first)
+
+    def batches(self) -> list[tuple[int, int]]:
+        """Return the first series of each batch, and the one after its last."""
+        return parallel.pieces(np.maximum(self._scan.counts(), self._fragment.grid.size), parallel.PIECE)
 
     def fold_all(self) -> None:
         """Evaluate all batches and fold them."""
         fragment = self._fragment
-        self._run.limit(len(self._groups.first) * fragment.grid.size)
-        state = PartialAggregate.begin(fragment.op, len(self._groups.first), fragment.grid.size, fragment.wanted)
+        self._run.limit(self.groups * fragment.grid.size)
+        state = PartialAggregate.begin(fragment.op, self.groups, fragment.grid.size, fragment.wanted)
         self._state = state
-        for done in self._evaluated(self._bounds()):
+        for done in parallel.in_order(self._evaluate, self.batches()):
             rows = done.vector.labels.column(_ROW).astype(np.int64)
             state.fold(
                 np.ascontiguousarray(done.vector.values), np.ascontiguousarray(done.vector.present),
@@ -236,36 +248,8 @@ class _Stream:
 
     # -- batches -------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Cut the series into batches."""
-        sizes = np.maximum(self._scan.counts(), self._fragment.grid.size)
-        before = np.cumsum(sizes)
-        if not len(before):
-            return []
-        # A batch ends with the series that fills it.
-        ends = np.searchsorted(before, np.arange(BATCH_POINTS, int(before[-1]), BATCH_POINTS)) + 1
-        places = np.unique([0, *ends.tolist(), len(before)]).tolist()
-        return list(pairwise(places))
-
-    def _evaluated(self, bounds: Sequence[tuple[int, int]]) -> Iterator[_Done]:
-        """Yield the batches in order; some ahead of who takes them are evaluated on other threads."""
-        threads = min(len(os.sched_getaffinity(0)), len(bounds) // 2)
-        if threads < 2:
-            yield from (self._evaluate(*one) for one in bounds)
-            return
-        pool = ThreadPoolExecutor(threads, "headrace-scan")
-        try:
-            ahead = deque(pool.submit(self._evaluate, *one) for one in bounds[: threads + 1])
-            for one in bounds[threads + 1 :]:
-                done = ahead.popleft().result()
-                ahead.append(pool.submit(self._evaluate, *one))
-                yield done
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _evaluate(self, first: int, last: int) -> _Done:
+    def _evaluate(self, piece: tuple[int, int]) -> _Done:
+        first, last = piece
         samples = self._scan.read(first, last)
         child = copy.copy(self._run)
         child.selection = _Batch(first, self._names, samples, child)

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from headrace.store.promql.values import Vector
 
 
-def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
-    """Evaluate `node` for windows that end at the times of `grid`."""
+def subquery(run: Evaluation, node: Subquery, grid: Grid, *, rows: bool = False) -> Ranges:
+    """Evaluate `node` for windows that end at the times of `grid`.
+
+    Args:
+        run: The query.
+        node: The subquery.
+        grid: Steps of what it is in.
+        rows: Whether each of its series becomes one of these steps, and is refused where these are too many.
+    """
     where = run.window_ends(node.at, node.offset_ms, grid)
     inner = inner_grid(node.range_ms, node.step_ms or run.options.subquery_step_ms, where)
     if not inner.size:
@@ -28,6 +35,8 @@ def subquery(run: Evaluation, node: Subquery, grid: Grid) -> Ranges:
         value = run.operand(node.expr, inner)
     if isinstance(value, Scalar):
         value = alone(value.values, run.symbols)
+    if rows:
+        run.limit(len(value) * grid.size)
     return replace(_ranges(value, inner, where, node.range_ms), looked_at=inside.total)
 
 
@@ -40,8 +49,13 @@ def inner_grid(range_ms: int, step_ms: int, where: Grid) -> Grid:
 
 
 def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:
-    rows, steps = np.nonzero(value.present)
-    offsets = np.concatenate([[0], np.cumsum(value.present.sum(axis=1))]).astype(np.int64)
-    times, values = inner.times_ms()[steps], value.values[rows, steps]
-    natives = None if value.natives is None else value.natives.ranges(inner.times_ms())
-    return Ranges(value.labels, offsets, times, values, where, range_ms, natives, drop_name=value.drop_name)
+    # Not by the places of what is there: two numbers a point more, which are many points here.
+    present = value.present
+    offsets = np.zeros(len(value) + 1, np.int64)
+    np.cumsum(np.count_nonzero(present, axis=1), out=offsets[1:])
+    times = np.broadcast_to(inner.times_ms(), present.shape)
+    if offsets[-1] == present.size:
+        times, values = times.ravel(), value.values.ravel()
+    else:
+        times, values = times[present], value.values[present]
+    return Ranges(value.labels, offsets, times, values, where, range_ms, drop_name=value.drop_name)

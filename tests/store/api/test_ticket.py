@@ -1,101 +1,114 @@
-"""Long queries make way for others."""
+"""Long queries take turns."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
 import pytest
 
-from headrace.store.api import ticket as tickets
 from headrace.store.api.errors import ApiError
-from headrace.store.api.query_threads import QueryThreads
-from headrace.store.api.ticket import LongTurns, Ticket
+from headrace.store.api.ticket import LONG_S, LongTurns, Ticket
 from running import wait_until
 
 
-def test_long_queries_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One goes on, the other rests until the first is over; what is short does not wait."""
-    monkeypatch.setattr(tickets, "lower_priority", lambda _thread: None)
-    monkeypatch.setattr(tickets, "LONG_S", -1.0)
+class Work:
+    """A query whose use of a processor the test says.
+
+    Args:
+        turns: Of the long ones.
+        timeout_s: Of the query.
+    """
+
+    def __init__(self, turns: LongTurns, timeout_s: float = 60.0) -> None:
+        self.used_s = 0.0
+        self.ticket = Ticket(timeout_s, turns=turns, thread_s=lambda: self.used_s)
+        self.ticket.check()
+
+    def use(self, seconds: float) -> None:
+        self.used_s += seconds
+        self.ticket.check()
+
+
+class Elsewhere:
+    """Uses a processor on another thread, which may have to wait."""
+
+    def __init__(self, work: Work, seconds: float) -> None:
+        self.error: ApiError | None = None
+        self._work, self._seconds = work, seconds
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work.use(0.0)
+            self._work.use(self._seconds)
+        except ApiError as error:
+            self.error = error
+
+    def ended(self, seconds: float = 5.0) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+
+def test_short_queries_never_wait() -> None:
+    """What used little goes on, whoever has the places."""
     turns = LongTurns(1)
-    first, second, short = (Ticket(60.0, turns=turns) for _ in range(3))
-    first.begin()
-    second.begin()
-    first.check()
-    short.check()
-    passed = threading.Event()
+    long, short = Work(turns), Work(turns)
+    long.use(LONG_S)
+    short.use(LONG_S / 2)
+    assert (long.ticket.is_long, short.ticket.is_long, turns.free) == (True, False, 0)
+    long.ticket.end()
+    short.ticket.end()
+    assert turns.free == 1
 
-    def go_on() -> None:
-        second.check()
-        passed.set()
-        second.end()
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    assert not passed.wait(0.1)
-    first.end()
-    assert passed.wait(5)
-    thread.join()
-    assert (first.is_long, second.is_long, short.is_long) == (True, True, False)
-    assert turns._free.acquire(blocking=False)
+def test_a_long_query_rests_until_there_is_a_place() -> None:
+    """That is when the one before is over, or had its time."""
+    turns = LongTurns(1)
+    first, second = Work(turns), Work(turns)
+    first.use(LONG_S)
+    waiting = Elsewhere(second, LONG_S)
+    assert not waiting.ended(0.1)
+    first.ticket.end()
+    assert waiting.ended()
+    second.ticket.end()
+    assert turns.free == 1
+
+
+def test_who_used_least_goes_first() -> None:
+    """One that never ends makes way for each that is nearly done, and goes on afterwards."""
+    turns = LongTurns(1)
+    endless, heavy, light = Work(turns), Work(turns), Work(turns)
+    endless.use(LONG_S)
+    slow = Elsewhere(heavy, 10 * LONG_S)
+    wait_until(lambda: len(turns._waiting) == 1, "one waits", 5)
+    quick = Elsewhere(light, LONG_S)
+    wait_until(lambda: len(turns._waiting) == 2, "two wait", 5)
+    rests = Elsewhere(endless, 100 * LONG_S)
+    assert quick.ended()
+    assert not slow.ended(0.1)
+    light.ticket.end()
+    assert slow.ended()
+    heavy.ticket.end()
+    assert rests.ended()
+    endless.ticket.end()
+    assert turns.free == 1
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_one_that_rests_is_stopped_in_time(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+def test_one_that_rests_is_stopped_in_time(late: bool) -> None:
     """By its deadline, or because nobody waits for it; its place is nobody's then."""
-    monkeypatch.setattr(tickets, "lower_priority", lambda _thread: None)
-    monkeypatch.setattr(tickets, "LONG_S", -1.0)
     turns = LongTurns(0)
-    one = Ticket(0.05 if late else 60.0, turns=turns)
-    one.begin()
+    work = Work(turns, 0.1 if late else 60.0)
+    began = time.monotonic()
+    resting = Elsewhere(work, LONG_S)
     if not late:
-        threading.Timer(0.05, one.cancel).start()
-    started = time.monotonic()
-    with pytest.raises(ApiError) as error:
-        one.check()
-    assert error.value.kind == ("timeout" if late else "canceled")
-    assert time.monotonic() - started < 5
-    one.end()
-    assert not turns._free.acquire(blocking=False)
-
-
-async def test_a_thread_that_lost_its_priority_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next query has one with its own."""
-    monkeypatch.setattr(tickets, "LONG_S", -1.0)
-    threads = QueryThreads()
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-
-    def work(*, long: bool) -> tuple[tuple[int, int, int], bool]:
-        one = Ticket(60.0)
-        if long:
-            one.begin()
-        one.check()
-        me = threading.get_native_id()
-        return (me, os.getpriority(os.PRIO_PROCESS, me), threading.get_ident()), one.end()
-
-    first, priority, _ = await threads.run(lambda: work(long=False))
-    same, _, _ = await threads.run(lambda: work(long=False))
-    lowered, low, number = await threads.run(lambda: work(long=True))
-    wait_until(lambda: all(thread.ident != number for thread in threading.enumerate()), "it ends", 5)
-    after, again, _ = await threads.run(lambda: work(long=False))
-    assert first == same == lowered
-    assert priority == again == usual
-    assert low == min(usual + 10, 19)
-    assert after != lowered
-    threads.shutdown()
-
-
-async def test_errors_come_out_and_threads_stay() -> None:
-    """Whatever is raised on a thread is raised where it is awaited."""
-    threads = QueryThreads()
-
-    def fail() -> tuple[None, bool]:
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        await threads.run(fail)
-    assert await threads.run(lambda: (threading.current_thread().name, False)) == "headrace-query"
-    threads.shutdown()
-    threads.shutdown()
+        assert not resting.ended(0.05)
+        work.ticket.cancel()
+    assert resting.ended()
+    assert resting.error is not None
+    assert resting.error.kind == ("timeout" if late else "canceled")
+    assert time.monotonic() - began < 5
+    work.ticket.end()
+    assert (turns.free, turns.wanted) == (0, False)

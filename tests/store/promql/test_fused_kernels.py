@@ -110,6 +110,12 @@ REFERENCES: dict[str, Callable[[_Plain, Grid, int, Any, Any], None]] = {
 }
 
 
+def computed(function: str, samples: SeriesSamples, grid: Grid, window: int) -> fused.Found:
+    found = fused.Found.of(N, grid.size)
+    fused.FUNCTIONS[function](samples, grid, range_ms=window, found=found)
+    return found
+
+
 @pytest.mark.parametrize("stale", [False, True], ids=["numbers", "stale"])
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("function", REFERENCES)
@@ -123,7 +129,7 @@ def test_one_walk_gives_what_each_window_gives(function: str, name: str, *, stal
     window_kernels.bounds(offsets, times, grid.start_ms, grid.step_ms, window, lo, hi)
     out, there = np.zeros(shape), np.zeros(shape, np.bool_)
     REFERENCES[function]((offsets, times, values, lo, hi, None, None), grid, window, out, there)
-    found = fused.FUNCTIONS[function](fused.without_stale(samples), grid, window)
+    found = computed(function, fused.without_stale(samples), grid, window)
     assert found.there.tolist() == there.tolist()
     assert bits(np.where(there, found.out, 0.0)) == bits(np.where(there, out, 0.0))
     assert found.looked.tolist() == (hi - lo).sum(axis=0).tolist()
@@ -133,8 +139,8 @@ def test_presence_is_one_wherever_there_is_a_sample() -> None:
     """What `present_over_time` gives is 1."""
     grid, window = GRIDS["dense"]
     samples = series(4)
-    counts = fused.FUNCTIONS["count_over_time"](samples, grid, window)
-    found = fused.FUNCTIONS["present_over_time"](samples, grid, window)
+    counts = computed("count_over_time", samples, grid, window)
+    found = computed("present_over_time", samples, grid, window)
     assert found.there.tolist() == (counts.out > 0).tolist()
     assert set(found.out[found.there].tolist()) == {1.0}
 
@@ -151,7 +157,8 @@ def test_the_newest_sample_is_that_of_the_series_by_itself(name: str) -> None:
     shape = (N, grid.size)
     out, there, at = np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
     window_kernels.newest(offsets, times, values, grid.start_ms, grid.step_ms, lookback, out, there, at)
-    found = fused.newest_of(samples, grid, lookback)
+    found = fused.Found.of(N, grid.size)
+    fused.newest_of(samples, grid, lookback_ms=lookback, found=found)
     assert found.there.tolist() == there.tolist()
     assert bits(np.where(there, found.out, 0.0)) == bits(np.where(there, out, 0.0))
 

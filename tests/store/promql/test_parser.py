@@ -93,6 +93,8 @@ def test_feature_switches(query: str, wanted: str) -> None:
         ("a[5m/0]", "1:5: parse error: division by zero"),
         ("a[5m%0]", "1:5: parse error: modulo by zero"),
         ("a[1e10]", "1:3: parse error: duration out of range"),
+        ("a offset NaN", "1:10: parse error: duration out of range"),
+        ("a offset -nan", "1:10: parse error: duration out of range"),
         ("a[5m x]", "1:6: parse error: unexpected character: 'x', expected ':'"),
         ("a[x]", "1:3: parse error: unexpected character in duration expression: 'x'"),
         ("a @ start() [5m]", "1:13: parse error: no @ modifiers allowed before range"),

@@ -54,7 +54,16 @@ def test_bits_are_those_of_go(base: float, exponent: float, wanted: float) -> No
 
 @pytest.mark.parametrize(
     ("base", "exponent"),
-    [(math.nan, 2.0), (math.inf, 2.0), (2.0, math.nan), (2.0, math.inf), (0.0, 2.0), (3.0, 0.0), (3.0, -0.5), (-8.0, 0.25)],
+    [
+        (math.nan, 2.0),
+        (math.inf, 2.0),
+        (2.0, math.nan),
+        (2.0, math.inf),
+        (0.0, 2.0),
+        (3.0, 0.0),
+        (3.0, -0.5),
+        (-8.0, 0.25),
+    ],
 )
 def test_what_has_a_rule_of_its_own_is_left_alone(base: float, exponent: float) -> None:
     """The library's own power is right there."""

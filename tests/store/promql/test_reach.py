@@ -31,6 +31,9 @@ LANGUAGE = ParserOptions(experimental_functions=True)
         ("max_over_time((m offset 1s)[1h:1m] @ 50)", Reach(NEVER, 49_000)),
         ("max_over_time((m @ 60)[1h:1m] @ 50)", Reach(NEVER, 60_000)),
         ("topk(scalar(m offset -1s), n)", Reach(1000)),
+        ("topk(3, n @ 10)", Reach(NEVER, 10_000)),
+        ("topk(scalar(m), n @ 10)", Reach(0, 10_000, bounded=True)),
+        ("topk(scalar(m @ 10), n)", Reach(0, 10_000, bounded=True)),
         ("info(m)", Reach(300_000, 2_000_000, bounded=True)),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
-from headrace.store.promql import streaming
+from headrace.store.promql import parallel
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
 from headrace.store.store import Store, StoreOptions
 
@@ -140,7 +140,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "BATCH_POINTS", 2500)
+    monkeypatch.setattr(parallel, "PIECE", 2500)
 
 
 def written(result: Result) -> object:

@@ -49,6 +49,25 @@ def tolerance(query: str) -> float:
     return LIBRARY if _LIBRARY.search(query) else EXACT
 
 
+def uses_library(query: str) -> bool:
+    """Return whether a query has functions that Go's library and C's compute differently."""
+    return _LIBRARY.search(query) is not None
+
+
+def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Return the largest relative difference of numbers that two answers have in common; 0 for errors."""
+    if "error" in one or "error" in other or one["data"]["resultType"] in {"scalar", "string"}:
+        return 0.0
+    rows, others = _by_labels(one["data"]["result"]), _by_labels(other["data"]["result"])
+    pairs = [
+        (float(value), float(others[key][time]))
+        for key, points in rows.items()
+        for time, value in points.items()
+        if isinstance(value, str) and isinstance(others.get(key, {}).get(time), str)
+    ]
+    return max((abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b and math.isfinite(a - b)), default=0.0)
+
+
 def read(theirs: bytes, result: bytes) -> tuple[dict[str, Any], bool]:
     """Read the peer's answer; the result is left out where it has the very bytes of `result`."""
     at = theirs.find(b'"result":', 0, 80)
@@ -57,7 +76,14 @@ def read(theirs: bytes, result: bytes) -> tuple[dict[str, Any], bool]:
     return json.loads(theirs), False
 
 
-def difference(query: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], *, same: bool) -> Difference | None:
+def difference(
+    query: str,
+    theirs: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    *,
+    same: bool = False,
+    relative: float | None = None,
+) -> Difference | None:
     """Say how two answers differ; None where they do not.
 
     Args:
@@ -65,6 +91,7 @@ def difference(query: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], *
         theirs: The peer's answer.
         ours: Our answer.
         same: Whether the results are known to be equal.
+        relative: Error that numbers may have, if not what the functions in the query may have.
     """
     if theirs["status"] != ours["status"]:
         told = [side.get("error", "an answer") for side in (theirs, ours)]
@@ -74,7 +101,7 @@ def difference(query: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], *
     one, other = theirs["data"], ours["data"]
     if one["resultType"] != other["resultType"]:
         return Difference("type", f"theirs: {one['resultType']}; ours: {other['resultType']}")
-    found = None if same else _results(query, one, other)
+    found = None if same else _results(query, one, other, relative)
     return found or _notes("warnings", theirs, ours) or _notes("infos", theirs, ours) or _samples(one, other)
 
 
@@ -108,10 +135,10 @@ def _samples(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference | N
 # -- results ---------------------------------------------------------------------------------------------------
 
 
-def _results(query: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference | None:
+def _results(query: str, one: Mapping[str, Any], other: Mapping[str, Any], relative: float | None) -> Difference | None:
     if one["resultType"] == "string":
         return None if one["result"] == other["result"] else Difference("value", f"{one['result']} {other['result']}")
-    close = closeness(tolerance(query))
+    close = closeness(tolerance(query) if relative is None else relative)
     if one["resultType"] == "scalar":
         times = [side["result"][0] for side in (one, other)]
         if times[0] == times[1] and close(one["result"][1], other["result"][1]):

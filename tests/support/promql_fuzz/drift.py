@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from promql_fuzz.compare import uses_library
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -34,7 +36,11 @@ _METRIC = re.compile(r' for metric name "[^"]*"')
 _REPAIR = re.compile(r", from buckets .* to \S+Z")
 _GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
 _TOKENS = re.compile(r"expected number.*$")
-_NOT_A_COUNT = re.compile(r"^(Parameter value is NaN|Scalar value \S+ (over|under)flows int64|Ratio value is NaN)$")
+_NOT_A_COUNT = re.compile(
+    r"^(Parameter value is NaN|Scalar value \S+ (over|under)flows int64|Ratio value (NaN )?is NaN)$"
+)
+_QUANTILE = "PromQL warning: quantile value should be between 0 and 1, got "
+_DURATION = re.compile(r"(duration out of range|duration is NaN or infinite)$")
 _STRING_IN_PARENTHESES = "unexpected result in StepInvariantExpr evaluation: *parser.StepInvariantExpr"
 
 
@@ -84,9 +90,72 @@ def _info(seen: Answers) -> bool:
 
 
 def _duration_of_nothing(seen: Answers) -> bool:
-    return _kind(seen) == "status" and _error(seen.ours).endswith("parse error: duration out of range")
+    return _kind(seen) == "status" and _DURATION.search(_error(seen.ours)) is not None
 
 
+def _quantiles_named(seen: Answers) -> bool:
+    """Of all that are no quantiles the largest and the smallest are named, whether there is anything at their steps."""
+    theirs, ours = _alone(seen, "warnings")
+    return _kind(seen) == "warnings" and all(note.startswith(_QUANTILE) for note in theirs | ours)
+
+
+def _filtered_many(seen: Answers) -> bool:
+    """Several series on the "many" side are an error even where a comparison filters them out."""
+    ours = _error(seen.ours)
+    filters = re.search(r"[=!]=|[<>]", seen.query.text) is not None
+    return _kind(seen) == "status" and not _error(seen.theirs) and filters and ours.startswith(_SEVERAL)
+
+
+def _mad_with_nan(seen: Answers) -> bool:
+    return _kind(seen) in _OF_RESULTS and "mad_over_time(" in seen.query.text
+
+
+def _name_through_subqueries(seen: Answers) -> bool:
+    """A name that has lost its meaning does not come back when the last value of a subquery is taken."""
+    return _kind(seen) == "labels" and seen.delayed and "last_over_time(" in seen.query.text
+
+
+def _absent_labels_sorted(seen: Answers) -> bool:
+    """The peer's comparison of an empty text with another one has no order."""
+    return _kind(seen) == "order" and seen.query.text.startswith("sort_by_label")
+
+
+def _digits_in_labels(seen: Answers) -> bool:
+    """The last digits of library functions show in labels."""
+    if _kind(seen) != "labels" or "count_values" not in seen.query.text or not uses_library(seen.query.text):
+        return False
+    return _short_labels(seen.theirs) == _short_labels(seen.ours)
+
+
+def _short_labels(answer: Mapping[str, Any]) -> set[tuple[tuple[str, str], ...]]:
+    return {
+        tuple(sorted((name, _short(value)) for name, value in row["metric"].items()))
+        for row in answer["data"]["result"]
+    }
+
+
+def _short(text: str) -> str:
+    try:
+        return f"{float(text):.12g}"
+    except ValueError:
+        return text
+
+
+_NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
+
+
+def _sizes_of_histograms(seen: Answers) -> bool:
+    """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too."""
+    return _kind(seen) == "samples" and _NATIVE.search(seen.query.text) is not None
+
+
+def _conflicting_resets(seen: Answers) -> bool:
+    theirs, ours = _alone(seen, "warnings")
+    return _kind(seen) == "warnings" and not theirs and all(_COLLISION in note for note in ours)
+
+
+_COLLISION = "conflicting counter resets during histogram"
+_SEVERAL = "multiple matches for labels: "
 _OF_RESULTS = {"labels", "points", "value", "order", "samples"}
 
 KINDS: dict[str, Callable[[Answers], bool]] = {
@@ -99,6 +168,14 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "first bucket of histogram_fraction": _first_bucket,
     "matching of info()": _info,
     "durations out of range": _duration_of_nothing,
+    "quantiles named in warnings": _quantiles_named,
+    "filtered duplicates of the many side": _filtered_many,
+    "absent labels in sort_by_label": _absent_labels_sorted,
+    "digits of library functions in labels": _digits_in_labels,
+    "sizes of stored histograms": _sizes_of_histograms,
+    "conflicting counter resets": _conflicting_resets,
+    "mad_over_time with NaN": _mad_with_nan,
+    "names that come back through subqueries": _name_through_subqueries,
 }
 
 

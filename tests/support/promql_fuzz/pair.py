@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_oracle import Oracle
 from promql_fuzz import compare
 from promql_fuzz.ours import Ours
+from promql_fuzz.shake import shaken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from promql_fuzz.cases import Query
     from promql_fuzz.compare import Difference
     from running import Programs
+
+
+_OF_NUMBERS = {"labels", "points", "value", "order"}
+"""Kinds of differences that may come from differing numbers."""
+
+_MARGIN = 4.0
+"""So much larger an error may be than those of a few tries."""
+
+_TIMES = 12
+"""So often a query is asked again whose answer may depend on chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,34 @@ class Pair:
         """End both."""
         self._oracle.stop()
         self._ours.close()
+
+    def unsure(self, answers: Answers) -> str | None:
+        """Return why a difference says nothing: by chance either side answers so; None where it does say something."""
+        if self._by_chance(answers.query):
+            return "the peer's answer depends on the order of a hash table"
+        return "it depends on the last digits of library functions" if self._by_digits(answers) else None
+
+    def _by_chance(self, query: Query) -> bool:
+        path, form = query.request()
+        first, *others = (compare.read(self._oracle.raw(path, form), b"")[0] for _ in range(_TIMES))
+        return any(compare.difference(query.text, first, other) is not None for other in others)
+
+    def _by_digits(self, answers: Answers) -> bool:
+        """Evaluate again with errors in the last digits: is the peer's answer among the ones that come out?"""
+        text = answers.query.text
+        if not compare.uses_library(text) or answers.difference is None or answers.difference.kind not in _OF_NUMBERS:
+            return False
+        spread = 0.0
+        for seed in range(_TIMES):
+            with shaken(seed):
+                result, ours = self._ours.ask(text, *answers.query.times_ms)
+            if result:
+                ours["data"]["result"] = json.loads(result)
+            found = compare.difference(text, answers.theirs, ours, relative=spread)
+            if found is None:
+                return True
+            spread = max(spread, _MARGIN * compare.spread(answers.ours, ours))
+        return compare.difference(text, answers.theirs, answers.ours, relative=spread) is None
 
     def ask(self, query: Query) -> Answers:
         """Ask both."""

@@ -128,7 +128,7 @@ class _Hunt:
         report.refused += answers.theirs["status"] == "error" == answers.ours["status"]
         if answers.difference is None:
             return
-        reason = drift.kind(answers)
+        reason = drift.kind(answers) or pair.unsure(answers)
         if reason is not None:
             report.drift[reason] += 1
             return
@@ -176,6 +176,7 @@ def _still(pair: Pair, like: Answers) -> Callable[[Query], bool]:
 
     def still(query: Query) -> bool:
         answers = pair.ask(query)
-        return answers.difference is not None and answers.difference.kind == kind and drift.kind(answers) is None
+        differs = answers.difference is not None and answers.difference.kind == kind
+        return differs and drift.kind(answers) is None and pair.unsure(answers) is None
 
     return still
