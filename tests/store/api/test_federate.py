@@ -158,7 +158,7 @@ def twins(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twi
 @pytest.mark.parametrize(
     "selectors",
     [['{__name__=~".+"}'], ["up", '{job="b"}', "up"], [], ["{}"], ["nosuch"], ['{__name__!="up"}'], ["up[5m]"],
-     ['{a="b"'], ["up and up"], ["h"]],
+     ['{a="b"'], ["up and up"], ["up offset 5m"], ["up["], ["h"]],
 )  # fmt: skip
 def test_pages_are_prometheus_own(twins: Twins, selectors: list[str], kind: str, accept: str) -> None:
     """Status, type and body to the byte."""
