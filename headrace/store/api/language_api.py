@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.store.api import params
 from headrace.store.api.envelope import encode
@@ -35,7 +35,7 @@ class LanguageApi:
 
     async def parse_query(self, request: Request) -> Reply:
         """Return the tree of an expression."""
-        return Reply(encode(as_json(await self._parsed(request))))
+        return Reply(encode(_ordered(as_json(await self._parsed(request)))))
 
     async def _parsed(self, request: Request) -> Expr:
         form = await request.form()
@@ -43,3 +43,10 @@ class LanguageApi:
             return parse(params.go_text(form.get("query")), self._language)
         except ParseError as error:
             raise invalid_parameter("query", str(error)) from None
+
+
+def _ordered(tree: Any) -> Any:
+    """Return a tree whose members stand in order of their names, as Go writes maps."""
+    if isinstance(tree, dict):
+        return {name: _ordered(tree[name]) for name in sorted(tree)}
+    return [_ordered(one) for one in tree] if isinstance(tree, list) else tree

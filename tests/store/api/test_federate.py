@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.symbols import Symbols
 from native_messages import request
 from native_rows import Row, bits, columns
+from running import free_port, wait_until
 from twins import Twins, ask
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ def twins(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twi
 @pytest.mark.parametrize(
     "selectors",
     [['{__name__=~".+"}'], ["up", '{job="b"}', "up"], [], ["{}"], ["nosuch"], ['{__name__!="up"}'], ["up[5m]"],
-     ['{a="b"'], ["up and up"], ["h"]],
+     ['{a="b"'], ["up and up"], ["up offset 5m"], ["up["], ["h"]],
 )  # fmt: skip
 def test_pages_are_prometheus_own(twins: Twins, selectors: list[str], kind: str, accept: str) -> None:
     """Status, type and body to the byte."""
@@ -168,3 +170,23 @@ def test_pages_are_prometheus_own(twins: Twins, selectors: list[str], kind: str,
     assert ours.status == theirs.status
     assert ours.headers["Content-Type"] == theirs.headers["Content-Type"]
     assert ours.body == theirs.body
+
+
+@pytest.mark.peer
+def test_a_prometheus_scrapes_the_page(twins: Twins) -> None:
+    """One that federates from the daemon has the newest samples, native histograms among them."""
+    url = f"http://127.0.0.1:{free_port()}"
+    job = {
+        "job_name": "federate", "scrape_interval": "1s", "scrape_timeout": "1s", "honor_labels": True,
+        "metrics_path": "/federate", "params": {"match[]": ['{__name__=~".+"}']},
+        "static_configs": [{"targets": [twins.ours.removeprefix("http://")]}],
+    }  # fmt: skip
+    twins.prometheus(url, f"scrape_configs: {json.dumps([job])}\n", "federating")
+
+    def newest(base: str, query: str) -> list[tuple[str, object]]:
+        found = ask(f"{base}/api/v1/query", [("query", query)]).json["data"]["result"]
+        return sorted((one["metric"].get("i", ""), (one.get("value") or one["histogram"])[1]) for one in found)
+
+    wait_until(lambda: len(newest(url, "h")) == 3, "histograms are scraped")
+    for query in ("h", "timestamp(h)", 'up{job=~"a|b"}', "esc"):
+        assert newest(url, query) == newest(twins.ours, query), query

@@ -119,7 +119,7 @@ def stored_shape(probe: Probe, body: bytes) -> Any:
 
 
 @pytest.mark.skipif(not PROBES.exists(), reason="needs the probes in ../shared/conformance")
-@pytest.mark.parametrize("probe", read_probes(), ids=lambda probe: probe.command)
+@pytest.mark.parametrize("probe", read_probes(), ids=lambda probe: probe.command.replace(":", " "))
 def test_answer(daemons: tuple[OneDaemon, OneDaemon], probe: Probe) -> None:
     """Status, type, allowed methods and text are those that were recorded."""
     daemon = daemons[BARE_PORT in probe.command]
