@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _WHERE = "expression evaluation"
 _TRUNCATED = "results truncated due to limit"
-_WRITTEN_AT_ONCE_BYTES = 512 * 1024
+_WRITTEN_AT_ONCE_BYTES = 2 << 20
 
 
 class PromQLService:
