@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from promql_fuzz.compare import Difference
+    from promql_fuzz.pair import Answers
+
 pytestmark = pytest.mark.peer
 
 STEP_MS = 15_000
@@ -177,7 +180,7 @@ def data() -> list[Series]:
 def pair(peers: Path, tmp_path_factory: pytest.TempPathFactory, data: list[Series]) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     with Programs(folder) as programs:
-        both = Pair(programs, peers, folder, data, delayed=False)
+        both = Pair(programs, peers, folder, data, delayed=False, alike=True)
         yield both
         both.close()
 
@@ -250,12 +253,17 @@ def differences(pair: Pair, query: str) -> list[str]:
     cases = [given(query, time_ms) for time_ms in INSTANTS_MS]
     if not query.endswith("]") and "] offset" not in query[-12:]:
         cases += [given(query, *times_ms) for times_ms in RANGES_MS]
-    found = [(case.times_ms, pair.ask(case)) for case in cases]
     return [
-        f"{times_ms}: {one.difference.kind}: {one.difference.detail}"
-        for times_ms, one in found
-        if one.difference is not None and drift.kind(one) is None
+        f"{case.times_ms}: {found.kind}: {found.detail}"
+        for case in cases
+        if (found := _unexplained(pair, pair.ask(case))) is not None
     ]
+
+
+def _unexplained(pair: Pair, answers: Answers) -> Difference | None:
+    if answers.difference is None or drift.kind(answers) is not None or pair.unsure(answers) is not None:
+        return None
+    return answers.difference
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -21,6 +21,7 @@ SPAN_MS = STEP_MS * SAMPLES
 
 _ODD = (math.nan, math.inf, -math.inf, -0.0, 1e-300, 1e300, -1e300, 5e-324, 1e17, 0.1)
 _BOUNDS = ((1.0, 5.0, 10.0), (1.0, 5.0), (0.5, 1.0, 2.0, 10.0), (-3.0, 0.0, 2.5))
+_LOWEST = -3
 _LES = ("0.1", "1", "2.50", "1e1", "+Inf")
 
 Points = list[tuple[int, float | Histogram]]
@@ -145,8 +146,12 @@ def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Call
 
     def begin() -> Histogram:
         threshold = rng.choice([0.0, 0.001, 0.5])
-        return Histogram(schema=rng.choice([-1, 0, 0, 1, 3]), zero_threshold=threshold, hint=hint)
+        schema = rng.choice([-1, 0, 0, 1, 3])
+        # No bucket lies within the zero bucket: of such, averages were something else before they had exact sums.
+        lowest[0] = math.ceil(math.log2(threshold) * 2.0**schema) + 1 if threshold else _LOWEST
+        return Histogram(schema=schema, zero_threshold=threshold, hint=hint)
 
+    lowest = [_LOWEST]
     state = [begin()]
     negatives = rng.random() < 0.4
     fixed = rng.random() < 0.7
@@ -160,7 +165,7 @@ def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Call
         positive, negative = dict(was.positive), dict(was.negative)
         for buckets in (positive, negative)[: 2 if negatives else 1]:
             for _ in range(rng.randrange(3)):
-                index = rng.randrange(-3, 5) + (40 if rng.random() < 0.02 else 0)
+                index = max(lowest[0], rng.randrange(_LOWEST, 5)) + (40 if rng.random() < 0.02 else 0)
                 buckets[index] = buckets.get(index, 0.0) + unit * rng.randrange(1, 4)
         zero = was.zero_count + (unit if rng.random() < 0.3 else 0.0)
         if gauge and rng.random() < 0.2:

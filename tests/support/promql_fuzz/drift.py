@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from promql_fuzz.compare import uses_library
+from promql_fuzz.compare import EXACT, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ def _absent_labels_sorted(seen: Answers) -> bool:
 
 def _digits_in_labels(seen: Answers) -> bool:
     """The last digits of library functions show in labels."""
-    if _kind(seen) != "labels" or "count_values" not in seen.query.text or not uses_library(seen.query.text):
+    if _kind(seen) != "labels" or "count_values" not in seen.query.text or tolerance(seen.query.text) == EXACT:
         return False
     return _short_labels(seen.theirs) == _short_labels(seen.ours)
 
@@ -146,7 +146,7 @@ _NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
 
 def _sizes_of_histograms(seen: Answers) -> bool:
     """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too."""
-    return _kind(seen) == "samples" and _NATIVE.search(seen.query.text) is not None
+    return _kind(seen) == "samples" and not seen.alike and _NATIVE.search(seen.query.text) is not None
 
 
 def _conflicting_resets(seen: Answers) -> bool:
@@ -154,6 +154,16 @@ def _conflicting_resets(seen: Answers) -> bool:
     return _kind(seen) == "warnings" and not theirs and all(_COLLISION in note for note in ours)
 
 
+def _custom_bounds(seen: Answers) -> bool:
+    """Histograms with other bounds are brought to the common ones; they were dropped."""
+    if any(_INCOMPATIBLE in note for note in seen.theirs.get("warnings", [])):
+        return True
+    theirs, ours = _alone(seen, "infos")
+    return _kind(seen) == "infos" and not theirs and all(_RECONCILED in note for note in ours)
+
+
+_INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
+_RECONCILED = "mismatched custom buckets were reconciled during"
 _COLLISION = "conflicting counter resets during histogram"
 _SEVERAL = "multiple matches for labels: "
 _OF_RESULTS = {"labels", "points", "value", "order", "samples"}
@@ -173,6 +183,7 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "absent labels in sort_by_label": _absent_labels_sorted,
     "digits of library functions in labels": _digits_in_labels,
     "sizes of stored histograms": _sizes_of_histograms,
+    "histograms with other custom bounds": _custom_bounds,
     "conflicting counter resets": _conflicting_resets,
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,

@@ -7,12 +7,13 @@ import re
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peer_programs
 from promql_fuzz import cases, data, drift
+from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Answers, Pair
 from promql_fuzz.script import written
 from promql_fuzz.shrink import smallest, smallest_data
@@ -48,6 +49,11 @@ class Job:
     def delayed(self) -> bool:
         """Whether metric names are removed at the end of a query."""
         return self.number % 2 == 1
+
+    @property
+    def alike(self) -> bool:
+        """Whether histograms that may share a chunk have the same buckets, so that samples are counted alike."""
+        return self.number // 2 % 2 == 1
 
     @property
     def name(self) -> str:
@@ -92,6 +98,8 @@ def run(job: Job) -> Report:
     """Ask the cases of a data set."""
     binaries = peer_programs.directory()
     series = data.make(random.Random(job.name))
+    if job.alike:
+        series = [replace(one, points=alike(one.points)) for one in series]
     report = Report()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as folder, Programs(Path(folder)) as programs:
@@ -119,7 +127,7 @@ class _Hunt:
     def pair(self, series: Sequence[Series]) -> Pair:
         self._pairs += 1
         folder = self._folder / f"pair-{self._pairs}"
-        return Pair(self._programs, self._binaries, folder, series, delayed=self._job.delayed)
+        return Pair(self._programs, self._binaries, folder, series, delayed=self._job.delayed, alike=self._job.alike)
 
     def judge(self, pair: Pair, query: Query, i: int, report: Report) -> None:
         answers = pair.ask(query)
