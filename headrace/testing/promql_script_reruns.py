@@ -39,23 +39,31 @@ def pinned(query: str, expr: Expr, time_ms: int) -> list[Rerun]:
     if any(isinstance(node, Call) and node.function in _OF_THE_TIME for node in walk(expr)):
         return []
     text, at = query, f" @ {time_ms / 1000:.3f}"
-    for end in sorted(_unpinned_ends(expr), reverse=True):
+    for end in sorted((_own_end(query, node) for node in _unpinned(expr)), reverse=True):
         text = text[:end] + at + text[end:]
     times = (-10 * time_ms, 0, time_ms // 5, time_ms, 10 * time_ms) if time_ms else (-1000, 0, 1000)
     return [Rerun(text, other_ms) for other_ms in times]
 
 
-def _unpinned_ends(expr: Expr) -> Iterator[int]:
-    """Yield where selectors and subqueries without ``@`` end; those inside subqueries are left alone."""
+def _unpinned(expr: Expr) -> Iterator[Expr]:
+    """Yield selectors and subqueries without ``@``; those inside subqueries are left alone."""
     if isinstance(expr, MatrixSelector):
         if expr.selector.at is None:
-            yield expr.end
+            yield expr
     elif isinstance(expr, VectorSelector | Subquery):
         if expr.at is None:
-            yield expr.end
+            yield expr
     else:
         for child in expr.children():
-            yield from _unpinned_ends(child)
+            yield from _unpinned(child)
+
+
+def _own_end(query: str, node: Expr) -> int:
+    """Return where a part ends; its end as the parser tells it may include a bracket that belongs to what is around."""
+    end = node.end
+    while query.count(")", node.start, end) > query.count("(", node.start, end):
+        end = query.rindex(")", node.start, end)
+    return end
 
 
 def has_range(query: str) -> bool:

@@ -164,10 +164,8 @@ def make_data(seed: int) -> list[Series]:
                 counter(rng, Source(rng, CUSTOM_BUCKETS, (1.0, 2.0))),
             )
         )
-    for le in ("1", "5", "+Inf"):
-        data.append(
-            ({"__name__": "latency", "job": "api", "instance": "a", "le": le}, [(t, 5.0 + len(le)) for t in times(rng)])
-        )
+    buckets = {"__name__": "latency", "job": "api", "instance": "a"}
+    data.extend(({**buckets, "le": le}, [(t, 5.0 + len(le)) for t in times(rng)]) for le in ("1", "5", "+Inf"))
     return [Series(labels, alike(line)) for labels, line in data]
 
 
