@@ -68,6 +68,8 @@ _QUERIES = (
     "max_over_time(m_total[5m:1m]) + count_over_time(m_total[5m:1m]) + last_over_time(m_total[5m:1m])",
     "sum(m_total + m_total) + avg(m_total + m_total) + max(m_total + m_total) + stddev(m_total + m_total)",
     "topk(1, m_total ^ 2.5 + timestamp(m_total))",
+    # Rows of the same labels that are there at different steps.
+    "sum(m_total > 280) or count(m_total)",
     # Native histograms; those of m_native are of two kinds that do not add up.
     "histogram_quantile(0.5, rate(m_native[5m])) + histogram_fraction(0, 1, m_native) + histogram_stddev(m_native)",
     "sum by (a) (m_native) + avg by (a) (m_native) - sum_over_time(m_native[5m])",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.testing.promql_script_histograms import Histogram
 from prometheus_oracle import Oracle
 from promql_fuzz import compare, drift
+from promql_fuzz.cases import given
 from promql_fuzz.older import without_zero_points
 from promql_fuzz.ours import Ours
 from promql_fuzz.shake import shaken
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _OF_NUMBERS = {"labels", "points", "value", "order"}
 """Kinds of differences that may come from differing numbers."""
+
+_AVERAGE = re.compile(r"\bavg(?=_over_time\b|\b)")
 
 _MARGIN = 4.0
 """So much larger an error may be than those of a few tries."""
@@ -103,6 +107,8 @@ class Pair:
             return "it depends on the last digits of library functions"
         if self._by_zero_points(answers):
             return "rates of histograms do not go below zero any more"
+        if self._by_averages(answers):
+            return "averages of histograms are sums divided by how many there are"
         return "the peer answers as ours where it is asked for each step alone" if self._by_steps(answers) else None
 
     def _by_chance(self, answers: Answers) -> bool:
@@ -142,6 +148,17 @@ class Pair:
             ours = self._ask_ours(answers.query)
         found = compare.difference(answers.query.text, answers.theirs, ours)
         return found is None or drift.kind(replace(answers, ours=ours, difference=found)) is not None
+
+    def _by_averages(self, answers: Answers) -> bool:
+        """Ask for sums in place of averages: the peer's running means lose what lies across the zero bucket."""
+        query, found = answers.query, answers.difference
+        if found is None or found.kind not in _OF_NUMBERS or not _AVERAGE.search(query.text):
+            return False
+        sums = given(_AVERAGE.sub("sum", query.text), *query.times_ms)
+        theirs, ours = self._ask_peer(sums), self._ask_ours(sums)
+        found = compare.difference(sums.text, theirs, ours)
+        summed = replace(answers, query=sums, theirs=theirs, ours=ours, difference=found)
+        return found is None or drift.kind(summed) is not None
 
     def _ask_ours(self, query: Query) -> dict[str, Any]:
         result, ours = self._ours.ask(query.text, *query.times_ms)
