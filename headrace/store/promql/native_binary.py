@@ -122,7 +122,7 @@ class _Operation:
 
     def _remark(self) -> None:
         remarks = self._remarks
-        if not len(remarks):
+        if not remarks.size:
             return
         rows, steps = remarks.shape
         last = rows - 1 - np.argmax(remarks[::-1] != 0, axis=0)

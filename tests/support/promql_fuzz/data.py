@@ -141,9 +141,7 @@ def _gauge(rng: random.Random) -> Callable[[], float]:
     return draw
 
 
-def _growing(
-    rng: random.Random, *, integers: bool, gauge: bool = False, nan: float = 0.0
-) -> Callable[[], Histogram]:
+def _growing(rng: random.Random, *, integers: bool, gauge: bool = False, nan: float = 0.0) -> Callable[[], Histogram]:
     """Return a source of exponential histograms whose counts grow, and that begin anew now and then.
 
     Args:

@@ -102,7 +102,7 @@ class Pair:
     def unsure(self, answers: Answers) -> str | None:
         """Return why a difference says nothing: by chance either side answers so; None where it does say something."""
         if self._by_chance(answers):
-            return "the peer's answer depends on the order of a hash table"
+            return "the peer's answer depends on chance"
         if self._by_digits(answers):
             return "it depends on the last digits of library functions"
         if self._by_zero_points(answers):
@@ -112,7 +112,7 @@ class Pair:
         return "the peer answers as ours where it is asked for each step alone" if self._by_steps(answers) else None
 
     def _by_chance(self, answers: Answers) -> bool:
-        """Ask the peer again: it reuses memory of histograms and goes through hash tables, and so differs from itself."""
+        """Ask the peer again: it reuses memory of histograms and goes through hash tables."""
         query, first = answers.query, answers.theirs
         again = (self._ask_peer(query) for _ in range(_TIMES))
         return any(compare.difference(query.text, first, other) is not None for other in again)
