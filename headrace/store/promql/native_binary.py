@@ -95,7 +95,7 @@ class _Operation:
         self._lhs = lhs
         self._rhs = rhs
         self._notes = notes
-        self._remarks = np.zeros(lhs.rows.shape, np.int8)
+        self._remarks: NDArray[np.int8] = np.zeros(lhs.rows.shape, np.int8)
         """(n, steps): what is to be said, by its place in _REMARKS; 0 for nothing."""
 
     def outcome(self, numbers: Vector) -> Vector:
