@@ -164,8 +164,9 @@ def make_data(seed: int) -> list[Series]:
                 counter(rng, Source(rng, CUSTOM_BUCKETS, (1.0, 2.0))),
             )
         )
-    buckets = {"__name__": "latency", "job": "api", "instance": "a"}
-    data.extend(({**buckets, "le": le}, [(t, 5.0 + len(le)) for t in times(rng)]) for le in ("1", "5", "+Inf"))
+    for le in ("1", "5", "+Inf"):
+        labels = {"__name__": "latency", "job": "api", "instance": "a", "le": le}
+        data.append((labels, [(t, 5.0 + len(le)) for t in times(rng)]))
     return [Series(labels, alike(line)) for labels, line in data]
 
 

@@ -1,4 +1,4 @@
-"""What an older Prometheus, the peer, computes otherwise: ours does so too, to tell a change from a fault."""
+"""What the peer, an older Prometheus, computes otherwise: to tell a change from a fault, ours does so, too."""
 
 from __future__ import annotations
 
