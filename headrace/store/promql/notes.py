@@ -106,11 +106,11 @@ class Notes:
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
-        self._warnings[f"PromQL warning: {text}"] = bare(node).start
+        self._warnings[f"PromQL warning: {text}"] = node.start
 
     def info(self, text: str, node: Expr) -> None:
         """Note a remark."""
-        self._infos[f"PromQL info: {text}"] = bare(node).start
+        self._infos[f"PromQL info: {text}"] = node.start
 
     def check_quantiles(self, q: NDArray[np.float64], node: Expr) -> None:
         """Warn about quantiles, (steps,), that are none."""
