@@ -154,10 +154,8 @@ class Expressions:
     def _wrong(self, depth: int) -> Node:
         """Make something that is refused, mostly."""
         made = self.vector(depth)
-        kinds: tuple[Type, ...] = ("scalar", "matrix", "string")
-        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[
-            self._rng.choice(kinds)
-        ](1)
+        others: tuple[Callable[[int], Node], ...] = (self.scalar, self.matrix, lambda _: self._string())
+        other = self._rng.choice(others)(1)
         places = [node for node in made.walk() if node.children]
         if not places:
             return other
