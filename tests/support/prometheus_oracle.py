@@ -125,17 +125,30 @@ def seconds(time_ms: int) -> str:
     return f"{sign}{abs(time_ms) // 1000}.{abs(time_ms) % 1000:03d}"
 
 
+def request_of(series: Sequence[Series]) -> Any:
+    """Make a remote write request with all points of all series."""
+    request = WriteRequest()
+    for one in series:
+        _add(request, one, one.points)
+    return request
+
+
 def _request(time_ms: int, points: Iterable[tuple[Series, float | Histogram]]) -> Any:
     request = WriteRequest()
     for series, value in points:
-        one = request.timeseries.add()
-        for name, text in sorted(series.labels.items()):
-            one.labels.add(name=name.encode(), value=text.encode())
+        _add(request, series, [(time_ms, value)])
+    return request
+
+
+def _add(request: Any, series: Series, points: Iterable[tuple[int, float | Histogram]]) -> None:
+    one = request.timeseries.add()
+    for name, text in sorted(series.labels.items()):
+        one.labels.add(name=name.encode(), value=text.encode())
+    for time_ms, value in points:
         if isinstance(value, Histogram):
             _fill(one.histograms.add(), time_ms, value, integers=series.integers)
         else:
             one.samples.add(timestamp=time_ms, value=value)
-    return request
 
 
 def _fill(message: Any, time_ms: int, histogram: Histogram, *, integers: bool) -> None:
