@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
 
+_FAR_MS = 1 << 61
+"""Times of ``@`` beyond are taken for this one: it has no samples either, and leaves room for offsets and ranges."""
+
 
 class Span(NamedTuple):
     """The time of a query as it was asked; `end_ms` need not be a step, `step_ms` is 0 for one time."""
@@ -254,7 +257,7 @@ class Evaluation:
     def pinned(self, at: int | At | None) -> int | None:
         """Return the time in milliseconds that ``@`` names, None where there is none."""
         if not isinstance(at, At):
-            return at
+            return None if at is None else max(-_FAR_MS, min(at, _FAR_MS))
         if self._in_parameter:
             return None
         return self.query.start_ms if at is At.START else self.query.end_ms
