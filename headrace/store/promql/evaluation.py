@@ -109,7 +109,7 @@ class Evaluation:
 
     def result(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate the whole query at its steps."""
-        repeats = Repeats(self.notes.query, expr)
+        repeats = Repeats(self.notes.query, expr, self.options.max_samples)
         self.repeats = repeats if repeats.any else None
         value = self.value(expr, grid)
         if isinstance(value, Vector):
