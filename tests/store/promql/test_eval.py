@@ -207,6 +207,16 @@ def test_too_many_points_are_refused(store: Counting, query: str) -> None:
     assert rows(Evaluator(store, EvaluatorOptions(max_samples=100)).range("count(m)", 0, 9_000, 1_000))
 
 
+def test_operands_that_wait_count(store: Counting) -> None:
+    """Left operands are in memory while the right ones are evaluated, however deep."""
+    add(store, "a", {0: 1.0})
+    nested = "a * 1" + " + (a * 2" * 20 + ")" * 20
+    few, many = (Evaluator(store, EvaluatorOptions(max_samples=points)) for points in (100, 300))
+    assert rows(many.range(nested, 0, 9_000, 1_000)) == {"": [41.0] * 10}
+    with pytest.raises(ExecutionError, match="too many samples"):
+        few.range(nested, 0, 9_000, 1_000)
+
+
 @pytest.mark.parametrize(
     "call",
     ["label_join({}, 'x', ',', 'x', 'x', 'i')", "label_replace({}, 'x', '$1$1', 'x', '(.*)')"],
