@@ -13,7 +13,7 @@ from headrace.testing.store_fakes import MemoryQueryable
 if TYPE_CHECKING:
     from headrace.store.promql.evaluate import Result
 
-QUERY = "abs(sum by (i) (abs(a))) * abs(sum by (i) (abs(a)))"
+QUERY = "ceil(abs(sum by (i) (a))) + ceil(abs(sum by (i) (a)))"
 STEPS = 10
 
 
