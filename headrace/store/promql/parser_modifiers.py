@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.store.promql.lexer import Token
 
 _MAX_TIMESTAMP = float(1 << 63)
+_LATEST_MS = (1 << 63) // 1000 * 1000
 _SETS = frozenset({"and", "or", "unless"})
 
 
@@ -97,7 +98,8 @@ def _time(cursor: Cursor, expr: Expr) -> int | At:
     if not math.isfinite(seconds) or abs(seconds) >= _MAX_TIMESTAMP:
         text = f"{seconds:f}" if math.isfinite(seconds) else {"inf": "+Inf", "-inf": "-Inf"}.get(str(seconds), "NaN")
         raise cursor.error(expr.start, f"timestamp out of bounds for @ modifier: {text}")
-    return rounded(seconds * 1000)
+    # Beyond int64 milliseconds there are no samples either.
+    return max(-_LATEST_MS, min(rounded(seconds * 1000), _LATEST_MS))
 
 
 def extended(cursor: Cursor, expr: Expr, word: str, *, enabled: bool) -> Expr:

@@ -198,6 +198,19 @@ def test_what_is_kept_is_what_was_sent() -> None:
     assert known.body(question) is None
 
 
+def test_steps_of_before_do_not_hide_an_error() -> None:
+    """Series that are equal but for their names fail a query, though some steps were answered without them."""
+    source = MemoryQueryable()
+    source.add({"__name__": "m", "i": "0"}, [0, 10_000], [1.0, 2.0])
+    source.add({"__name__": "n", "i": "0"}, [500_000, 510_000], [1.0, 2.0])
+    known = WorkspaceCache(ResultCache(1 << 20), ChangeLog())
+    query = "rate({i='0'}[1m])"
+    for cache in (None, known):
+        service = PromQLService(source, OPTIONS, cache)
+        assert asked(service, query, (0, 400_000, 10_000, 0))[0] == "matrix"
+        assert asked(service, query, (0, 550_000, 10_000, 0))[0] == "execution"
+
+
 def test_entries_make_room_for_those_used_later() -> None:
     """No more bytes are taken than there may be, and a workspace that goes takes its entries along."""
     store = ChangingStore()
