@@ -6,6 +6,7 @@ import random
 import re
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,8 +26,17 @@ if TYPE_CHECKING:
     from prometheus_oracle import Series
     from promql_fuzz.cases import Query
 
-SHRUNK = 3
-"""So many differences of a data set are made smaller, with their series; the others are counted."""
+SHRUNK = 8
+"""So many differences of different looks are made smaller by a process; the others are told as they are."""
+
+SHRINKING_S = 20.0
+"""So long the series of a difference are made fewer."""
+
+TOLD = 20
+"""So many differences of a data set are told as they are."""
+
+_KNOWN: set[str] = set()
+"""Looks of the differences that this process has told."""
 
 _SPECIFIC = re.compile(r"\d+|\b(c_total|g|small|limit|one|lat_bucket|h|hg|hc|mix)\b")
 
@@ -122,7 +132,6 @@ class _Hunt:
         self._binaries = binaries
         self._folder = folder
         self._pairs = 0
-        self._known: set[str] = set()
 
     def pair(self, series: Sequence[Series]) -> Pair:
         self._pairs += 1
@@ -141,35 +150,46 @@ class _Hunt:
             report.drift[reason] += 1
             return
         report.differences[answers.difference.kind] += 1
-        if len(self._known) < SHRUNK:
-            self._shrink(pair, answers, i, report)
+        try:
+            self._tell(pair, answers, i, report)
+        except Exception:  # noqa: BLE001 -- whatever goes wrong about one difference, the others are still to be found
+            report.found.append(self._told(answers, i, traceback.format_exc()))
 
-    def _shrink(self, pair: Pair, seen: Answers, i: int, report: Report) -> None:
-        assert seen.difference is not None
-        kind = seen.difference.kind
-        small = smallest(seen.query, _still(pair, kind))
+    def _tell(self, pair: Pair, answers: Answers, i: int, report: Report) -> None:
+        if len(_KNOWN) < SHRUNK:
+            self._shrink(pair, answers, i, report)
+        elif len(report.found) < TOLD:
+            report.found.append(self._told(answers, i, ""))
+
+    def _told(self, answers: Answers, i: int, script: str) -> dict[str, Any]:
+        """Return what there is to say about a difference."""
+        assert answers.difference is not None
+        return {
+            "case": f"{self._job.name}:{i}",
+            "delayed": self._job.delayed,
+            "kind": answers.difference.kind,
+            "query": answers.query.text,
+            "times_ms": answers.query.times_ms,
+            "detail": answers.difference.detail,
+            "script": script,
+        }
+
+    def _shrink(self, pair: Pair, found: Answers, i: int, report: Report) -> None:
+        assert found.difference is not None
+        kind = found.difference.kind
+        small = smallest(found.query, _still(pair, kind))
         signature = _SPECIFIC.sub("#", small.text)
-        if signature in self._known:
+        if signature in _KNOWN:
             return
-        self._known.add(signature)
-        series = smallest_data(pair.series, lambda some: self._differs(some, small, kind))
+        _KNOWN.add(signature)
+        like = pair.ask(small)
+        until = time.monotonic() + SHRINKING_S
+        series = smallest_data(pair.series, lambda some: time.monotonic() < until and self._differs(some, small, kind))
         last = self.pair(series)
         answers = last.ask(small)
         last.close()
-        # Where chance has a part in it, the smaller case may be equal this time.
-        difference = answers.difference or pair.ask(small).difference or seen.difference
-        assert difference is not None
-        report.found.append(
-            {
-                "case": f"{self._job.name}:{i}",
-                "delayed": self._job.delayed,
-                "kind": difference.kind,
-                "query": small.text,
-                "times_ms": small.times_ms,
-                "detail": difference.detail,
-                "script": written(series, small, answers.theirs),
-            }
-        )
+        shown = like if answers.difference is None else answers
+        report.found.append(self._told(shown, i, written(series, small, answers.theirs)))
 
     def _differs(self, series: Sequence[Series], query: Query, kind: str) -> bool:
         pair = self.pair(series)
