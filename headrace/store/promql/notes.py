@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.store.promql.ast import bare
 from headrace.store.promql.errors import place
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Notes:
 
     def repaired(self, text: str, repair: Repair, node: Expr) -> None:
         """Remark that buckets were made monotonic; equal remarks are added up, and the place of the first stands."""
-        self._add(f"PromQL info: {text}", repair, bare(node).start)
+        self._add(f"PromQL info: {text}", repair, node.start)
 
     def _add(self, text: str, repair: Repair, start: int) -> None:
         if text in self._repairs:

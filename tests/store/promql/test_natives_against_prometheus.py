@@ -165,9 +165,8 @@ def make_data(seed: int) -> list[Series]:
             )
         )
     for le in ("1", "5", "+Inf"):
-        data.append(
-            ({"__name__": "latency", "job": "api", "instance": "a", "le": le}, [(t, 5.0 + len(le)) for t in times(rng)])
-        )
+        labels = {"__name__": "latency", "job": "api", "instance": "a", "le": le}
+        data.append((labels, [(t, 5.0 + len(le)) for t in times(rng)]))
     return [Series(labels, alike(line)) for labels, line in data]
 
 

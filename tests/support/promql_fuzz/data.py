@@ -76,11 +76,12 @@ def _classic(rng: random.Random) -> Iterator[Series]:
 
 
 def _native(rng: random.Random) -> Iterator[Series]:
+    nan = 0.003 if rng.random() < 0.25 else 0.0
     for labels in _targets(rng):
         integers = rng.random() < 0.5
-        yield Series({"__name__": "h", **labels}, _points(rng, _growing(rng, integers=integers)), integers)
+        yield Series({"__name__": "h", **labels}, _points(rng, _growing(rng, integers=integers, nan=nan)), integers)
         if rng.random() < 0.6:
-            made = _growing(rng, integers=False, gauge=True)
+            made = _growing(rng, integers=False, gauge=True, nan=nan)
             yield Series({"__name__": "hg", **labels}, _points(rng, made))
         if rng.random() < 0.7:
             yield Series({"__name__": "hc", **labels}, _points(rng, _custom(rng)), integers=True)
@@ -140,8 +141,15 @@ def _gauge(rng: random.Random) -> Callable[[], float]:
     return draw
 
 
-def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Callable[[], Histogram]:
-    """Return a source of exponential histograms whose counts grow, and that begin anew now and then."""
+def _growing(rng: random.Random, *, integers: bool, gauge: bool = False, nan: float = 0.0) -> Callable[[], Histogram]:
+    """Return a source of exponential histograms whose counts grow, and that begin anew now and then.
+
+    Args:
+        rng: Source of all choices.
+        integers: Whether counts are whole.
+        gauge: Whether they may shrink.
+        nan: How likely it is that something without a value was observed.
+    """
     hint = ResetHint.GAUGE if gauge else None
 
     def begin() -> Histogram:
@@ -171,7 +179,7 @@ def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Call
         if gauge and rng.random() < 0.2:
             positive = {index: count / 2 for index, count in positive.items()}
         count = zero + sum(positive.values()) + sum(negative.values())
-        total = math.nan if rng.random() < 0.003 else was.sum + round(rng.gauss(3, 5), 1)
+        total = math.nan if rng.random() < nan else was.sum + round(rng.gauss(3, 5), 1)
         state[0] = replace(was, count=count, sum=total, zero_count=zero, positive=positive, negative=negative)
         made = state[0]
         if math.isnan(total):

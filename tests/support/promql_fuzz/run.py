@@ -152,7 +152,7 @@ class _Hunt:
         report.differences[answers.difference.kind] += 1
         try:
             self._tell(pair, answers, i, report)
-        except Exception:  # whatever goes wrong about one difference, the others are still to be found
+        except Exception:  # noqa: BLE001 -- whatever goes wrong about one difference, the others are still to be found
             report.found.append(self._told(answers, i, traceback.format_exc()))
 
     def _tell(self, pair: Pair, answers: Answers, i: int, report: Report) -> None:
@@ -175,14 +175,16 @@ class _Hunt:
         }
 
     def _shrink(self, pair: Pair, found: Answers, i: int, report: Report) -> None:
-        small = smallest(found.query, _still(pair, found))
+        assert found.difference is not None
+        kind = found.difference.kind
+        small = smallest(found.query, _still(pair, kind))
         signature = _SPECIFIC.sub("#", small.text)
         if signature in _KNOWN:
             return
         _KNOWN.add(signature)
         like = pair.ask(small)
         until = time.monotonic() + SHRINKING_S
-        series = smallest_data(pair.series, lambda some: time.monotonic() < until and self._differs(some, small, like))
+        series = smallest_data(pair.series, lambda some: time.monotonic() < until and self._differs(some, small, kind))
         last = self.pair(series)
         answers = last.ask(small)
         last.close()
