@@ -243,7 +243,11 @@ def as_doubles(counts: NDArray[np.uint64], are_doubles: NDArray[np.bool_]) -> ND
 
 
 def sample_sizes(histograms: FloatHistograms) -> NDArray[np.int64]:
-    """Return how many samples each histogram counts as, (n,) int64: as many as fit into its bytes in Prometheus."""
+    """Return how many samples each histogram counts as, (n,) int64: as many as fit into its bytes in Prometheus.
+
+    Each is taken to have the buckets that were written, empty ones included. In Prometheus it has those of all
+    histograms of its chunk: the same number where a series never changes its buckets, else maybe a larger one.
+    """
     spans = np.empty(len(histograms), np.int64)
     kernels.count_runs(histograms.starts, histograms.positive, histograms.indices, spans)
     items = spans + np.diff(histograms.starts) + np.diff(histograms.bound_starts)

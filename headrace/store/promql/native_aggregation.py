@@ -6,7 +6,6 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels
 from headrace.store.promql import native_total_kernels as sums
-from headrace.store.promql.ast import bare
 from headrace.store.promql.native_math import folded
 from headrace.store.promql.native_windows import COLLISION, MIXED_SCHEMAS, RECONCILED
 from headrace.store.promql.natives import Natives
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.promql.aggregation import Groups
-    from headrace.store.promql.ast import Aggregate, Expr
+    from headrace.store.promql.ast import Aggregate
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Vector
 
@@ -42,13 +40,8 @@ def remark_on_ignored(node: Aggregate, vector: Vector, param: NDArray[np.float64
     if node.op in _CHOICES and isinstance(param, np.ndarray):
         there = there & (param >= 1)
     if there.any():
-        where = node if node.op in _CHOICES else _operand(node)
+        where = node if node.op in _CHOICES else node.expr
         notes.info(f"ignored histogram in {node.op} aggregation", where)
-
-
-def _operand(node: Aggregate) -> Expr:
-    """Return what is aggregated; remarks about it stand where its parentheses begin."""
-    return replace(bare(node.expr), start=node.expr.start)
 
 
 def folded_natives(
@@ -63,7 +56,7 @@ def folded_natives(
         there: (groups, steps) where there are numbers; false afterwards where there were histograms, too.
         notes: Takes annotations.
     """
-    natives, where = vector.natives, _operand(node)
+    natives, where = vector.natives, node.expr
     if natives is None:
         return None
     have = np.zeros(groups.shape, np.bool_)
