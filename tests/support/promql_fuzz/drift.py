@@ -137,12 +137,10 @@ def _short_labels(answer: Mapping[str, Any]) -> set[tuple[tuple[str, str], ...]]
 
 
 def _short(text: str) -> str:
-    try:
-        return f"{float(text):.12g}"
-    except ValueError:
-        return text
+    return _DIGITS.sub(lambda number: f"{float(number[0]):.12g}", text)
 
 
+_DIGITS = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
 
 
@@ -192,6 +190,13 @@ def _nan_quantiles(seen: Answers) -> bool:
     return _kind(seen) in _OF_RESULTS and seen.nan_sums and "histogram_quantile(" in seen.query.text
 
 
+def _zero_bucket_alone(seen: Answers) -> bool:
+    """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
+    if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
+        return False
+    return re.search(r"(theirs|ours) -?0\b(?!\.)", seen.difference.detail) is not None
+
+
 def _nan_of_nothing(seen: Answers) -> bool:
     """Empty buckets times NaN or Inf are NaN, and the peer has those of the whole chunk."""
     if _kind(seen) != "value" or seen.alike or seen.difference is None:
@@ -228,6 +233,7 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "NaN observations by the last digits": _nan_observations,
     "quantiles of histograms with NaN": _nan_quantiles,
     "the peer fails": _crashed,
+    "zero buckets alone": _zero_bucket_alone,
     "NaN in empty buckets": _nan_of_nothing,
     "conflicting counter resets": _conflicting_resets,
     "mad_over_time with NaN": _mad_with_nan,
