@@ -186,8 +186,8 @@ class _Hunt:
         like = pair.ask(small)
         until = time.monotonic() + SHRINKING_S
         named = [one for one in pair.series if one.labels.get("__name__", "") in small.text]
-        first = named if named and self._differs(named, small, like) else pair.series
-        series = smallest_data(first, lambda some: time.monotonic() < until and self._differs(some, small, like))
+        first = named if named and self._differs(named, small, kind) else pair.series
+        series = smallest_data(first, lambda some: time.monotonic() < until and self._differs(some, small, kind))
         last = self.pair(series)
         answers = last.ask(small)
         last.close()
