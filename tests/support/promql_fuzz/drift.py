@@ -190,6 +190,13 @@ def _nan_quantiles(seen: Answers) -> bool:
     return _kind(seen) in _OF_RESULTS and seen.nan_sums and "histogram_quantile(" in seen.query.text
 
 
+def _merged_at_the_end(seen: Answers) -> bool:
+    """Series that are one without their names, and never there at the same step, are merged."""
+    alike = "vector cannot contain metrics with the same labelset"
+    of_range = seen.delayed and seen.query.step_ms > 0
+    return _kind(seen) == "status" and of_range and _error(seen.theirs) == alike and not _error(seen.ours)
+
+
 def _zero_bucket_alone(seen: Answers) -> bool:
     """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
     if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
@@ -233,6 +240,7 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "NaN observations by the last digits": _nan_observations,
     "quantiles of histograms with NaN": _nan_quantiles,
     "the peer fails": _crashed,
+    "series merged at the end": _merged_at_the_end,
     "zero buckets alone": _zero_bucket_alone,
     "NaN in empty buckets": _nan_of_nothing,
     "conflicting counter resets": _conflicting_resets,

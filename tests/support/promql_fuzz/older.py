@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.store.promql import native_windows
-from headrace.store.promql.native_math import Sums, changed
+from headrace.store.promql.native_math import Sums, changed, resets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +19,27 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def without_zero_points() -> Iterator[None]:
-    """Let rates of histograms be extrapolated below zero, as the peer does."""
-    native_windows.changed = _unlimited  # type: ignore[attr-defined]
+def as_before() -> Iterator[None]:
+    """Let rates of histograms be extrapolated below zero, and other custom bounds be a reset."""
+    native_windows.changed, native_windows.resets_of = _unlimited, _resets_of  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        native_windows.changed = changed  # type: ignore[attr-defined]
+        native_windows.changed, native_windows.resets_of = changed, resets_of  # type: ignore[attr-defined]
+
+
+def _resets_of(
+    histograms: FloatHistograms, rows: NDArray[np.int64], before: NDArray[np.int64]
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Do what `resets_of` does, and take other custom bounds for a reset."""
+    found = resets_of(histograms, rows, before)
+    for i in np.flatnonzero(before >= 0).tolist():
+        one, other = (
+            histograms.bounds[histograms.bound_starts[row] : histograms.bound_starts[row + 1]]
+            for row in (rows[i], before[i])
+        )
+        found[i] |= not np.array_equal(one, other)
+    return found
 
 
 def _unlimited(

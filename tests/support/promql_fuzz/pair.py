@@ -12,7 +12,7 @@ from headrace.testing.promql_script_histograms import Histogram
 from prometheus_oracle import Oracle
 from promql_fuzz import compare, drift
 from promql_fuzz.cases import given
-from promql_fuzz.older import without_zero_points
+from promql_fuzz.older import as_before
 from promql_fuzz.ours import Ours
 from promql_fuzz.shake import shaken
 
@@ -105,8 +105,8 @@ class Pair:
             return "the peer's answer depends on chance"
         if self._by_digits(answers):
             return "it depends on the last digits of library functions"
-        if self._by_zero_points(answers):
-            return "rates of histograms do not go below zero any more"
+        if self._by_older_rules(answers):
+            return "rates of histograms do not go below zero any more, other custom bounds are no reset"
         if self._by_averages(answers):
             return "averages of histograms are sums divided by how many there are"
         return "the peer answers as ours where it is asked for each step alone" if self._by_steps(answers) else None
@@ -141,10 +141,10 @@ class Pair:
         found = compare.difference(query.text, {**answers.theirs, "data": data}, answers.ours)
         return found is None or found.kind == "order"
 
-    def _by_zero_points(self, answers: Answers) -> bool:
-        if "rate(" not in answers.query.text and "increase(" not in answers.query.text:
+    def _by_older_rules(self, answers: Answers) -> bool:
+        if not any(name in answers.query.text for name in ("rate(", "increase(", "resets(")):
             return False
-        with without_zero_points():
+        with as_before():
             ours = self._ask_ours(answers.query)
         found = compare.difference(answers.query.text, answers.theirs, ours)
         return found is None or drift.kind(replace(answers, ours=ours, difference=found)) is not None
