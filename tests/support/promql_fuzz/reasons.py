@@ -28,7 +28,11 @@ REASONS: dict[str, tuple[str, str]] = {
     "conflicting counter resets": (VERSION, "a warning that 3.5 gives at fewer places"),
     "mad_over_time with NaN": (VERSION, "NaN has its place in the order"),
     "names that come back through subqueries": (VERSION, "a dropped name stays dropped"),
-    "rates of histograms do not go below zero any more": (VERSION, "as those of numbers since long"),
+    "rates of histograms do not go below zero any more, other custom bounds are no reset": (
+        VERSION,
+        "limited by the zero point as rates of numbers are; bounds are brought to those they share",
+    ),
+    "series merged at the end": (VERSION, "series that are one without their names, and never there at the same step"),
     "averages of histograms are sums divided by how many there are": (VERSION, "with the rest of each sum kept"),
     "sizes of stored histograms": (PEER, "it counts a histogram with the buckets of its whole chunk"),
     "NaN in empty buckets": (PEER, "buckets that others of the chunk have become NaN, too"),
