@@ -37,6 +37,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "sizes of stored histograms": (PEER, "it counts a histogram with the buckets of its whole chunk"),
     "NaN in empty buckets": (PEER, "buckets that others of the chunk have become NaN, too"),
     "zero buckets alone": (PEER, "whether they reach below zero depends on empty buckets that its chunk has"),
+    "logarithms of the smallest numbers": (PEER, "Go on x86 takes subnormal numbers for larger ones"),
     "the peer fails": (PEER, "an index out of range inside it"),
     "absent labels in sort_by_label": (PEER, "its comparison of an absent label has no order"),
     "the peer's answer depends on chance": (PEER, "asked again it answers otherwise: hash tables, memory used again"),
