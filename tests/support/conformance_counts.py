@@ -13,6 +13,7 @@ same is printed as a table.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "conformance"
 JUDGED = "judged"
+_CASE = re.compile(r"\[([\w.-]+\.\w+):\d+\]$")
 OUTCOMES = ("passed", "failed", "skipped")
 
 
@@ -109,7 +111,8 @@ class ConformanceCounts:
 
 def _file(nodeid: str) -> str:
     """Return the file of a suite that a case belongs to, empty where its id names none."""
-    return nodeid.rpartition("[")[2].rpartition(":")[0] if "[" in nodeid else ""
+    found = _CASE.search(nodeid)
+    return found[1] if found else ""
 
 
 def _counts(outcomes: Iterable[Outcome]) -> dict[str, int]:

@@ -70,9 +70,11 @@ def _expected_tokens(seen: Answers) -> bool:
 
 
 def _not_a_count(seen: Answers) -> bool:
-    """NaN has an error of its own, and such parameters are refused even where there is nothing to choose from."""
-    theirs, ours = _error(seen.theirs), _error(seen.ours)
-    return bool(_NOT_A_COUNT.match(ours)) and (not theirs or bool(_NOT_A_COUNT.match(theirs)))
+    """NaN has an error of its own, and such parameters are refused even where there is nothing to choose from.
+
+    So the error comes before others that the peer meets later.
+    """
+    return bool(_NOT_A_COUNT.match(_error(seen.ours)))
 
 
 def _strings(seen: Answers) -> bool:

@@ -14,7 +14,7 @@ from promql_fuzz import compare, drift
 from promql_fuzz.cases import given
 from promql_fuzz.older import as_before
 from promql_fuzz.ours import Ours
-from promql_fuzz.shake import shaken
+from promql_fuzz.shake import shaken, unscaled_logarithms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +103,8 @@ class Pair:
         """Return why a difference says nothing: by chance either side answers so; None where it does say something."""
         if self._by_chance(answers):
             return "the peer's answer depends on chance"
+        if self._by_logarithms(answers):
+            return "logarithms of the smallest numbers"
         if self._by_digits(answers):
             return "it depends on the last digits of library functions"
         if self._by_older_rules(answers):
@@ -168,6 +170,15 @@ class Pair:
 
     def _ask_peer(self, query: Query) -> dict[str, Any]:
         return compare.read(self._oracle.raw(*query.request()), b"")[0]
+
+    def _by_logarithms(self, answers: Answers) -> bool:
+        """Evaluate again with the peer's logarithms of subnormal numbers."""
+        if re.search(r"\b(ln|log10)\(", answers.query.text) is None:
+            return False
+        with unscaled_logarithms():
+            ours = self._ask_ours(answers.query)
+        found = compare.difference(answers.query.text, answers.theirs, ours, relative=compare.SUMS)
+        return found is None or drift.kind(replace(answers, ours=ours, difference=found)) is not None
 
     def _by_digits(self, answers: Answers) -> bool:
         """Evaluate again with errors in the last digits: is the peer's answer among the ones that come out?"""

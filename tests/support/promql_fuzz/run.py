@@ -16,6 +16,7 @@ import peer_programs
 from promql_fuzz import cases, data, drift
 from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Answers, Pair
+from promql_fuzz.reasons import REASONS
 from promql_fuzz.script import written
 from promql_fuzz.shrink import smallest, smallest_data
 from running import Programs
@@ -146,7 +147,7 @@ class _Hunt:
         if answers.difference is None:
             return
         reason = drift.kind(answers) or pair.unsure(answers)
-        if reason is not None:
+        if reason in REASONS:
             report.drift[reason] += 1
             return
         report.differences[answers.difference.kind] += 1
@@ -184,7 +185,9 @@ class _Hunt:
         _KNOWN.add(signature)
         like = pair.ask(small)
         until = time.monotonic() + SHRINKING_S
-        series = smallest_data(pair.series, lambda some: time.monotonic() < until and self._differs(some, small, kind))
+        named = [one for one in pair.series if one.labels.get("__name__", "") in small.text]
+        first = named if named and self._differs(named, small, kind) else pair.series
+        series = smallest_data(first, lambda some: time.monotonic() < until and self._differs(some, small, kind))
         last = self.pair(series)
         answers = last.ask(small)
         last.close()
