@@ -1,9 +1,10 @@
 """Counts the cases of published test suites: ``pytest -m conformance --conformance-json FILE``.
 
 A test that runs one case of a suite is marked ``@pytest.mark.conformance("relabel")``, or stands in a file called
-``test_relabel_conformance.py``; one pytest case is one case of the suite, so suites are parametrised rather than looped
-over. A case whose id is ``functions.test:12`` belongs to the file ``functions.test`` of its suite. A case that is judged
-by something else than the published expectation says so with ``record_property("judged", "functions.test:12: why")``.
+``test_relabel_conformance.py``; one pytest case is one case of the suite, so suites are parametrised rather than
+looped over. A case whose id is ``functions.test:12`` belongs to the file ``functions.test`` of its suite. A case that
+is judged by something else than the published expectation says so with
+``record_property("judged", "functions.test:12: why")``.
 
 The file reads ``{"suites": {"relabel": {"passed": 61, "failed": 0, "skipped": 0}}, "files": {…}, "judged": {…}}``; the
 same is printed as a table.

@@ -23,8 +23,11 @@ FEATURES = ("native-histograms", "promql-experimental-functions", "promql-durati
 DELAYED = "promql-delayed-name-removal"
 
 _CONFIG = "scrape_configs: []\nstorage:\n  tsdb:\n    out_of_order_time_window: 100y\n"
+_IN_MEMORY = ("--storage.tsdb.min-block-duration=2400h", "--storage.tsdb.max-block-duration=2400h")
+"""While it makes a block of what is old, it loses samples that come in."""
+
 _LONG_AGO_MS = -6_000_000
-"""Further back than any query looks, and not so far that the peer makes a block of it and forgets the series."""
+"""Further back than any query looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Oracle:
             [
                 binaries / "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
                 "--storage.tsdb.retention.time=200y", f"--web.listen-address=127.0.0.1:{self.port}",
-                "--web.enable-remote-write-receiver", f"--enable-feature={features}", *flags,
+                "--web.enable-remote-write-receiver", f"--enable-feature={features}", *_IN_MEMORY, *flags,
             ],
         )  # fmt: skip
         self._program.wait_http(f"http://127.0.0.1:{self.port}/-/ready")

@@ -170,11 +170,13 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     arg = bare(node.args[0])
     if isinstance(arg, VectorSelector):
         vector, at = timed(run, arg, grid)
-        run.count.add(in_vector(vector))
-        return vector.with_values(at / 1000.0, vector.everywhere).without_name()
+        times = vector.with_values(at / 1000.0, vector.everywhere)
+        # Of a histogram only the time is read, so it counts as a number does.
+        run.count.add(in_vector(times))
+        return times.without_name()
     vector = run.vector(arg, grid)
-    times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
-    return vector.with_values(times, vector.everywhere).without_name()
+    seconds = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
+    return vector.with_values(seconds, vector.everywhere).without_name()
 
 
 def _nothing(vector: Vector) -> Vector:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 def _both(run: Evaluation, arg: Expr, grid: Grid) -> tuple[Buckets, Vector | None]:
     """Evaluate an argument; return its classic histograms and its native ones, None for none."""
-    classic, natives = native_quantiles.separated(run.vector(arg, grid), arg, run.notes)
-    return Buckets(classic, arg, run.notes, named=run.options.delayed_name_removal), natives
+    named = run.options.delayed_name_removal
+    classic, natives = native_quantiles.separated(run.vector(arg, grid), arg, run.notes, named=named)
+    return Buckets(classic, arg, run.notes, named=named), natives
 
 
 def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:

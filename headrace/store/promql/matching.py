@@ -189,7 +189,7 @@ class Match:
     # -- checks --------------------------------------------------------------------------------------------
 
     def _first_double(self, *, fills: bool) -> int:
-        """Return the first step at which two rows of the "one" side have the same signature; behind the last if none."""
+        """Return the first step at which two rows of the "one" side have one signature; past the last if none."""
         present = self._one.vector.everywhere
         if not fills:
             # At a step where the other side is empty, nothing is matched and nothing can be wrong.

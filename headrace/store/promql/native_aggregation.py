@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import aggregate_kernels
 from headrace.store.promql import native_total_kernels as sums
+from headrace.store.promql.ast import bare
 from headrace.store.promql.native_math import folded
 from headrace.store.promql.native_windows import COLLISION, MIXED_SCHEMAS, RECONCILED
 from headrace.store.promql.natives import Natives
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.promql.aggregation import Groups
-    from headrace.store.promql.ast import Aggregate
+    from headrace.store.promql.ast import Aggregate, Expr
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Vector
 
@@ -40,8 +42,13 @@ def remark_on_ignored(node: Aggregate, vector: Vector, param: NDArray[np.float64
     if node.op in _CHOICES and isinstance(param, np.ndarray):
         there = there & (param >= 1)
     if there.any():
-        where = node if node.op in _CHOICES else node.expr
+        where = node if node.op in _CHOICES else _operand(node)
         notes.info(f"ignored histogram in {node.op} aggregation", where)
+
+
+def _operand(node: Aggregate) -> Expr:
+    """Return what is aggregated; remarks about it stand where its parentheses begin."""
+    return replace(bare(node.expr), start=node.expr.start)
 
 
 def folded_natives(
@@ -56,7 +63,7 @@ def folded_natives(
         there: (groups, steps) where there are numbers; false afterwards where there were histograms, too.
         notes: Takes annotations.
     """
-    natives = vector.natives
+    natives, where = vector.natives, _operand(node)
     if natives is None:
         return None
     have = np.zeros(groups.shape, np.bool_)
@@ -70,15 +77,15 @@ def folded_natives(
     found = folded(natives.histograms, order, first, last, mean=node.op == "avg")
     misfits = owners[found.faults[found.faults >= 0]]
     for symbol in np.unique(vector.labels.column(METRIC_NAME)[misfits]).tolist():
-        notes.warn(f'{MIXED_SCHEMAS} "{vector.labels.text(symbol)}"', node.expr)
+        notes.warn(f'{MIXED_SCHEMAS} "{vector.labels.text(symbol)}"', where)
     if (found.notes & sums.COLLISION).any():
-        notes.warn(f"{COLLISION} aggregation", node.expr)
+        notes.warn(f"{COLLISION} aggregation", where)
     if (found.notes & sums.RECONCILED).any():
-        notes.info(f"{RECONCILED} aggregation", node.expr)
+        notes.info(f"{RECONCILED} aggregation", where)
     ended = np.full(groups.shape, len(vector))
     ended[have] = np.where(found.faults >= 0, owners[found.faults], len(vector))
     if (both & (first_number < ended)).any():
-        notes.warn("encountered a mix of histograms and floats for aggregation", node.expr)
+        notes.warn("encountered a mix of histograms and floats for aggregation", where)
     return Natives.placed(have, found.places, found.histograms).where(~both)
 
 

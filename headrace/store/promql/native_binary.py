@@ -95,7 +95,7 @@ class _Operation:
         self._lhs = lhs
         self._rhs = rhs
         self._notes = notes
-        self._remarks = np.zeros(lhs.rows.shape, np.int8)
+        self._remarks: NDArray[np.int8] = np.zeros(lhs.rows.shape, np.int8)
         """(n, steps): what is to be said, by its place in _REMARKS; 0 for nothing."""
 
     def outcome(self, numbers: Vector) -> Vector:
@@ -122,7 +122,7 @@ class _Operation:
 
     def _remark(self) -> None:
         remarks = self._remarks
-        if not len(remarks):
+        if not remarks.size:
             return
         rows, steps = remarks.shape
         last = rows - 1 - np.argmax(remarks[::-1] != 0, axis=0)

@@ -220,6 +220,9 @@ def kinds(
     like = first + 1 if begins_anew else first
     custom = table.schema[like] == CUSTOM
     schema = min(np.int64(table.schema[like]), np.int64(table.schema[last]))
+    gauge = is_counter and (table.hint[first] == GAUGE or table.hint[last] == GAUGE)
+    if (table.schema[last] == CUSTOM) != custom:
+        return MIXED | NOT_COUNTER if gauge else MIXED, 0
     hints = 0
     for j in range(first, last + 1):
         if is_counter or j in (first, last):

@@ -32,7 +32,7 @@ _REMARKS = {
 }
 
 
-def separated(vector: Vector, node: Expr, notes: Notes) -> tuple[Vector, Vector | None]:
+def separated(vector: Vector, node: Expr, notes: Notes, *, named: bool) -> tuple[Vector, Vector | None]:
     """Return classic buckets and native histograms by themselves.
 
     Where the same metric has both, with the same labels but ``le``, neither is left.
@@ -41,9 +41,11 @@ def separated(vector: Vector, node: Expr, notes: Notes) -> tuple[Vector, Vector 
         vector: Both, as they come.
         node: The expression they come from.
         notes: Takes annotations.
+        named: Whether these tell the metric name.
     """
     if vector.natives is None:
         return vector, None
+    usable = usable_buckets(vector)[:, None]
     classic = vector.with_values(vector.values)
     unlike = vector.labels.drop([BUCKET_LABEL])
     names = vector.labels.names
@@ -52,13 +54,14 @@ def separated(vector: Vector, node: Expr, notes: Notes) -> tuple[Vector, Vector 
     buckets, own = groups[: len(vector)].astype(np.int64), groups[len(vector) :].astype(np.int64)
     shape = (len(first), vector.steps)
     have_buckets, have_natives = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    aggregate_kernels.any_of(vector.present & usable_buckets(vector)[:, None], buckets, have_buckets)
+    aggregate_kernels.any_of(vector.present & usable, buckets, have_buckets)
     aggregate_kernels.any_of(vector.natives.present, own, have_natives)
     clash = have_buckets & have_natives
     if clash.any():
         for symbol in np.unique(vector.labels.column(METRIC_NAME)[np.any(clash, axis=1)[own]]).tolist():
-            notes.warn(f"{_MIXED}{for_metric(vector.labels.text(symbol))}", node)
-        classic = classic.where(~clash[buckets])
+            notes.warn(f"{_MIXED}{for_metric(vector.labels.text(symbol) if named else '')}", node)
+        # What is no bucket stays: it has a warning of its own.
+        classic = classic.where(~(clash[buckets] & usable))
         vector = vector.where(~clash[own])
     return classic, vector
 

@@ -19,7 +19,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.promql import native_math_kernels as codes
 from headrace.store.promql import native_total_kernels as sums
 from headrace.store.promql import window_kernels
-from headrace.store.promql.ast import Subquery
+from headrace.store.promql.ast import Subquery, bare
 from headrace.store.promql.extended_functions import OVERLAP
 from headrace.store.promql.float_histograms import GAUGE
 from headrace.store.promql.native_math import changed, combined, equal, folded, resets_of
@@ -185,8 +185,9 @@ def over_native_windows(run: Evaluation, node: Call, windows: Windows) -> Native
 
 def _ignored(given: NativeWindows) -> None:
     """Say that histograms beside numbers are ignored."""
+    arg = given.node.args[0]
     for name in given.names(given.mixed):
-        given.notes.info(f'{_IGNORED} "{name}"', _placed(given.node.args[0]))
+        given.notes.info(f'{_IGNORED} "{name}"', replace(bare(arg), start=_placed(arg).start))
 
 
 # -- changes ---------------------------------------------------------------------------------------------------

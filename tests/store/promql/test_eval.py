@@ -364,7 +364,7 @@ def test_parts_that_are_written_twice_are_evaluated_once(store: Counting) -> Non
     """The answer, the counts of samples and the places of annotations are those of each by itself."""
     for i in range(3):
         add(store, "m", {t: float(t * i) for t in range(0, 300, 15)}, i=str(i))
-    add(store, "n", {t: 1.0 for t in range(0, 300, 15)})
+    add(store, "n", dict.fromkeys(range(0, 300, 15), 1.0))
     part = "quantile(0.5, m + 0)"
     nodes: list[int] = [0, 0]
 

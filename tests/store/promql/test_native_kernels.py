@@ -40,7 +40,8 @@ def exponential(pick: random.Random, schema: int | None = None) -> Histogram:
     threshold = pick.choice([0.0, 1e-30, 2.0**-40])
     zero = float(pick.randrange(5))
     count = sum(sides[0].values()) + sum(sides[1].values()) + zero
-    return Histogram(schema, count, pick.uniform(-9, 9), threshold, zero, *sides, hint=ResetHint.UNKNOWN)
+    total_sum = pick.uniform(-9, 9)
+    return Histogram(schema, count, total_sum, threshold, zero, sides[0], sides[1], hint=ResetHint.UNKNOWN)
 
 
 def custom(pick: random.Random) -> Histogram:
@@ -65,7 +66,7 @@ def rows_of(histograms: FloatHistograms) -> list[Histogram]:
 
 
 def bound(schema: int, index: int) -> float:
-    return 2.0 ** (index * 2.0**-schema)
+    return math.pow(2.0, index * 2.0**-schema)
 
 
 def coarser(histogram: Histogram, schema: int) -> Histogram:
@@ -167,7 +168,7 @@ def place(one: Histogram, lower: float, upper: float, share: float) -> float:
     if one.schema == CUSTOM_BUCKETS or lower <= 0 <= upper:
         return lower + (upper - lower) * share
     if lower > 0:
-        return lower * (upper / lower) ** share
+        return lower * math.pow(upper / lower, share)
     return -place(one, -upper, -lower, 1 - share)
 
 
@@ -225,8 +226,8 @@ def test_sums_and_differences(seed: int, kind: object) -> None:
         n = len(some)
         halves = [{index: count / n for index, count in side.items()} for side in (wanted.positive, wanted.negative)]
         assert same(mean, Histogram(
-            wanted.schema, wanted.count / n, wanted.sum / n, wanted.zero_threshold, wanted.zero_count / n, *halves,
-            wanted.bounds,
+            wanted.schema, wanted.count / n, wanted.sum / n, wanted.zero_threshold, wanted.zero_count / n,
+            halves[0], halves[1], wanted.bounds,
         ))  # fmt: skip
         if kind is custom:
             assert bool(sums.notes[task] & native_total_kernels.RECONCILED) == any(
