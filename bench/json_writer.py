@@ -1,4 +1,4 @@
-"""The JSON of large answers: how many bytes a second one core writes, by kind of value, beside plain Python and ``json``."""
+"""The JSON of large answers: bytes a second of one core, by kind of value, beside plain Python and `json`."""
 
 from __future__ import annotations
 
