@@ -193,12 +193,14 @@ class Stream:
 
     def _weights(self) -> NDArray[np.int64]:
         """Return how much work each series is, in samples and points, (n,) int64."""
-        counts, fragment = self._scan.counts(), self._fragment
+        fragment = self._fragment
+        counts: NDArray[np.int64] = self._scan.counts()
         found = selector_of(fragment.rows)
         if not isinstance(found, MatrixSelector) or not any(map(_sorts, walk(fragment.rows))):
-            return np.maximum(counts, fragment.grid.size)
-        window = counts * found.range_ms // max(1, fragment.end_ms - fragment.start_ms)
-        return np.maximum(counts, fragment.grid.size * np.maximum(window, 1))
+            window = np.ones_like(counts)
+        else:
+            window = np.maximum(counts * found.range_ms // max(1, fragment.end_ms - fragment.start_ms), 1)
+        return np.maximum(counts, fragment.grid.size * window)
 
     def fold_all(self) -> None:
         """Evaluate all batches and fold them."""
