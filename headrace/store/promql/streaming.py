@@ -14,7 +14,7 @@ import numpy as np
 
 from headrace.store.labels import ColumnarSeries, LabelTable
 from headrace.store.promql import parallel
-from headrace.store.promql.ast import MatrixSelector
+from headrace.store.promql.ast import Call, MatrixSelector, walk
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.partial import CHOICES, PartialAggregate
 from headrace.store.promql.plan import fragment_of, selector_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from headrace.store.histogram_rows import HistogramSeries
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Aggregate
+    from headrace.store.promql.ast import Aggregate, Node
     from headrace.store.promql.evaluation import Evaluation
     from headrace.store.promql.plan import PlanFragment
     from headrace.store.promql.values import Grid
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 STATE_BYTES = 64 << 20
 """A state may be as large as this, or as the points of all series are."""
+
+_SORTING = frozenset({"quantile_over_time", "mad_over_time"})
+"""Functions that sort each window; others go through the samples once."""
 
 _ROW = ""
 """In a batch's table, in place of all labels but the name: the number of the row. No label has this name."""
@@ -186,7 +189,18 @@ class Stream:
 
     def batches(self) -> list[tuple[int, int]]:
         """Return the first series of each batch, and the one after its last."""
-        return parallel.pieces(np.maximum(self._scan.counts(), self._fragment.grid.size), parallel.PIECE)
+        return parallel.pieces(self._weights(), parallel.PIECE)
+
+    def _weights(self) -> NDArray[np.int64]:
+        """Return how much work each series is, in samples and points, (n,) int64."""
+        fragment = self._fragment
+        counts: NDArray[np.int64] = self._scan.counts()
+        found = selector_of(fragment.rows)
+        if not isinstance(found, MatrixSelector) or not any(map(_sorts, walk(fragment.rows))):
+            window = np.ones_like(counts)
+        else:
+            window = np.maximum(counts * found.range_ms // max(1, fragment.end_ms - fragment.start_ms), 1)
+        return np.maximum(counts, fragment.grid.size * window)
 
     def fold_all(self) -> None:
         """Evaluate all batches and fold them."""
@@ -270,6 +284,11 @@ class Stream:
         run.count.add(done.child.count.result().per_step)
         run.notes.take(done.child.notes)
         self._pattern = done.vector
+
+
+def _sorts(node: Node) -> bool:
+    """Return whether an expression takes as long for each step as its window has samples."""
+    return isinstance(node, Call) and node.function in _SORTING
 
 
 def _columns(scan: Scan, names: Sequence[str]) -> dict[str, NDArray[np.int32]]:
