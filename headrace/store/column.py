@@ -30,6 +30,10 @@ LISTS_ARE_SORTED_BELOW = 64
 """Lists that hold no more than one ref in this many are joined by sorting, longer ones by marking refs."""
 
 
+_MORE = 8
+"""How many times as many refs of a value are asked about as before."""
+
+
 class _Rows(NamedTuple):
     """Rows, replaced as a whole where they do not just get more.
 
@@ -168,6 +172,29 @@ class Column:
         counts[np.searchsorted(merged, symbols)] += amounts
         return merged, counts
 
+    def values_with(self, fulfil: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> NDArray[np.int32]:
+        """Return the value symbols, ascending, that some ref has which fulfils a condition.
+
+        Most values need one ref to be known for good, so few are asked about first, then more of the values that are
+        left.
+
+        Args:
+            fulfil: Returns which of some refs, ascending, do.
+        """
+        postings, tail_refs, tail = self._current()
+        found = np.zeros(len(postings.values), np.bool_)
+        left, firsts, size = np.arange(len(found)), postings.starts[:-1].astype(np.int64), 1
+        while len(left):
+            ends = np.minimum(firsts + size, postings.starts[left + 1])
+            which, places = _spread(firsts, ends)
+            order = np.argsort(postings.refs[places])
+            hit = fulfil(postings.refs[places[order]])
+            found[left[which[order[hit]]]] = True
+            more = ~found[left] & (ends < postings.starts[left + 1])
+            left, firsts, size = left[more], ends[more], _MORE * size
+        known = postings.values[found]
+        return np.union1d(known, tail[fulfil(tail_refs)]) if len(tail) else known
+
     def having(self, symbol: int) -> NDArray[np.int32]:
         """Return the refs that have a value, ascending; only to be read."""
         postings, tail_refs, tail = self._current()
@@ -229,6 +256,13 @@ def _postings(edition: int, refs: NDArray[np.int32], values: NDArray[np.int32]) 
     out = np.empty(len(values), np.int32)
     kernels.fill(refs, values, counts, out)
     return Postings(edition, len(values), distinct, starts, out)
+
+
+def _spread(firsts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of all spans, and for each the number of its span."""
+    sizes = ends - firsts
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    return which, np.arange(len(which)) + (firsts - np.cumsum(sizes) + sizes)[which]
 
 
 def _joined(postings: Postings, chosen: NDArray[np.int64], refs: int) -> NDArray[np.int32]:

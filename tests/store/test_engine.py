@@ -173,6 +173,29 @@ async def test_matchers(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("where", ["head", "blocks", "both", "deleted"])
+async def test_values_of_labels_are_those_of_a_time(tmp_path: Path, where: str) -> None:
+    """A value counts where some series that has it has a sample in the time, wherever that is stored."""
+    store = opened(tmp_path)
+    engine = store.engine("default")
+    model = [(i, START + 1000 * (7 * i % 12)) for i in range(len(LABELS))]
+    for i, time in sorted(model, key=lambda row: row[1]):
+        await append(engine, [(i, time, 1.0)])
+        if where == "both" and time == START + 6000:
+            store.flush(everything=True)
+    if where in {"blocks", "deleted"}:
+        store.flush(everything=True)
+    if where == "deleted":
+        engine.delete((Matcher("i", MatchType.EQUAL, "5"),), 0, 1 << 60)
+        model = [row for row in model if row[0] != 5]
+    for start in range(START - 1000, START + 13_000, 1000):
+        for end in range(start, START + 13_000, 1000):
+            there = [dict(LABELS[i]) for i, time in model if start <= time <= end]
+            for name in ("__name__", "i"):
+                assert engine.label_values(name, (), start, end) == sorted({labels[name] for labels in there})
+    await store.close()
+
+
 async def test_metadata_survives(tmp_path: Path) -> None:
     """Clean and unclean ends."""
     store = opened(tmp_path)
