@@ -272,14 +272,15 @@ class Index:
         """Return the refs of the series that fulfil all matchers, ascending; remembered while no series come or go."""
         key, edition = tuple(matchers), self._edition
         known = self._selected.get(key)
-        if known is None or known[0] != edition:
-            known = edition, self._select(matchers)
-            if len(known[1]) <= _MAX_REMEMBERED_REFS:
-                if len(self._selected) >= _MAX_REMEMBERED:
-                    self._selected = {}
-                self._selected[key] = known
-        # It may be a list of the index, and it is remembered; who asks may write to it.
-        return known[1].copy()
+        if known is not None and known[0] == edition:
+            return known[1].copy()
+        # It may be a list of the index; who asks may write to it.
+        found = self._select(matchers).copy()
+        if len(found) <= _MAX_REMEMBERED_REFS:
+            if len(self._selected) >= _MAX_REMEMBERED:
+                self._selected = {}
+            self._selected[key] = edition, found.copy()
+        return found
 
     def _select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
         found, first = self._shortest(matchers)
