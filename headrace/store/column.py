@@ -2,8 +2,8 @@
 
 Rows of (ref, value symbol) in ascending order of refs answer what values some series have. The same rows sorted by
 value, as one array of refs and the place where each value's list begins, answer which series have some values. The
-lists are made when a matcher first asks, and made anew when many rows have come since; the rows after them are
-searched one by one.
+lists are made when a matcher asks for several values, or again and again for one, and made anew when many rows have
+come since; the rows after them are searched one by one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ LISTS_ARE_SORTED_BELOW = 64
 
 _MORE = 8
 """How many times as many refs of a value are asked about as before."""
+
+
+_SEARCHES = 8
+"""How often all rows are searched for a value before lists are made, which takes about as long."""
 
 
 class _Rows(NamedTuple):
@@ -67,7 +71,7 @@ class Postings(NamedTuple):
 class Column:
     """Rows of one label name. One thread adds; readers see the rows that were there when they began."""
 
-    __slots__ = ("_edition", "_n", "_postings", "_rows")
+    __slots__ = ("_edition", "_n", "_postings", "_rows", "_searches")
 
     def __init__(self, refs: NDArray[np.int32] = _NO_REFS, values: NDArray[np.int32] = _NO_REFS) -> None:
         dense = not len(refs) or int(refs[-1]) == len(refs) - 1
@@ -75,6 +79,7 @@ class Column:
         self._n = len(values)
         self._edition = 0
         self._postings: Postings | None = None
+        self._searches = 0
 
     def __len__(self) -> int:
         return self._n
@@ -197,6 +202,11 @@ class Column:
 
     def having(self, symbol: int) -> NDArray[np.int32]:
         """Return the refs that have a value, ascending; only to be read."""
+        if self._postings is None and self._searches < _SEARCHES:
+            self._searches += 1
+            n, (own, values) = self._n, self._rows
+            hit = np.flatnonzero(values[:n] == symbol)
+            return own[hit] if len(own) else hit.astype(np.int32)
         postings, tail_refs, tail = self._current()
         at = int(postings.values.searchsorted(np.int32(symbol)))
         found = _NO_REFS

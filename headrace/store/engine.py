@@ -6,6 +6,7 @@ validated against the head, applied, logged and only then acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass, field, replace
@@ -858,6 +859,21 @@ class Engine:
                 block.read_histograms(block.all_refs, NEVER, FOREVER)
             except CorruptChunk:
                 self.block_set.set_aside(block)
+
+    def check_newest(self, most_bytes: int) -> int:
+        """Check the checksums of the newest blocks, so that no query has to; return the bytes of these blocks.
+
+        Args:
+            most_bytes: What all together may have.
+        """
+        left = most_bytes
+        for block in sorted(self.blocks, key=lambda block: block.meta.max_ms, reverse=True):
+            if block.size_bytes > left:
+                break
+            left -= block.size_bytes
+            with contextlib.suppress(CorruptChunk), self._reading(block):
+                block.check()
+        return most_bytes - left
 
     @measured("delete_seconds", calls="deletions")
     def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:

@@ -269,6 +269,33 @@ async def test_a_corrupt_chunk_is_found_when_it_is_read(tmp_path: Path) -> None:
     await again.close()
 
 
+async def test_the_newest_blocks_are_checked_after_the_start(tmp_path: Path) -> None:
+    """A corrupt one is set aside before any query fails; older ones wait where all are too many."""
+    clock = Clock()
+    store = opened(tmp_path, clock)
+    engine = store.engine("default")
+    for i in range(3):
+        await append(engine, [(i, clock.ms, 1.0)])
+        store.flush(everything=True)
+        clock.ms += 120_000
+    oldest, middle, _ = sorted(block.path for block in engine.blocks)
+    await store.close()
+    for path in (oldest, middle):
+        data = bytearray(path.read_bytes())
+        data[70] ^= 255
+        path.write_bytes(data)
+    again = opened(tmp_path, clock)
+    engine = again.engine("default")
+    sizes = [block.size_bytes for block in sorted(engine.blocks, key=lambda block: block.number)]
+    assert engine.check_newest(sizes[2] - 1) == 0
+    assert engine.check_newest(sizes[1] + sizes[2]) == sizes[1] + sizes[2]
+    assert engine.block_set.statistics.set_aside == 1
+    await again._check_newest()
+    assert engine.block_set.statistics.set_aside == 2
+    assert set(contents(engine)) == {LABELS[2]}
+    await again.close()
+
+
 async def test_one_process_a_directory(tmp_path: Path) -> None:
     """The second one is told."""
     store = opened(tmp_path)

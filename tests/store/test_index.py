@@ -161,5 +161,7 @@ def test_memory_is_counted() -> None:
     index = Index()
     index.intern(LabelSets.of([(("__name__", "m"), ("a", str(i))) for i in range(1000)]))
     before = index.memory_bytes()
+    for i in range(8):
+        index._column("a").having(i)  # type: ignore[union-attr]
     index.select([Matcher("a", MatchType.EQUAL, "5")])
     assert index.memory_bytes() == before + 4 * (1000 + 2 * 1000) + 4
