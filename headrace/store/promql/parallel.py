@@ -31,6 +31,8 @@ def pieces(sizes: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
     """
     if not len(sizes):
         return []
+    if int(sizes.sum()) <= most:
+        return [(0, len(sizes))]
     before = np.cumsum(sizes)
     ends = np.searchsorted(before, np.arange(most, int(before[-1]), most)) + 1
     return list(pairwise(np.unique([0, *ends.tolist(), len(sizes)]).tolist()))
