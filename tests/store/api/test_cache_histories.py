@@ -234,8 +234,8 @@ def test_steps_of_before_do_not_hide_an_error() -> None:
     query = "rate({i='0'}[1m])"
     for cache in (None, known):
         service = PromQLService(source, OPTIONS, cache)
-        assert asked(service, query, (0, 400_000, 10_000, 0))[0] == "matrix"
-        assert asked(service, query, (0, 550_000, 10_000, 0))[0] == "execution"
+        assert asked(service, Question(query, 0, 400_000, 10_000, None, 0))[0] == "matrix"
+        assert asked(service, Question(query, 0, 550_000, 10_000, None, 0))[0] == "execution"
 
 
 def test_entries_make_room_for_those_used_later() -> None:
