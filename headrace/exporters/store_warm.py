@@ -33,8 +33,8 @@ from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.prometheus_blocks.chunk_writing import frames
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
-from headrace.store.promql.partial import PartialAggregate
+from headrace.store.promql.language.parser import ParserOptions
+from headrace.store.promql.pushdown.partial import PartialAggregate
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:

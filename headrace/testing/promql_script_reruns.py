@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.store.promql.ast import Call, MatrixSelector, Subquery, VectorSelector, walk
+from headrace.store.promql.language.ast import Call, MatrixSelector, Subquery, VectorSelector, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
 
 _OF_THE_TIME = {
     "days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute", "month", "year",

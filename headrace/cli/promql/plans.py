@@ -19,7 +19,7 @@ from headrace.store import inspection
 from headrace.store.promql.errors import ParseError, place
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import ALL_FEATURES
+from headrace.store.promql.language.parser import ALL_FEATURES
 from headrace.store.store import Store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from headrace.store.api.reuse import Work
 from headrace.store.promql.errors import ParseError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import parse
+from headrace.store.promql.language.parser import parse
 from headrace.store.promql.reach import reach_of
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, fused, histogram_calls, info, window_kernels
-from headrace.store.promql.ast import MatrixSelector, Subquery, VectorSelector, bare
+from headrace.store.promql import functions, histogram_calls, info, window_kernels
 from headrace.store.promql.budget import limits_rows
 from headrace.store.promql.extended_functions import check_selector
+from headrace.store.promql.language.ast import MatrixSelector, Subquery, VectorSelector, bare
+from headrace.store.promql.pushdown import fused
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
 from headrace.store.promql.selection import newest, start_times, timed
 from headrace.store.promql.statistics import in_vector, in_windows
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation, Span
+    from headrace.store.promql.language.ast import Call, Expr
     from headrace.store.promql.values import Value
 
     _Handler = Callable[[Evaluation, Call, Grid], Value]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from headrace.pipeline.errors import QueryError
-from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
 from headrace.store.promql.explain import Explained, explained
+from headrace.store.promql.language.durations import resolve
+from headrace.store.promql.language.parens import bare_arguments
+from headrace.store.promql.language.parser import ParserOptions, parse
 from headrace.store.promql.notes import Notes
-from headrace.store.promql.parens import bare_arguments
-from headrace.store.promql.parser import ParserOptions, parse
 from headrace.store.promql.values import Grid, Ranges, Scalar, Value, Vector, alone
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.explain import Plan
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.statistics import QueryStatistics
     from headrace.store.symbols import Symbols
 

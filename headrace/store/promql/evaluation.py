@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.labels import QuerySymbols
-from headrace.store.promql import fused, streaming
 from headrace.store.promql.aggregation import aggregate
-from headrace.store.promql.ast import (
+from headrace.store.promql.binary import binary
+from headrace.store.promql.budget import refuse
+from headrace.store.promql.calls import call
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.extended_functions import extended
+from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.ast import (
     Aggregate,
     At,
     Binary,
@@ -27,12 +32,7 @@ from headrace.store.promql.ast import (
     Unary,
     VectorSelector,
 )
-from headrace.store.promql.binary import binary
-from headrace.store.promql.budget import refuse
-from headrace.store.promql.calls import call
-from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.extended_functions import extended
-from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.pushdown import fused, streaming
 from headrace.store.promql.repeats import Repeats
 from headrace.store.promql.selection import Selection, newest, smoothed, windows
 from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluate import EvaluatorOptions, Source
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Value
 

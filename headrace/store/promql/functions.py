@@ -15,7 +15,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.regex import Regex, regex
 from headrace.store.labels import LabelTable
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.numbers import valid_label
+from headrace.store.promql.language.numbers import valid_label
 from headrace.store.promql.values import Vector
 from headrace.store.symbols import ABSENT
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import native_quantiles
 from headrace.store.promql.histograms import Buckets
+from headrace.store.promql.natives import quantiles as native_quantiles
 from headrace.store.promql.values import joined
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation
-    from headrace.store.promql.natives import Natives
+    from headrace.store.promql.language.ast import Call, Expr
+    from headrace.store.promql.natives.columns import Natives
     from headrace.store.promql.values import Grid, Vector
 
 

@@ -14,7 +14,7 @@ from headrace.store.promql.errors import place
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
 
 _SMALLEST_PLAIN, _SMALLEST_LARGE = -4, 6
 """Powers of ten between which numbers are printed without an exponent."""

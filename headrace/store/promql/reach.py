@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.matchers import MatchType
-from headrace.store.promql.ast import (
+from headrace.store.promql.binary import ARITHMETIC
+from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.ast import (
     Aggregate,
     At,
     Binary,
@@ -24,17 +26,15 @@ from headrace.store.promql.ast import (
     bare,
     walk,
 )
-from headrace.store.promql.binary import ARITHMETIC
-from headrace.store.promql.durations import resolve
-from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.durations import resolve
 from headrace.store.promql.range_functions import KEEPS_NAME
 from headrace.store.promql.values import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluation import Span
+    from headrace.store.promql.language.ast import Expr
 
 NEVER = -(1 << 62)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.store.promql.ast import Aggregate, Call, VectorSelector, walk
+from headrace.store.promql.language.ast import Aggregate, Call, VectorSelector, walk
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.values import Vector
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.values import Grid, Value
 
 

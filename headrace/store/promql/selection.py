@@ -10,10 +10,11 @@ import numpy as np
 
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
-from headrace.store.promql import extended_kernels, parallel, window_kernels
-from headrace.store.promql.ast import At
-from headrace.store.promql.float_histograms import SAMPLE_BYTES
-from headrace.store.promql.natives import Mixed, NativeSource
+from headrace.store.promql import extended_kernels, window_kernels
+from headrace.store.promql.language.ast import At
+from headrace.store.promql.natives.columns import Mixed, NativeSource
+from headrace.store.promql.natives.float_histograms import SAMPLE_BYTES
+from headrace.store.promql.pushdown import parallel
 from headrace.store.promql.values import Beyond, Grid, Ranges, Vector
 from headrace.store.runs import SeriesSamples
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from headrace.store.histogram_rows import HistogramSeries
     from headrace.store.labels import LabelTable, QuerySymbols
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import MatrixSelector, VectorSelector
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import MatrixSelector, VectorSelector
     from headrace.store.scan import Scan
 
 

@@ -11,8 +11,8 @@ from headrace.store.labels import LabelTable
 from headrace.store.promql.values import Grid, Ranges, Scalar, alone
 
 if TYPE_CHECKING:
-    from headrace.store.promql.ast import Subquery
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Subquery
     from headrace.store.promql.values import Vector
 
 

@@ -19,7 +19,7 @@ from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.promql.evaluate import EvaluatorOptions
-from headrace.store.promql.parser import ALL_FEATURES
+from headrace.store.promql.language.parser import ALL_FEATURES
 from headrace.store.store import Store, StoreOptions
 from headrace.testing.store_fakes import MemoryQueryable
 from native_rows import Growing, columns

@@ -10,7 +10,7 @@ from api_lab import ApiLab
 from headrace.store.api.backend import Backend
 from headrace.store.api.promql import PromQLService
 from headrace.store.promql.evaluate import EvaluatorOptions
-from headrace.store.promql.parser import ALL_FEATURES
+from headrace.store.promql.language.parser import ALL_FEATURES
 from headrace.testing.store_fakes import MemoryQueryable
 from prometheus_oracle import Oracle, Series
 from running import Programs

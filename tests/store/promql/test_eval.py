@@ -10,7 +10,7 @@ import pytest
 
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.promql.values import Ranges, Scalar, Text, Vector
 from headrace.testing.store_fakes import MemoryQueryable
 

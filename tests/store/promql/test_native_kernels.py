@@ -13,12 +13,13 @@ import pytest
 
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
 from headrace.store.api.native_results import written
-from headrace.store.promql import native_math_kernels as codes
-from headrace.store.promql import native_quantile_kernels, native_total_kernels
-from headrace.store.promql.float_histograms import FloatHistograms, sample_sizes
-from headrace.store.promql.native_math import changed, combined, equal, folded, resets_of, with_stored_hints
-from headrace.store.promql.native_text import text_of
-from headrace.store.promql.native_trimming import trimmed
+from headrace.store.promql.natives import math_kernels as codes
+from headrace.store.promql.natives import quantile_kernels as native_quantile_kernels
+from headrace.store.promql.natives import total_kernels as native_total_kernels
+from headrace.store.promql.natives.float_histograms import FloatHistograms, sample_sizes
+from headrace.store.promql.natives.math import changed, combined, equal, folded, resets_of, with_stored_hints
+from headrace.store.promql.natives.text import text_of
+from headrace.store.promql.natives.trimming import trimmed
 from headrace.testing.promql_script_histograms import Histogram, Timed, as_columns, histogram_at
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import ParserOptions, parse
+from headrace.store.promql.language.parser import ParserOptions, parse
 from headrace.store.promql.reach import NEVER, Reach, reach_of
 
 SPAN = Span(1_000_000, 2_000_000, 1000)

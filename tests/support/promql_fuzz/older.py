@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.store.promql import native_windows
-from headrace.store.promql.native_math import Sums, changed, resets_of
+from headrace.store.promql.natives import windows as native_windows
+from headrace.store.promql.natives.math import Sums, changed, resets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.float_histograms import FloatHistograms
+    from headrace.store.promql.natives.float_histograms import FloatHistograms
 
 
 @contextlib.contextmanager
