@@ -58,7 +58,8 @@ def print_found(report: Report) -> None:
     """Print the differences that were shrunk."""
     for one in report.found:
         mode = "names removed at the end" if one["delayed"] else "names removed at once"
-        print(f"# case {one['case']}, {mode}: {one['kind']}: {one['detail']}\n{one['script']}")
+        print(f"# case {one['case']}, {mode}: {one['kind']}: {one['detail']}")
+        print(f"# {one['query']} at {one['times_ms']}\n{one['script']}")
 
 
 def print_summary(report: Report) -> None:

@@ -101,7 +101,13 @@ class Notes:
         found = Notes(self.query)
         found._warnings = {text: start + by if start else 0 for text, start in self._warnings.items()}
         found._infos = {text: start + by if start else 0 for text, start in self._infos.items()}
+        found._repairs = {text: (repair, start + by) for text, (repair, start) in self._repairs.items()}
         return found
+
+    @property
+    def at_the_start(self) -> bool:
+        """Whether something was noted at the start of the query, or without a place: the two are not told apart."""
+        return 0 in self._warnings.values() or 0 in self._infos.values()
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""

@@ -67,6 +67,8 @@ class Repeats:
         known = self._known.get(key)
         if known is None:
             return self._first(run, expr, key, evaluate)
+        if known.start == 0 and known.notes.at_the_start:
+            return evaluate()  # what is noted has another place here
         run.count.add(known.looked_at)
         run.notes.take(known.notes.moved(expr.start - known.start))
         return _copied(known.value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from promql_fuzz.compare import EXACT, tolerance
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def _kind(seen: Answers) -> str:
 _SORT = "PromQL warning: sort is ineffective for range queries"
 _METRIC = re.compile(r' for metric name "[^"]*"')
 _REPAIR = re.compile(r", from buckets .* to \S+Z")
+_PLACE = re.compile(r" \(\d+:\d+\)$")
+_REPAIRED = "needed to be fixed for monotonicity"
 _GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
 _TOKENS = re.compile(r"expected number.*$")
 _NOT_A_COUNT = re.compile(
@@ -55,7 +59,13 @@ def _text_of_notes(seen: Answers) -> bool:
         return False
     theirs, ours = _alone(seen, _kind(seen))
     ours = {note for note in ours if not note.startswith(_SORT) and _COLLISION not in note}
-    return {_METRIC.sub("", note) for note in theirs} == {_METRIC.sub("", _REPAIR.sub("", note)) for note in ours}
+    return {_plain(note) for note in theirs} == {_plain(_REPAIR.sub("", note)) for note in ours}
+
+
+def _plain(note: str) -> str:
+    """Return a note without the metric's name; one about repaired buckets also without the last of its places."""
+    note = _METRIC.sub("", note)
+    return _PLACE.sub("", note) if _REPAIRED in note else note
 
 
 def _duplicate_group_text(seen: Answers) -> bool:
@@ -83,7 +93,8 @@ def _strings(seen: Answers) -> bool:
 
 def _first_bucket(seen: Answers) -> bool:
     """The first classic bucket begins at 0 or at its bound, no longer at -Inf, where nothing is known within it."""
-    return _kind(seen) in _OF_RESULTS and "histogram_fraction(" in seen.query.text
+    of_errors = _kind(seen) == "error" and any(_error(side).startswith(_SEVERAL) for side in (seen.theirs, seen.ours))
+    return (_kind(seen) in _OF_RESULTS or of_errors) and "histogram_fraction(" in seen.query.text
 
 
 def _info(seen: Answers) -> bool:
@@ -92,7 +103,7 @@ def _info(seen: Answers) -> bool:
 
 
 def _duration_of_nothing(seen: Answers) -> bool:
-    return _kind(seen) == "status" and _DURATION.search(_error(seen.ours)) is not None
+    return _kind(seen) in {"status", "error"} and _DURATION.search(_error(seen.ours)) is not None
 
 
 def _quantiles_named(seen: Answers) -> bool:
@@ -145,8 +156,13 @@ _NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
 
 
 def _sizes_of_histograms(seen: Answers) -> bool:
-    """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too."""
-    return _kind(seen) == "samples" and not seen.alike and _NATIVE.search(seen.query.text) is not None
+    """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too.
+
+    One that was computed, which a subquery counts, may have kept empty ones of these.
+    """
+    if _kind(seen) != "samples" or _NATIVE.search(seen.query.text) is None:
+        return False
+    return not seen.alike or _COMPUTED_RANGE.search(seen.query.text) is not None
 
 
 def _conflicting_resets(seen: Answers) -> bool:
@@ -182,7 +198,32 @@ def _nan_observations(seen: Answers) -> bool:
 
 
 def _crashed(seen: Answers) -> bool:
-    return "runtime error: index out of range" in _error(seen.theirs)
+    return any(fault in _error(seen.theirs) for fault in _FAULTS)
+
+
+def _largest_powers(seen: Answers) -> bool:
+    """Go's assembly for x86 takes the largest powers of e for infinite."""
+    if _kind(seen) != "value" or "exp(" not in seen.query.text or seen.difference is None:
+        return False
+    return re.search(r"theirs [+-]?Inf; ours -?1\.[5-7]\d*e\+?308", seen.difference.detail) is not None
+
+
+def _sums_of_histograms(seen: Answers) -> bool:
+    """Sums of histograms keep what is lost in each addition."""
+    if _kind(seen) != "value" or _NATIVE.search(seen.query.text) is None:
+        return False
+    theirs, ours = (_numbers_of_histograms(side) for side in (seen.theirs, seen.ours))
+    return bool(theirs) and len(theirs) == len(ours) and bool(np.allclose(theirs, ours, rtol=1e-9, atol=1e-12))
+
+
+def _numbers_of_histograms(answer: Mapping[str, Any]) -> list[float]:
+    rows = answer["data"]["result"]
+    points = [point for row in rows for point in (*row.get("histograms", ()), row.get("histogram")) if point]
+    return [float(one) for _, found in points for one in (found["count"], found["sum"], *_buckets(found))]
+
+
+def _buckets(found: Mapping[str, Any]) -> list[str]:
+    return [text for bucket in found.get("buckets", ()) for text in bucket[1:]]
 
 
 def _nan_quantiles(seen: Answers) -> bool:
@@ -199,9 +240,7 @@ def _merged_at_the_end(seen: Answers) -> bool:
 
 def _zero_bucket_alone(seen: Answers) -> bool:
     """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
-    if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
-        return False
-    return re.search(r"(theirs|ours) -?0\b(?!\.)", seen.difference.detail) is not None
+    return _kind(seen) == "value" and not seen.alike and "histogram_quantile(" in seen.query.text
 
 
 def _nan_of_nothing(seen: Answers) -> bool:
@@ -211,6 +250,8 @@ def _nan_of_nothing(seen: Answers) -> bool:
     return '"NaN"]' in seen.difference.detail
 
 
+_FAULTS = ("runtime error: index out of range", "histograms with custom buckets have no zero bucket")
+_COMPUTED_RANGE = re.compile(r"\)\s*\[[^\]]*:")
 _STATISTICS = re.compile(r"histogram_(count|sum|avg)\b")
 _NOT_A_COUNTER = "this native histogram metric is not a counter"
 _MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
@@ -240,6 +281,8 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "NaN observations by the last digits": _nan_observations,
     "quantiles of histograms with NaN": _nan_quantiles,
     "the peer fails": _crashed,
+    "the largest powers of e": _largest_powers,
+    "sums of histograms": _sums_of_histograms,
     "series merged at the end": _merged_at_the_end,
     "zero buckets alone": _zero_bucket_alone,
     "NaN in empty buckets": _nan_of_nothing,

@@ -24,6 +24,12 @@ LIBRARY = (
     "tan", "tanh",
 )  # fmt: skip
 OPERATORS = ("^", "atan2")
+WITHIN_ONE = ("cos", "sin", "tanh")
+"""Functions whose values lie within one of zero: an error does not lead out of there."""
+
+BY_DIFFERENCE = ("acos",)
+"""Functions that Go computes as a difference, so that small values have the error of large ones."""
+
 ULP = 2.0**-52
 _ULPS = 4
 
@@ -34,7 +40,7 @@ def shaken(seed: int) -> Iterator[None]:
     rng = np.random.default_rng(seed)
     saved = dict(functions.ELEMENTWISE), dict(binary.ARITHMETIC)
     for table, names in ((functions.ELEMENTWISE, LIBRARY), (binary.ARITHMETIC, OPERATORS)):
-        table.update({name: _wrong(table[name], rng) for name in names})
+        table.update({name: _wrong(name, table[name], rng) for name in names})
     try:
         yield
     finally:
@@ -59,9 +65,11 @@ def _unscaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where((values > 0.0) & (values < smallest), read, np.log(values))
 
 
-def _wrong(function: Callable[..., NDArray[np.float64]], rng: np.random.Generator) -> Callable[..., Any]:
+def _wrong(name: str, function: Callable[..., NDArray[np.float64]], rng: np.random.Generator) -> Callable[..., Any]:
     def compute(*args: NDArray[np.float64]) -> NDArray[np.float64]:
         exact = function(*args)
-        return exact * (1.0 + ULP * rng.integers(-_ULPS, _ULPS + 1, exact.shape))
+        error = ULP * rng.integers(-_ULPS, _ULPS + 1, exact.shape)
+        wrong = exact + error * np.maximum(np.abs(exact), 1.0) if name in BY_DIFFERENCE else exact * (1.0 + error)
+        return np.clip(wrong, -1.0, 1.0) if name in WITHIN_ONE else wrong
 
     return compute
