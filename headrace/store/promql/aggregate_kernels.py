@@ -352,6 +352,7 @@ def bucket_quantile(
         return np.nan
     total = count[n - 1]
     if total == 0:
+        fixed[2] = 0.0  # nothing is told of a histogram without observations
         return np.nan
     rank = q * total
     b = 0

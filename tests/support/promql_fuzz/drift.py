@@ -37,7 +37,7 @@ _SORT = "PromQL warning: sort is ineffective for range queries"
 _METRIC = re.compile(r' for metric name "[^"]*"')
 _REPAIR = re.compile(r", from buckets .* to \S+Z")
 _PLACE = re.compile(r" \(\d+:\d+\)$")
-_REPAIRED = "needed to be fixed for monotonicity"
+_NAMED = ("needed to be fixed for monotonicity", "bucket label")
 _GROUP = re.compile(r"(?<=match group ){.*?}(?= on the)|(?<=operation: )\[.*\]", re.DOTALL)
 _TOKENS = re.compile(r"expected number.*$")
 _NOT_A_COUNT = re.compile(
@@ -63,9 +63,9 @@ def _text_of_notes(seen: Answers) -> bool:
 
 
 def _plain(note: str) -> str:
-    """Return a note without the metric's name; one about repaired buckets also without the last of its places."""
-    note = _METRIC.sub("", note)
-    return _PLACE.sub("", note) if _REPAIRED in note else note
+    """Return a note without the metric's name and without its place: of notes that are one then, the last is told."""
+    unnamed = _METRIC.sub("", note)
+    return _PLACE.sub("", unnamed) if unnamed != note or any(text in note for text in _NAMED) else note
 
 
 def _duplicate_group_text(seen: Answers) -> bool:
@@ -124,8 +124,12 @@ def _mad_with_nan(seen: Answers) -> bool:
 
 
 def _name_through_subqueries(seen: Answers) -> bool:
-    """A name that has lost its meaning does not come back when the last value of a subquery is taken."""
-    return _kind(seen) == "labels" and seen.delayed and "last_over_time(" in seen.query.text
+    """A name that has lost its meaning does not come back when the last value of a subquery is taken.
+
+    Series that differ in nothing else are then an error.
+    """
+    refused = _kind(seen) == "status" and _error(seen.ours) == _SAME_LABELS and not _error(seen.theirs)
+    return (_kind(seen) == "labels" or refused) and seen.delayed and "last_over_time(" in seen.query.text
 
 
 def _absent_labels_sorted(seen: Answers) -> bool:
@@ -173,6 +177,8 @@ def _conflicting_resets(seen: Answers) -> bool:
 def _custom_bounds(seen: Answers) -> bool:
     """Histograms with other bounds are brought to the common ones; they were dropped."""
     if any(_INCOMPATIBLE in note for note in seen.theirs.get("warnings", [])):
+        return True
+    if _kind(seen) == "warnings" and all(_OTHER_LAYOUT in note for note in set.union(*_alone(seen, "warnings"))):
         return True
     theirs, ours = _alone(seen, "infos")
     return _kind(seen) == "infos" and not theirs and all(_RECONCILED in note for note in ours)
@@ -233,9 +239,8 @@ def _nan_quantiles(seen: Answers) -> bool:
 
 def _merged_at_the_end(seen: Answers) -> bool:
     """Series that are one without their names, and never there at the same step, are merged."""
-    alike = "vector cannot contain metrics with the same labelset"
     of_range = seen.delayed and seen.query.step_ms > 0
-    return _kind(seen) == "status" and of_range and _error(seen.theirs) == alike and not _error(seen.ours)
+    return _kind(seen) == "status" and of_range and _error(seen.theirs) == _SAME_LABELS and not _error(seen.ours)
 
 
 def _zero_bucket_alone(seen: Answers) -> bool:
@@ -256,8 +261,10 @@ _STATISTICS = re.compile(r"histogram_(count|sum|avg)\b")
 _NOT_A_COUNTER = "this native histogram metric is not a counter"
 _MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
 _INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
+_OTHER_LAYOUT = "incompatible bucket layout encountered for binary operator"
 _RECONCILED = "mismatched custom buckets were reconciled during"
 _COLLISION = "conflicting counter resets during histogram"
+_SAME_LABELS = "vector cannot contain metrics with the same labelset"
 _SEVERAL = "multiple matches for labels: "
 _OF_RESULTS = {"labels", "points", "value", "order", "samples"}
 
@@ -290,6 +297,11 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,
 }
+
+
+def of_histograms(text: str) -> bool:
+    """Return whether a query asks for series that have native histograms."""
+    return _NATIVE.search(text) is not None
 
 
 def kind(seen: Answers) -> str | None:

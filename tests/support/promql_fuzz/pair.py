@@ -122,12 +122,7 @@ class Pair:
     def _by_steps(self, answers: Answers) -> bool:
         """Ask the peer for each step of a range: in subqueries it overwrites histograms that it still needs."""
         query, found = answers.query, answers.difference
-        if (
-            not query.step_ms
-            or found is None
-            or found.kind not in _OF_NUMBERS
-            or "histogram" not in str(answers.theirs)
-        ):
+        if not query.step_ms or found is None or found.kind not in _OF_NUMBERS or not drift.of_histograms(query.text):
             return False
         rows: dict[str, dict[str, Any]] = {}
         for time_ms in range(query.start_ms, query.end_ms + 1, query.step_ms):
@@ -149,7 +144,8 @@ class Pair:
         with as_before():
             ours = self._ask_ours(answers.query)
         found = compare.difference(answers.query.text, answers.theirs, ours)
-        return found is None or drift.kind(replace(answers, ours=ours, difference=found)) is not None
+        changed = replace(answers, ours=ours, difference=found)
+        return found is None or drift.kind(changed) is not None or self._by_steps(changed)
 
     def _by_averages(self, answers: Answers) -> bool:
         """Ask for sums in place of averages: the peer's running means lose what lies across the zero bucket."""
