@@ -63,9 +63,9 @@ def _text_of_notes(seen: Answers) -> bool:
 
 
 def _plain(note: str) -> str:
-    """Return a note without the metric's name and without its place: of notes that are one then, the last is told."""
+    """Return a note without the metric's name; of those that are one without it the last has its place, so no place."""
     unnamed = _METRIC.sub("", note)
-    return _PLACE.sub("", unnamed) if unnamed != note or any(text in note for text in _NAMED) else note
+    return _PLACE.sub("", unnamed) if any(text in note for text in _NAMED) else unnamed
 
 
 def _duplicate_group_text(seen: Answers) -> bool:
