@@ -122,7 +122,8 @@ class Pair:
     def _by_steps(self, answers: Answers) -> bool:
         """Ask the peer for each step of a range: in subqueries it overwrites histograms that it still needs."""
         query, found = answers.query, answers.difference
-        if not query.step_ms or found is None or found.kind not in _OF_NUMBERS or not drift.of_histograms(query.text):
+        histograms = "histogram" in str(answers.theirs) or drift.of_histograms(query.text)
+        if not query.step_ms or found is None or found.kind not in _OF_NUMBERS or not histograms:
             return False
         rows: dict[str, dict[str, Any]] = {}
         for time_ms in range(query.start_ms, query.end_ms + 1, query.step_ms):
