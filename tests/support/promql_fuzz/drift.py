@@ -245,7 +245,10 @@ def _merged_at_the_end(seen: Answers) -> bool:
 
 def _zero_bucket_alone(seen: Answers) -> bool:
     """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
-    return _kind(seen) == "value" and not seen.alike and "histogram_quantile(" in seen.query.text
+    if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
+        return False
+    found = _TWO_NUMBERS.search(seen.difference.detail)
+    return found is not None and all(abs(float(number)) <= _WIDEST_ZERO_BUCKET for number in found.groups())
 
 
 def _nan_of_nothing(seen: Answers) -> bool:
@@ -256,6 +259,8 @@ def _nan_of_nothing(seen: Answers) -> bool:
 
 
 _FAULTS = ("runtime error: index out of range", "histograms with custom buckets have no zero bucket")
+_TWO_NUMBERS = re.compile(r"theirs (-?\d[\d.e+-]*); ours (-?\d[\d.e+-]*)$")
+_WIDEST_ZERO_BUCKET = 0.5
 _COMPUTED_RANGE = re.compile(r"\)\s*\[[^\]]*:")
 _STATISTICS = re.compile(r"histogram_(count|sum|avg)\b")
 _NOT_A_COUNTER = "this native histogram metric is not a counter"
