@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from headrace.processors import batch, cardinality_limit, filter, memory_limiter, relabel  # noqa: A004 -- the module's name
+from headrace.processors import (
+    batch,
+    cardinality_limit,
+    cumulativetodelta,
+    deltatocumulative,
+    filter,  # noqa: A004 -- the module's name
+    interval,
+    memory_limiter,
+    metricstarttime,
+    metricstransform,
+    relabel,
+    stream_aggregate,
+)
+from headrace.testing.batches import make_batch, with_native
 from headrace.testing.processors import ProcessorContract
 
 
@@ -42,3 +55,72 @@ class TestRelabel(ProcessorContract):
     config: ClassVar[dict[str, Any]] = {
         "relabel_configs": [{"source_labels": ["__name__"], "regex": "a", "target_label": "team", "replacement": "x"}]
     }
+
+
+class TestCumulativeToDelta(ProcessorContract):
+    """``cumulativetodelta``."""
+
+    factory = cumulativetodelta.FACTORY
+
+
+class TestDeltaToCumulative(ProcessorContract):
+    """``deltatocumulative``."""
+
+    factory = deltatocumulative.FACTORY
+
+
+class TestInterval(ProcessorContract):
+    """``interval``, where all waits."""
+
+    factory = interval.FACTORY
+
+
+class TestIntervalPassThrough(ProcessorContract):
+    """``interval``, where gauges pass; a native histogram that has no hint waits all the same."""
+
+    factory = interval.FACTORY
+    config: ClassVar[dict[str, Any]] = {"pass_through": {"gauge": True, "summary": True}}
+
+    def test_histograms_and_exemplars_go_with_their_series(self) -> None:
+        """Native histograms wait, with their exemplars, whatever their names say."""
+        processor = self.make()
+        batch = with_native(make_batch(["a", "b"], value=[1.0, 2.0]), ["a", "b"])
+        out = self.run(processor, batch)
+        assert out.value.tolist() == [1.0, 2.0]
+        assert out.native is None
+        assert out.exemplars is None
+        (held,) = processor.drain(0)
+        assert (len(held.series), len(held.native), len(held.exemplars)) == (0, 2, 2)
+
+
+class TestMetricStartTime(ProcessorContract):
+    """``metricstarttime``."""
+
+    factory = metricstarttime.FACTORY
+
+
+class TestMetricsTransform(ProcessorContract):
+    """``metricstransform``, renaming one metric and dropping another."""
+
+    factory = metricstransform.FACTORY
+    config: ClassVar[dict[str, Any]] = {
+        "transforms": [
+            {"include": "a", "action": "update", "new_name": "z"},
+            {
+                "include": "^b$",
+                "match_type": "regexp",
+                "action": "update",
+                "operations": [
+                    {"action": "add_label", "new_label": "x", "new_value": "1"},
+                    {"action": "delete_label_value", "label": "x", "label_value": "1"},
+                ],
+            },
+        ]
+    }
+
+
+class TestStreamAggregate(ProcessorContract):
+    """``stream_aggregate``, about one of the series."""
+
+    factory = stream_aggregate.FACTORY
+    config: ClassVar[dict[str, Any]] = {"rules": [{"match": "b", "interval": "1m", "outputs": ["total"]}]}
