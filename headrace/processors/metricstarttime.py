@@ -133,7 +133,7 @@ class _View(BucketView):
         """Follow the streams of a state again."""
         names, told = part.value["targets"], part.arrays["told_ns"]
         numbers = part.arrays["state.target"]
-        if told.shape != (len(names),) or (numbers < 0).any() or numbers.max(initial=-1) >= len(names):
+        if told.shape != (len(names),) or (numbers < 0).any() or numbers.max(initial=0) >= max(1, len(names)):
             raise ValueError("the targets do not hold together")
         self._targets = {str(name): i for i, name in enumerate(names)}
         self.told_ns = np.concatenate([told, np.zeros(16, np.int64)])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.pipeline.batch import MetricBatch
 from headrace.pipeline.component import StatefulProcessor
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.identity import MetricType, Series, Temporality
@@ -19,6 +18,9 @@ from headrace.pipeline.series import SeriesTable
 from headrace.processors.deltatocumulative import FACTORY, DeltaToCumulative, DeltaToCumulativeConfig
 from headrace.testing.batches import make_settings
 from stream_points import Histogram, Number, Side, batch_of, histograms_of, numbers_of, otlp
+
+if TYPE_CHECKING:
+    from headrace.pipeline.batch import MetricBatch
 
 DELTA = Temporality.DELTA
 SECOND = 1_000_000_000

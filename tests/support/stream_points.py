@@ -190,5 +190,5 @@ def _row(series: Series, rows: HistogramColumns, i: int) -> Histogram:
         float(rows.zero_threshold[i]),
         *sides,
         stale=bool(rows.flags[i] & Flag.STALE),
-        summary=rows.kind[i] == HistogramKind.SUMMARY,
+        summary=bool(rows.kind[i] == HistogramKind.SUMMARY),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from headrace.pipeline.batch import ExemplarColumns, HistogramColumns, MetricBatch
+from headrace.pipeline.epochs import Pin
 from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.streams.identities import packed, unpacked
 from headrace.pipeline.streams.rows import joined_exemplars, joined_histograms, narrowed, taken
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.series import SeriesTable
 
     Rows = MetricBatch | HistogramColumns | NativeHistograms | ExemplarColumns
+
+_NO_PIN = Pin(-1)
+"""What waits holds up no ids: points of series that are freed are dropped."""
 
 R = TypeVar("R", HistogramColumns, NativeHistograms, ExemplarColumns)
 
@@ -166,7 +170,8 @@ def _live(batch: MetricBatch) -> MetricBatch:
 
 
 def _empty(table: SeriesTable, context: BatchContext) -> MetricBatch:
-    return MetricBatch.of(table, np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), context=context)
+    batch = MetricBatch.of(table, np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), context=context)
+    return batch.with_columns(pin=_NO_PIN)
 
 
 def _beside(batch: MetricBatch) -> list[Any]:
