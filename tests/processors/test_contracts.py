@@ -17,7 +17,7 @@ from headrace.processors import (
     relabel,
     stream_aggregate,
 )
-from headrace.testing.batches import make_batch, with_native
+from headrace.testing.batches import make_batch, make_settings, with_native
 from headrace.testing.processors import ProcessorContract
 
 
@@ -83,14 +83,14 @@ class TestIntervalPassThrough(ProcessorContract):
 
     def test_histograms_and_exemplars_go_with_their_series(self) -> None:
         """Native histograms wait, with their exemplars, whatever their names say."""
-        processor = self.make()
+        processor = interval.Interval(make_settings("interval"), interval.IntervalConfig(**self.config))
         batch = with_native(make_batch(["a", "b"], value=[1.0, 2.0]), ["a", "b"])
         out = self.run(processor, batch)
         assert out.value.tolist() == [1.0, 2.0]
         assert out.native is None
         assert out.exemplars is None
         (held,) = processor.drain(0)
-        assert (len(held.series), len(held.native), len(held.exemplars)) == (0, 2, 2)
+        assert (len(held.series), len(held.native or ()), len(held.exemplars or ())) == (0, 2, 2)
 
 
 class TestMetricStartTime(ProcessorContract):

@@ -87,7 +87,7 @@ def test_what_is_not_converted_passes() -> None:
     """Gauges, sums that are not monotonic, deltas, NaN, summaries, and series of Prometheus sources."""
     lab = Lab(initial_value="drop")
     up_and_down = otlp("updown", MetricType.GAUGE, is_sum=True)
-    points = [
+    points: list[Number | Histogram] = [
         Number(up_and_down, 1, 5),
         Number(otlp("g", MetricType.GAUGE, Temporality.UNSPECIFIED), 1, 5),
         Number(otlp("d", temporality=Temporality.DELTA), 1, 5),
@@ -138,7 +138,7 @@ def test_include_and_exclude(config: dict[str, Any], converted: set[str]) -> Non
         Histogram(EXPONENTIAL, 1, 1, positive=Side(0, (1,))),
     ]
     out = lab.run(*points, *rows)
-    found = [*numbers_of(out), *histograms_of(out)]
+    found: list[Number | Histogram] = [*numbers_of(out), *histograms_of(out)]
     assert {one.series.name for one in found if one.series.kind.temporality is Temporality.DELTA} == converted
 
 

@@ -245,9 +245,11 @@ class Model:
         if state is None:
             state = self.streams[one.series] = {"start": one.start, "sum": 0.0}
         elif one.start and one.start < state["start"]:
-            return self._drop("older_start")
+            self._drop("older_start")
+            return None
         elif one.time <= state["time"]:
-            return self._drop("out_of_order")
+            self._drop("out_of_order")
+            return None
         state["sum"] += one.value
         state["time"] = one.time
         return replace(one, series=series, value=state["sum"], start=state["start"])
@@ -321,7 +323,8 @@ def merged(rows: list[Histogram]) -> tuple[float, dict[int, float], dict[int, fl
             break
         threshold = raised
     scale = min(row.scale for row in rows)
-    zero, sides = 0.0, ({}, {})
+    zero = 0.0
+    sides: tuple[dict[int, float], dict[int, float]] = ({}, {})
     for row in rows:
         zero += row.zero_count
         for side, out in zip(row.buckets(), sides, strict=True):

@@ -40,9 +40,11 @@ class Lab:
 
     def after(self, seconds: float) -> list[Number | Histogram]:
         self.now_ns += int(seconds * SECOND)
-        return [
-            one for batch in self.processor.tick(self.now_ns) for one in [*numbers_of(batch), *histograms_of(batch)]
-        ]
+        found: list[Number | Histogram] = []
+        for batch in self.processor.tick(self.now_ns):
+            found += numbers_of(batch)
+            found += histograms_of(batch)
+        return found
 
 
 def test_defaults_and_names() -> None:

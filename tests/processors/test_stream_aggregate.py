@@ -313,7 +313,11 @@ def test_stale_markers_and_nan_are_no_samples() -> None:
 
 def test_idle_series_and_aggregates_are_forgotten() -> None:
     """After `staleness_interval`, two intervals by default."""
-    for options, totals in (({}, [0, 0, 0, None, 50]), ({"staleness_interval": "1m"}, [0, 0, 0, 0, 1])):
+    cases: list[tuple[dict[str, Any], list[float | None]]] = [
+        ({}, [0, 0, 0, None, 50]),
+        ({"staleness_interval": "1m"}, [0, 0, 0, 0, 1]),
+    ]
+    for options, totals in cases:
         lab = Lab(outputs=["total"], ignore_first_sample_interval="20s", **options)
         lab.add(value=49)
         found = [lab.after(10).get("m:10s_total") for _ in range(4)]

@@ -68,7 +68,9 @@ def _merged(
     sizes = np.diff(np.append(begins, len(order)))
     firsts = order[begins]
     stale = batch.flags[firsts] & np.uint8(Flag.STALE) != 0
-    values = np.where(stale, batch.value[firsts], _values(batch.value[order], aggregation, begins, sizes))
+    with np.errstate(invalid="ignore"):  # Stale markers are signalling NaNs.
+        made = _values(batch.value[order], aggregation, begins, sizes)
+    values = np.where(stale, batch.value[firsts], made)
     integral = np.bitwise_and.reduceat(batch.flags[order], begins) & np.uint8(Flag.INTEGER) != 0
     integral |= aggregation is Aggregation.COUNT
     with np.errstate(invalid="ignore"):  # Stale markers are signalling NaNs.
