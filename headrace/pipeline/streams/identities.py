@@ -32,12 +32,11 @@ def packed(table: SeriesTable, ids: NDArray[np.int32]) -> tuple[Columns, dict[st
     """Return the identities of (n,) int32 live `ids`: columns, and a value for JSON."""
     labels = table.label_spans(ids)
     offsets, sizes = labels.spans[:, 0::2].ravel(), labels.spans[:, 1::2].ravel()
-    firsts, which = np.unique(offsets, return_index=True)[1], np.unique(offsets, return_inverse=True)[1]
+    _, firsts, which = np.unique(offsets, return_index=True, return_inverse=True)
     sizes = sizes[firsts].astype(np.int64)
     ends = np.cumsum(sizes)
     places = np.repeat(offsets[firsts] - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-    heads = np.stack([table.head_column(ids, name) for name in Head.__slots__], axis=1).reshape(-1, 6)
-    kinds, row = np.unique(heads, axis=0, return_inverse=True)
+    kinds, row = _distinct([table.head_column(ids, name) for name in Head.__slots__])
     columns: Columns = {
         "text": labels.buf[places],
         "sizes": sizes.astype(np.int32),
@@ -46,6 +45,19 @@ def packed(table: SeriesTable, ids: NDArray[np.int32]) -> tuple[Columns, dict[st
         "head": row.astype(np.int32).reshape(-1),
     }
     return columns, {"heads": [_head_to_json(table, Head(*one)) for one in kinds.tolist()]}
+
+
+def _distinct(columns: list[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the distinct rows of some columns, (k, columns), and which of them each row is, (n,)."""
+    n = len(columns[0])
+    which = np.zeros(n, np.int64)
+    for column in columns:
+        # Most are the same throughout; to sort whole rows would take twenty times as long.
+        if n and (column != column[0]).any():
+            values, numbers = np.unique(column, return_inverse=True)
+            which = np.unique(which * len(values) + numbers, return_inverse=True)[1]
+    firsts = np.unique(which, return_index=True)[1]
+    return np.stack(columns, axis=1)[firsts], which
 
 
 def unpacked(table: SeriesTable, columns: Columns, heads: dict[str, Any]) -> NDArray[np.int32]:
