@@ -1,7 +1,7 @@
 """The form in which stateful processors save what they know: named arrays and a value for JSON, checked on reading.
 
-Layout: the magic text, the length of a JSON header as a little-endian uint32, the CRC-32 of all that follows as
-another, the header, and the arrays' bytes one after the other. The header names type, version and, for each part (a
+Layout: the magic text, the length of a JSON header as a little-endian uint32, the CRC-32 of that and of all that
+follows as another, the header, and the arrays' bytes one after the other. The header names type, version and, for each part (a
 workspace), its value and the names, dtypes and shapes of its arrays.
 """
 
@@ -58,7 +58,7 @@ def encode(kind: str, version: int, parts: Mapping[str, Part]) -> bytes:
         header["parts"][name] = {"value": part.value, "arrays": shapes}
     text = json.dumps(header).encode()
     body = b"".join([text, *bodies])
-    return MAGIC + _PREFIX.pack(len(text), zlib.crc32(body)) + body
+    return MAGIC + _PREFIX.pack(len(text), _check(len(text), body)) + body
 
 
 def decode(kind: str, version: int, state: bytes) -> dict[str, Part]:
@@ -72,7 +72,7 @@ def decode(kind: str, version: int, state: bytes) -> dict[str, Part]:
         raise ValueError("it is no state of a processor")
     size, check = _PREFIX.unpack_from(state, len(MAGIC))
     body = memoryview(state)[start:]
-    if zlib.crc32(body) != check or size > len(body):
+    if _check(size, body) != check or size > len(body):
         raise ValueError("it is damaged")
     header = json.loads(bytes(body[:size]))
     if header["type"] != kind or header["version"] != version:
@@ -87,6 +87,10 @@ def decode(kind: str, version: int, state: bytes) -> dict[str, Part]:
             arrays[key], position = _array(body, position, dtype, shape)
         parts[name] = Part(one["value"], arrays)
     return parts
+
+
+def _check(size: int, body: bytes | memoryview) -> int:
+    return zlib.crc32(body, zlib.crc32(size.to_bytes(4, "little")))
 
 
 def _array(body: memoryview, position: int, dtype: str, shape: list[int]) -> tuple[NDArray[Any], int]:
