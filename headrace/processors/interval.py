@@ -109,7 +109,7 @@ class Interval:
         """Return what waits, once it is due."""
         if now_ns - self._touched_ns >= _TOUCH_NS:
             self._touched_ns = now_ns
-            for view in self._views.values():
+            for _table, view in list(self._views.items()):
                 view.pending.touch()
         if now_ns - self._passed_ns < self._interval_ns:
             return []
@@ -121,12 +121,12 @@ class Interval:
     def drain(self, now_ns: int) -> list[MetricBatch]:
         """Return all that waits."""
         del now_ns
-        found = [view.pending.take() for view in list(self._views.values())]
+        found = [view.pending.take() for _table, view in list(self._views.items())]
         return [batch for batch in found if not batch.is_empty]
 
     def snapshot(self) -> bytes:
         """Return what waits, by identity."""
-        parts = {view.context.workspace: view.pending.state() for view in self._views.values()}
+        parts = {view.context.workspace: view.pending.state() for _table, view in list(self._views.items())}
         return encode("interval", _STATE_VERSION, {**self._restored, **parts})
 
     def restore(self, state: bytes) -> None:

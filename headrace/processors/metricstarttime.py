@@ -191,7 +191,7 @@ class MetricStartTime(StreamProcessor[_View]):
     def tick(self, now_ns: int) -> list[MetricBatch]:
         """Forget idle streams and their targets; return nothing."""
         made = super().tick(now_ns)
-        for view in self.views():
+        for _table, view in list(self._views.items()):
             if view.is_wasteful:
                 view.drop_unused()
         return made

@@ -1,4 +1,4 @@
-"""What a graph does for processors that remember: it keeps their state, and lets them send what they hold at the end."""
+"""What a graph does for processors that remember: it keeps their state, and lets them send what they hold back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from headrace.pipeline.batch import MetricBatch
-from headrace.pipeline.component import Outcome
 from headrace.pipeline.errors import StoreFailed
 from headrace.pipeline.graph import Graph, GraphPlan, PipelinePlan, Planned
 from headrace.pipeline.host import Host
@@ -22,7 +21,7 @@ from stream_points import Number, batch_of, numbers_of, otlp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.pipeline.component import Sink
+    from headrace.pipeline.component import Outcome, Sink
 
 DELTA = otlp("requests", MetricType.COUNTER, Temporality.DELTA)
 
@@ -59,6 +58,11 @@ async def feed(graph: Graph, host: Host, *points: Number) -> Outcome:
     return outcome
 
 
+def _cut_off_the_end(directory: Path) -> None:
+    (file,) = directory.iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+
+
 async def test_what_is_held_back_is_delivered_at_the_end() -> None:
     """Through the processors behind, before exporters stop; the next start finds nothing to send again."""
     host, exporter = Host(), MemoryExporter()
@@ -85,8 +89,7 @@ async def test_state_goes_from_one_daemon_to_the_next(tmp_path: Path) -> None:
         await graph.shutdown()
         found += [one.value for batch in exporter.batches for one in numbers_of(batch)]
     assert found == [1.0, 2.0, 3.0]
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-1])
+    _cut_off_the_end(tmp_path)
     graph = make(Host(services={"state": StateDirectory(tmp_path)}), MemoryExporter(), deltatocumulative.FACTORY)
     with pytest.raises(StoreFailed, match=r"metrics\.deltatocumulative does not fit: it is damaged"):
         await graph.start()

@@ -12,6 +12,7 @@ from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.streams.identities import packed, unpacked
 from headrace.pipeline.streams.rows import joined_exemplars, joined_histograms, narrowed, taken
 from headrace.pipeline.streams.snapshots import Part
+from headrace.pipeline.streams.tables import OfTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def newest(series: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int
     return np.sort(order[last])
 
 
-class Pending:
+class Pending(OfTable):
     """Points of one table, of which the newest of each series count.
 
     Args:
@@ -54,9 +55,9 @@ class Pending:
     """
 
     def __init__(self, table: SeriesTable, context: BatchContext) -> None:
-        self._table = table
+        super().__init__(table)
         self._context = context
-        self._batch = _empty(table, context)
+        self._settled: MetricBatch | None = None
         self._parts: list[MetricBatch] = []
         self._rows = 0
         self._distinct = 0
@@ -70,42 +71,43 @@ class Pending:
         """Have the points of a batch wait."""
         if batch.is_empty:
             return
-        self._parts.append(batch.with_columns(metadata=(), pin=self._batch.pin))
+        self._parts.append(batch.with_columns(metadata=(), pin=_NO_PIN))
         self._rows += len(batch) + (0 if batch.exemplars is None else len(batch.exemplars))
         if self._rows > 2 * self._distinct + _SLACK:
             self._settle()
 
     def take(self) -> MetricBatch:
         """Return the newest point of each series, and forget them."""
-        self._settle()
-        found = self._batch
-        self._batch = _empty(self._table, self._context)
+        found = self._settle()
+        self._settled = None  # A batch keeps its table alive.
         self._rows = self._distinct = 0
-        return found.with_columns(pin=self._table.pin())
+        return found.with_columns(pin=self.table.pin())
 
     def touch(self) -> None:
         """Keep the series of what waits alive in the table."""
-        self._settle()
-        for rows in _beside(self._batch):
-            self._table.touch(rows.series)
+        for rows in _beside(self._settle()):
+            self.table.touch(rows.series)
 
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Drop the points of series that the table has freed."""
-        self._settle()
-        gone = np.zeros(self._table.capacity, np.bool_)
+        if not self._rows:
+            return
+        batch = self._settle()
+        gone = np.zeros(self.table.capacity, np.bool_)
         gone[ids] = True
-        batch = self._batch.select(~gone[self._batch.series])
+        batch = batch.select(~gone[batch.series])
         changes: dict[str, Any] = {}
         for name in _BESIDE:
             rows = getattr(batch, name)
             changes[name] = None if rows is None else rows.select(~gone[rows.series])
-        self._batch = batch.with_columns(**changes)
+        self._settled = batch.with_columns(**changes)
 
-    def _settle(self) -> None:
-        """Drop what is not the newest."""
+    def _settle(self) -> MetricBatch:
+        """Drop what is not the newest; return the rest."""
+        settled = self._settled if self._settled is not None else _empty(self.table, self._context)
         if not self._parts:
-            return
-        parts = [self._batch, *self._parts]
+            return settled
+        parts = [settled, *self._parts]
         self._parts = []
         joined = _joined(parts)
         index = newest(joined.series, joined.time_ns)
@@ -114,18 +116,18 @@ class Pending:
         columns["histograms"] = _newest_rows(joined.histograms, "time_ns")
         columns["native"] = _newest_rows(joined.native, "time_ms")
         columns["exemplars"] = _newest_rows(joined.exemplars, "time_ns")
-        self._batch = joined.with_columns(**columns)
-        self._rows = self._distinct = sum(len(rows.series) for rows in _beside(self._batch))
+        self._settled = settled = joined.with_columns(**columns)
+        self._rows = self._distinct = sum(len(rows.series) for rows in _beside(settled))
+        return settled
 
     # -- state ---------------------------------------------------------------------------------------------
 
     def state(self) -> Part:
         """Return all that `restore` needs."""
-        self._settle()
-        batch = self._batch
+        batch = self._settle()
         every = np.concatenate([rows.series for rows in _beside(batch)])
         ids = np.unique(every)
-        columns, heads = packed(self._table, ids)
+        columns, heads = packed(self.table, ids)
         arrays = {f"ids.{name}": column for name, column in columns.items()}
         for name in _NUMBERS:
             arrays[f"numbers.{name}"] = getattr(batch, name)
@@ -148,14 +150,14 @@ class Pending:
         for key, array in part.arrays.items():
             kind, _, name = key.partition(".")
             groups.setdefault(kind, {})[name] = array
-        ids = unpacked(self._table, groups.pop("ids"), part.value["ids"])
+        ids = unpacked(self.table, groups.pop("ids"), part.value["ids"])
         for group in groups.values():
             group["series"] = ids[group["series"]]
         numbers = groups.pop("numbers")
         integers = numbers.pop("integers")
         columns: dict[str, Any] = {name: numbers[name] for name in _NUMBERS}
         columns["integers"] = integers if len(integers) else None
-        batch = MetricBatch.of(self._table, **columns, context=self._context)
+        batch = MetricBatch.of(self.table, **columns, context=self._context)
         beside = {kind: _BESIDE[kind](**group) for kind, group in groups.items()}
         self.add(_live(batch.with_columns(**beside)))
 

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.pipeline.streams.identities import packed, unpacked
 from headrace.pipeline.streams.slots import NEW, OTHER, REFUSED, Field, Slots
 from headrace.pipeline.streams.snapshots import Part, decode, encode
+from headrace.pipeline.streams.tables import OfTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ _TOUCH_NS = 60_000_000_000
 """How often the table is told that streams are still followed, even if they are silent."""
 
 
-class View:
+class View(OfTable):
     """What a processor knows of one workspace: its streams and what they come to.
 
     Args:
@@ -38,7 +39,7 @@ class View:
     def __init__(
         self, table: SeriesTable, context: BatchContext, fields: Mapping[str, Field], max_slots: int = 1 << 62
     ) -> None:
-        self.table = table
+        super().__init__(table)
         self.context = context
         self.slots = Slots(table, fields, max_slots)
 
@@ -205,7 +206,7 @@ class StreamProcessor(Generic[V]):
 
     def tick(self, now_ns: int) -> list[MetricBatch]:
         """Forget idle streams; return nothing."""
-        for view in self.views():
+        for _table, view in list(self._views.items()):
             if self._max_idle_ns:
                 view.close(view.slots.expired(now_ns - self._max_idle_ns))
             if now_ns - self._touched_ns >= _TOUCH_NS:
@@ -216,7 +217,7 @@ class StreamProcessor(Generic[V]):
 
     def snapshot(self) -> bytes:
         """Return the state of all workspaces, by identity."""
-        parts = {view.context.workspace: view.state() for view in self.views()}
+        parts = {view.context.workspace: view.state() for _table, view in list(self._views.items())}
         return encode(self.kind, self.state_version, {**self._restored, **parts})
 
     def restore(self, state: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels.growth import grown
+from headrace.pipeline.streams.tables import OfTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +47,7 @@ class Field:
     fill: float = 0
 
 
-class Slots:
+class Slots(OfTable):
     """Slots of the streams of one series table.
 
     Args:
@@ -56,7 +57,7 @@ class Slots:
     """
 
     def __init__(self, table: SeriesTable, fields: Mapping[str, Field], max_slots: int = 1 << 62) -> None:
-        self.table = table
+        super().__init__(table)
         self._max_slots = max_slots
         self._fields = dict(fields)
         self.slot_of = np.full(_FIRST_SLOTS, NEW, np.int32)

@@ -1,8 +1,8 @@
 """The form in which stateful processors save what they know: named arrays and a value for JSON, checked on reading.
 
 Layout: the magic text, the length of a JSON header as a little-endian uint32, the CRC-32 of that and of all that
-follows as another, the header, and the arrays' bytes one after the other. The header names type, version and, for each part (a
-workspace), its value and the names, dtypes and shapes of its arrays.
+follows as another, the header, and the arrays' bytes one after the other. The header names type, version and, for each
+part (a workspace), its value and the names, dtypes and shapes of its arrays.
 """
 
 from __future__ import annotations

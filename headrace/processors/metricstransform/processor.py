@@ -14,6 +14,7 @@ from headrace.pipeline.component import ProcessorFactory
 from headrace.pipeline.native_histograms import NativeHistograms
 from headrace.pipeline.streams.rows import joined_histograms
 from headrace.pipeline.streams.slots import NEW, OTHER
+from headrace.pipeline.streams.tables import OfTable
 from headrace.pipeline.streams.warm import warm_up
 from headrace.processors.metricstransform import columns, merge
 from headrace.processors.metricstransform.config import Action, MetricsTransformConfig
@@ -93,7 +94,7 @@ class _Step:
         return applied(self.stages[number].operations, series)
 
 
-class _Memo:
+class _Memo(OfTable):
     """What a transform makes of the series of one table.
 
     Attributes:
@@ -103,17 +104,17 @@ class _Memo:
 
     def __init__(self, table: SeriesTable, step: _Step) -> None:
         self.step = step
-        self._table = table
+        super().__init__(table)
         self.targets = [np.full(1024, NEW, np.int32) for _ in step.stages]
         table.register(self)
 
     def fit(self) -> None:
         """Make room for all ids of the table."""
-        self.targets = [grown(one, self._table.capacity, NEW) for one in self.targets]
+        self.targets = [grown(one, self.table.capacity, NEW) for one in self.targets]
 
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Forget what is known of freed series, and what leads to one."""
-        gone = np.zeros(max(self._table.capacity, len(self.targets[0])), np.bool_)
+        gone = np.zeros(max(self.table.capacity, len(self.targets[0])), np.bool_)
         gone[ids] = True
         for target in self.targets:
             target[gone[: len(target)] | (target >= 0) & gone[np.maximum(target, 0)]] = NEW
@@ -122,7 +123,7 @@ class _Memo:
         """Decide about series; return those that the transform passes on."""
         first = self.targets[0]
         for one in ids[first[ids] == NEW].tolist():
-            if not self.step.matcher.matches(self._table.series(one)):
+            if not self.step.matcher.matches(self.table.series(one)):
                 self.targets[0][one] = OTHER
             else:
                 self._decide(0, one)
@@ -136,12 +137,12 @@ class _Memo:
         return np.unique(np.concatenate([stay, made]))
 
     def _decide(self, number: int, series_id: int) -> None:
-        series = self._table.series(series_id)
+        series = self.table.series(series_id)
         target = self.step.target(number, series)
         if target is series:
             made = series_id
         else:
-            made = _DROPPED if target is None else max(_DROPPED, int(self._table.intern([target])[0]))
+            made = _DROPPED if target is None else max(_DROPPED, int(self.table.intern([target])[0]))
         self.fit()
         self.targets[number][series_id] = made if made >= 0 else _DROPPED
 

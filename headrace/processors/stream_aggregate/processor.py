@@ -12,6 +12,7 @@ from headrace.pipeline.component import ProcessorFactory
 from headrace.pipeline.identity import MetricType, Temporality
 from headrace.pipeline.streams.slots import NEW
 from headrace.pipeline.streams.snapshots import Part, decode, encode
+from headrace.pipeline.streams.tables import OfTable
 from headrace.processors.stream_aggregate import sample_kernels as kernels
 from headrace.processors.stream_aggregate.config import StreamAggregateConfig
 from headrace.processors.stream_aggregate.rule import Rule
@@ -116,7 +117,7 @@ class StreamAggregate:
 
     def tick(self, now_ns: int) -> list[MetricBatch]:
         """Return the aggregates of intervals that are over."""
-        for view in list(self._views.values()):
+        for _table, view in list(self._views.items()):
             self._collect(view, now_ns)
             if now_ns - self._touched_ns >= _TOUCH_NS:
                 for state in view.states:
@@ -129,7 +130,7 @@ class StreamAggregate:
     def drain(self, now_ns: int) -> list[MetricBatch]:
         """Return the aggregates of intervals that are cut off, of rules that want them."""
         found = self.tick(now_ns)
-        for view in self._views.values():
+        for _table, view in list(self._views.items()):
             made = [rule.last(state, now_ns) for rule, state in zip(self._rules, view.states, strict=True)]
             found += [batch for batch in made if batch is not None]
         return found
@@ -144,7 +145,7 @@ class StreamAggregate:
     def snapshot(self) -> bytes:
         """Return the state of all rules and workspaces, by identity."""
         parts = dict(self._restored)
-        for view in self._views.values():
+        for _table, view in list(self._views.items()):
             for rule, state in zip(self._rules, view.states, strict=True):
                 parts[f"{rule.key}/{view.context.workspace}"] = state.state()
         return encode(_KIND, _STATE_VERSION, parts)
@@ -185,11 +186,11 @@ class StreamAggregate:
         return state
 
 
-class _View:
+class _View(OfTable):
     """What is known of one workspace."""
 
     def __init__(self, table: SeriesTable, context: BatchContext, states: list[RuleState]) -> None:
-        self._table = table
+        super().__init__(table)
         self.context = context
         self.states = states
         self.matched = np.zeros(1024, np.uint8)
@@ -197,7 +198,7 @@ class _View:
 
     def fit(self) -> None:
         """Make room for all ids of the table."""
-        self.matched = grown(self.matched, self._table.capacity)
+        self.matched = grown(self.matched, self.table.capacity)
         for state in self.states:
             state.fit()
 

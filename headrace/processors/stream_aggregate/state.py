@@ -10,6 +10,7 @@ from headrace.kernels.growth import grown
 from headrace.pipeline.streams.processor import View
 from headrace.pipeline.streams.slots import NEW, OTHER, REFUSED, Field
 from headrace.pipeline.streams.snapshots import Part
+from headrace.pipeline.streams.tables import OfTable
 from headrace.processors.stream_aggregate import sample_kernels as kernels
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _INPUTS = {
 }
 
 
-class RuleState:
+class RuleState(OfTable):
     """Inputs and aggregates.
 
     Args:
@@ -45,7 +46,7 @@ class RuleState:
     def __init__(
         self, table: SeriesTable, context: BatchContext, naming: Naming, width: int, buckets: int, now_ns: int
     ) -> None:
-        self.table = table
+        super().__init__(table)
         self.context = context
         self._naming = naming
         self.inputs = View(table, context, _INPUTS)
