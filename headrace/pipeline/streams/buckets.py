@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.batch import HistogramColumns, HistogramKind
-from headrace.pipeline.streams import buckets_kernels as kernels
+from headrace.pipeline.streams import bucket_differences_kernels, bucket_sums_kernels
 from headrace.pipeline.streams import layout as at
 from headrace.pipeline.streams.rows import taken
 
@@ -116,20 +116,20 @@ class Buckets:
         """
         n = len(rows)
         ints, floats = _matrices(rows)
-        self._prepare(slots, ints, 2 * kernels.MAX_BUCKETS)
+        self._prepare(slots, ints, 2 * bucket_sums_kernels.MAX_BUCKETS)
         verdicts = np.zeros(n, np.uint8)
         out_ints, out_floats = np.zeros((n, at.MARKS), np.int64), np.zeros((n, at.SUMS))
-        out = [np.empty(2 * kernels.MAX_BUCKETS + 2 * len(rows.counts)) for _ in range(2)]
+        out = [np.empty(2 * bucket_sums_kernels.MAX_BUCKETS + 2 * len(rows.counts)) for _ in range(2)]
         status = np.zeros(3, np.int64)
         scratch, moved, spans = self._scratch(ints), np.zeros(3), np.zeros(4, np.int64)
         while True:
-            code = kernels.accumulate(
+            code = bucket_sums_kernels.accumulate(
                 slots, ints, floats, rows.counts, rows.bounds, self._marks, self._slots.columns["sums"], self.data,
                 scratch, moved, spans, verdicts, out_ints, out_floats, out[0], out[1], status,
             )  # fmt: skip
-            if code == kernels.NEEDS_ROOM:
+            if code == bucket_sums_kernels.NEEDS_ROOM:
                 self.reserve(slots[status[0] : status[0] + 1], status[2:])
-            elif code == kernels.NEEDS_OUTPUT:
+            elif code == bucket_sums_kernels.NEEDS_OUTPUT:
                 out = [grown(array, 2 * len(array)) for array in out]
             else:
                 break
@@ -154,7 +154,7 @@ class Buckets:
         self._prepare(slots, ints)
         verdicts = np.zeros(len(rows), np.uint8)
         counts = rows.counts.copy()
-        kernels.difference(
+        bucket_differences_kernels.difference(
             slots, ints, floats, counts, rows.bounds, keeps_reference, self._marks, self._slots.columns["sums"],
             self.data, self._scratch(ints), np.zeros(3), verdicts,
         )  # fmt: skip
@@ -179,7 +179,7 @@ class Buckets:
     @staticmethod
     def _scratch(ints: NDArray[np.int64]) -> NDArray[np.float64]:
         largest = int((ints[:, at.POSITIVE_SIZE] + ints[:, at.NEGATIVE_SIZE]).max(initial=0))
-        return np.empty(2 * largest + 4 * kernels.MAX_BUCKETS)
+        return np.empty(2 * largest + 4 * bucket_sums_kernels.MAX_BUCKETS)
 
 
 def _matrices(rows: HistogramColumns) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -200,5 +200,11 @@ class Transform(ComponentConfig):
 class MetricsTransformConfig(ComponentConfig):
     """Settings of the ``metricstransform`` processor."""
 
-    transforms: Annotated[tuple[Transform, ...], Field(min_length=1)]
+    transforms: tuple[Transform, ...]
     """Changes, in order: each sees what the ones before it have made."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.transforms:
+            raise ValueError("transforms must have at least one entry")
+        return self

@@ -109,7 +109,7 @@ class RuleConfig(ComponentConfig):
 class StreamAggregateConfig(ComponentConfig):
     """Settings of the ``stream_aggregate`` processor."""
 
-    rules: Annotated[tuple[RuleConfig, ...], Field(min_length=1)]
+    rules: tuple[RuleConfig, ...]
     """Aggregations, each on its own: a series may be part of several."""
 
     keep_input: bool = False
@@ -120,6 +120,8 @@ class StreamAggregateConfig(ComponentConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.rules:
+            raise ValueError("rules must have at least one entry")
         if self.keep_input and self.drop_input:
             raise ValueError("keep_input and drop_input exclude each other")
         return self
