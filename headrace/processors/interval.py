@@ -111,6 +111,7 @@ class Interval:
             self._touched_ns = now_ns
             for _table, view in list(self._views.items()):
                 view.pending.touch()
+        self._passed_ns = min(self._passed_ns, now_ns)  # The clock may be set back.
         if now_ns - self._passed_ns < self._interval_ns:
             return []
         # Keeps the pace, unless the clock has jumped.

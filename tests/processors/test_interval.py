@@ -140,6 +140,9 @@ def test_the_pace_is_kept() -> None:
     lab.run(Number(COUNTER, 3, 1))
     assert len(lab.after(1000)) == 1
     assert lab.after(0) == []
+    lab.run(Number(COUNTER, 4, 1))
+    assert lab.after(-500) == []
+    assert len(lab.after(10)) == 1
 
 
 def test_memory_is_bounded_by_the_streams() -> None:

@@ -280,6 +280,29 @@ def test_exact_integers_follow() -> None:
     assert (out.value.tolist(), out.integers.tolist()) == ([3.0], [3])
 
 
+def test_what_is_made_may_be_freed() -> None:
+    """And is made again, also where only the last of several transforms leads to it."""
+    clock_s = 0.0
+    lab = Lab(
+        {"include": "a", "action": "update", "new_name": "b"},
+        {"include": "b", "action": "update", "new_name": "c", "operations": [
+            {"action": "aggregate_labels", "label_set": ["x"], "aggregation_type": "sum"},
+            {"action": "add_label", "new_label": "y", "new_value": "1"},
+        ]},
+    )  # fmt: skip
+    lab.table = SeriesTable(clock_s=lambda: clock_s)
+    expected = [('c{x="1", y="1"}', 1)]
+    assert lab.values(point("a", x="1")) == expected
+    for kept in (["a"], ["a", "b"], ["b"]):
+        clock_s += 100
+        ids = lab.table.intern([otlp(name, *GAUGE, x="1") for name in kept])
+        lab.table.touch(ids)
+        for _ in range(3):
+            lab.table.collect(10)
+        assert lab.values(point("a", x="1")) == expected
+    assert lab.drops() == {}
+
+
 @pytest.mark.parametrize(
     ("transform", "why"),
     [

@@ -201,6 +201,16 @@ def test_samples_belong_to_the_interval_in_which_they_come() -> None:
     assert lab.after(9.8) == {"m:10s_count_samples": 2}
 
 
+def test_a_clock_that_is_set_back() -> None:
+    """Does not stop the aggregates until it is there again."""
+    lab = Lab(outputs=["count_samples"])
+    lab.add(value=1)
+    assert lab.after(10) == {"m:10s_count_samples": 1}
+    assert lab.after(-1000) == {}
+    lab.add(value=1)
+    assert lab.after(10) == {"m:10s_count_samples": 1}
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -220,6 +230,16 @@ def test_the_first_interval(options: dict[str, Any], expected: list[dict[str, fl
     else:
         found.append(lab.after(4))
     assert found == expected
+
+
+def test_first_intervals_may_be_ignored() -> None:
+    """Totals count all the same."""
+    lab = Lab(outputs=["total"], ignore_first_intervals=2)
+    found = []
+    for value in (5, 7, 9, 12):
+        lab.add(at=value, value=value)
+        found.append(lab.after(10))
+    assert found == [{}, {}, {"m:10s_total": 4}, {"m:10s_total": 7}]
 
 
 def test_the_last_interval() -> None:

@@ -121,23 +121,29 @@ class _Memo(OfTable):
 
     def walk(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
         """Decide about series; return those that the transform passes on."""
-        first = self.targets[0]
-        for one in ids[first[ids] == NEW].tolist():
-            if not self.step.matcher.matches(self.table.series(one)):
-                self.targets[0][one] = OTHER
-            else:
-                self._decide(0, one)
-        stay = ids if self.step.inserts else ids[self.targets[0][ids] == OTHER]
-        made = ids[self.targets[0][ids] != OTHER]
+        others = self.target(0, ids) == OTHER
+        stay = ids if self.step.inserts else ids[others]
+        made = ids[~others]
         for number in range(len(self.targets)):
-            for one in made[self.targets[number][made] == NEW].tolist():
-                self._decide(number, one)
-            made = self.targets[number][made]
+            made = self.target(number, made)
             made = np.unique(made[made >= 0])
         return np.unique(np.concatenate([stay, made]))
 
+    def target(self, number: int, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return what stage `number` makes of series, (n,) int32; see `targets`, never NEW."""
+        found = self.targets[number][ids]
+        new = found == NEW
+        if not new.any():
+            return found
+        for one in np.unique(ids[new]).tolist():
+            self._decide(number, one)
+        return self.targets[number][ids]
+
     def _decide(self, number: int, series_id: int) -> None:
         series = self.table.series(series_id)
+        if number == 0 and not self.step.matcher.matches(series):
+            self.targets[0][series_id] = OTHER
+            return
         target = self.step.target(number, series)
         if target is series:
             made = series_id
@@ -158,8 +164,7 @@ class _Run:
     def apply(self, batch: MetricBatch) -> MetricBatch:
         """Return the batch as the transform has it; the same where it is about none of it."""
         rows = (batch, batch.histograms, batch.native, batch.exemplars)
-        first = self._memo.targets[0]
-        if all(part is None or (first[part.series] == OTHER).all() for part in rows):
+        if all(part is None or (self._memo.target(0, part.series) == OTHER).all() for part in rows):
             return batch
         out = self._numbers(batch)
         out = out.with_columns(
@@ -173,7 +178,7 @@ class _Run:
         return out
 
     def _numbers(self, batch: MetricBatch) -> MetricBatch:
-        ours = self._memo.targets[0][batch.series] != OTHER
+        ours = self._memo.target(0, batch.series) != OTHER
         if not ours.any():
             return batch
         made = batch if ours.all() else batch.select(ours)
@@ -191,7 +196,7 @@ class _Run:
         return made if ours.all() else _put_back(batch, ours, made)
 
     def _moved(self, number: int, made: MetricBatch) -> MetricBatch:
-        target = self._memo.targets[number][made.series]
+        target = self._memo.target(number, made.series)
         gone = target < 0
         if gone.any():
             if not self._step.inserts:
@@ -204,7 +209,7 @@ class _Run:
         rows = batch.histograms
         if rows is None:
             return None
-        ours = self._memo.targets[0][rows.series] != OTHER
+        ours = self._memo.target(0, rows.series) != OTHER
         if not ours.any():
             return rows
         made = rows if ours.all() else rows.select(ours)
@@ -222,7 +227,7 @@ class _Run:
         rows = batch.native
         if rows is None:
             return None
-        ours = self._memo.targets[0][rows.series] != OTHER
+        ours = self._memo.target(0, rows.series) != OTHER
         made = rows.select(ours)
         for number, stage in enumerate(self._step.stages):
             made = self._moved_rows(number, made, batch)
@@ -237,7 +242,7 @@ class _Run:
         return rows if self._step.inserts else rows.select(~ours)
 
     def _moved_rows(self, number: int, rows: R, batch: MetricBatch) -> R:
-        target = self._memo.targets[number][rows.series]
+        target = self._memo.target(number, rows.series)
         gone = target < 0
         rows = self._without(rows, gone, "delete_label_value", batch)
         return replace(rows, series=target[~gone])
@@ -254,11 +259,11 @@ class _Run:
         exemplars = batch.exemplars
         if exemplars is None or self._step.inserts:
             return exemplars
-        series = exemplars.series
-        ours = self._memo.targets[0][series] != OTHER
-        for target in self._memo.targets:
-            moved = np.where(series >= 0, target[np.maximum(series, 0)], series)
-            series = np.where(ours, moved, series)
+        series = exemplars.series.copy()
+        ours = self._memo.target(0, series) != OTHER
+        for number in range(len(self._memo.targets)):
+            rows = np.flatnonzero(ours & (series >= 0))
+            series[rows] = self._memo.target(number, series[rows])
         if (series < 0).any():
             exemplars = exemplars.select(series >= 0)
             series = series[series >= 0]

@@ -62,6 +62,9 @@ class RuleConfig(ComponentConfig):
     ignore_old_samples: bool = False
     """Take no samples with times before the interval that runs; they are dropped and counted as ``old_sample``."""
 
+    ignore_first_intervals: Annotated[int, Field(ge=0)] = 0
+    """Pass on nothing of so many intervals after the rule began, for sources whose first samples are of an old time."""
+
     no_align_flush_to_interval: bool = False
     """Count intervals from the start of the daemon, instead of from multiples of `interval`."""
 

@@ -134,6 +134,10 @@ class Rule:
 
     def due(self, state: RuleState, now_ns: int) -> MetricBatch | None:
         """Return the aggregates of the interval that is over at `now_ns`; None while it runs."""
+        if now_ns < state.window_ns - self._interval_ns:
+            # The clock was set back: the interval must not run until it is there again.
+            state.window_ns = now_ns - now_ns % self._interval_ns
+            state.begun_ns = min(state.begun_ns, state.window_ns)
         end = state.window_ns + self._interval_ns
         # At the end of the interval all that is held is part of it.
         self._add_held(state, now_ns, all_=now_ns >= end)
@@ -151,7 +155,8 @@ class Rule:
 
     def _flush(self, state: RuleState, end: int, now_ns: int) -> MetricBatch | None:
         batch = None
-        if self.config.flush_on_shutdown or not state.is_partial:
+        ignored = end - state.begun_ns <= self.config.ignore_first_intervals * self._interval_ns
+        if not ignored and (self.config.flush_on_shutdown or not state.is_partial):
             batch = points(state, self.outputs, end)
         clear(state)
         state.window_ns, state.is_partial = end, False
