@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from headrace.pipeline.identity import MetricType, Temporality
 from headrace.processors import (
     batch,
     cardinality_limit,
@@ -19,6 +20,12 @@ from headrace.processors import (
 )
 from headrace.testing.batches import make_batch, make_settings, with_native
 from headrace.testing.processors import ProcessorContract
+from headrace.testing.stateful import StatefulContract
+from stream_points import Histogram, Number, batch_of, otlp
+
+if TYPE_CHECKING:
+    from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.series import SeriesTable
 
 
 class TestBatch(ProcessorContract):
@@ -27,7 +34,7 @@ class TestBatch(ProcessorContract):
     factory = batch.FACTORY
 
 
-class TestCardinalityLimit(ProcessorContract):
+class TestCardinalityLimit(StatefulContract):
     """``cardinality_limit``, dropping."""
 
     factory = cardinality_limit.FACTORY
@@ -57,19 +64,27 @@ class TestRelabel(ProcessorContract):
     }
 
 
-class TestCumulativeToDelta(ProcessorContract):
+class TestCumulativeToDelta(StatefulContract):
     """``cumulativetodelta``."""
 
     factory = cumulativetodelta.FACTORY
 
+    def batches(self, table: SeriesTable) -> list[MetricBatch]:
+        """Points of a sum and a histogram."""
+        return _sums(table, Temporality.CUMULATIVE)
 
-class TestDeltaToCumulative(ProcessorContract):
+
+class TestDeltaToCumulative(StatefulContract):
     """``deltatocumulative``."""
 
     factory = deltatocumulative.FACTORY
 
+    def batches(self, table: SeriesTable) -> list[MetricBatch]:
+        """Points of a sum and a histogram."""
+        return _sums(table, Temporality.DELTA)
 
-class TestInterval(ProcessorContract):
+
+class TestInterval(StatefulContract):
     """``interval``, where all waits."""
 
     factory = interval.FACTORY
@@ -93,7 +108,7 @@ class TestIntervalPassThrough(ProcessorContract):
         assert (len(held.series), len(held.native or ()), len(held.exemplars or ())) == (0, 2, 2)
 
 
-class TestMetricStartTime(ProcessorContract):
+class TestMetricStartTime(StatefulContract):
     """``metricstarttime``."""
 
     factory = metricstarttime.FACTORY
@@ -119,8 +134,24 @@ class TestMetricsTransform(ProcessorContract):
     }
 
 
-class TestStreamAggregate(ProcessorContract):
+class TestStreamAggregate(StatefulContract):
     """``stream_aggregate``, about one of the series."""
 
     factory = stream_aggregate.FACTORY
-    config: ClassVar[dict[str, Any]] = {"rules": [{"match": "b", "interval": "1m", "outputs": ["total"]}]}
+    config: ClassVar[dict[str, Any]] = {
+        "rules": [{"match": '{__name__=~"b.*"}', "interval": "1m", "outputs": ["total", "sum", "quantiles(0.5)"]}]
+    }
+
+
+def _sums(table: SeriesTable, temporality: Temporality) -> list[MetricBatch]:
+    total, histogram = otlp("n", temporality=temporality), otlp("h", MetricType.HISTOGRAM, temporality)
+    return [
+        batch_of(
+            table,
+            [
+                Number(total, i + 1, 2.0 * i),
+                Histogram(histogram, i + 1, 1.0 + i, 1.0, bounds=(1.0,), counts=(1.0 + i,)),
+            ],
+        )
+        for i in range(4)
+    ]
