@@ -147,6 +147,22 @@ def test_idle_streams_are_forgotten() -> None:
     assert lab.sums(Number(SUM, 3, 1)) == [(3, 1.0, 0)]
 
 
+def test_time_without_a_daemon_does_not_count() -> None:
+    """A restart may take longer than streams may be idle; behind it they may be idle for as long as ever."""
+    lab = Lab(max_stale="1m")
+    lab.sums(Number(SUM, 1, 1))
+    lab.now_ns += 50 * SECOND
+    again = Lab(max_stale="1m")
+    again.now_ns = lab.now_ns + 600 * SECOND
+    again.processor.restore(lab.processor.snapshot())
+    again.run()
+    again.processor.tick(again.now_ns + 9 * SECOND)
+    assert again.sums(Number(SUM, 2, 1)) == [(2, 2.0, 0)]
+    again.now_ns += 61 * SECOND
+    again.processor.tick(again.now_ns)
+    assert again.sums(Number(SUM, 3, 1)) == [(3, 1.0, 0)]
+
+
 def test_streams_outlive_the_tables_idle_time() -> None:
     """The table is told that they are still followed."""
     clock_s = 0.0

@@ -346,6 +346,21 @@ def test_idle_series_and_aggregates_are_forgotten() -> None:
         assert found == totals
 
 
+def test_time_without_a_daemon_does_not_count() -> None:
+    """What counters have grown by meanwhile is part of the totals behind it."""
+    lab = Lab(outputs=["total", "sum_samples"])
+    lab.add(value=5)
+    lab.after(10)
+    lab.add(at=11, value=8)
+    state = lab.processor.snapshot()
+    again = Lab(outputs=["total", "sum_samples"], now_ns=lab.now_ns + 603 * SECOND)
+    again.processor.restore(state)
+    again.run()
+    assert again.after(0) == {"m:10s_total": 3, "m:10s_sum_samples": 8}
+    again.add(at=614, value=20)
+    assert again.after(7) == {"m:10s_total": 15, "m:10s_sum_samples": 20}
+
+
 def test_deltas_of_opentelemetry() -> None:
     """Are added as they are, from the first one on; totals are cumulative sums, the rest gauges."""
     lab = Lab(outputs=["total", "increase"], by=["service.name", "path"])

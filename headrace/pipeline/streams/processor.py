@@ -58,7 +58,10 @@ class View(OfTable):
         live = slots.live()
         arrays: dict[str, NDArray[Any]] = {"seen_ns": slots.seen_ns[live]}
         value: dict[str, Any] = {}
-        for end, ids in (("from", slots.ids), ("to", slots.out)):
+        ends = {"from": slots.ids}
+        if (slots.ids[live] != slots.out[live]).any():
+            ends["to"] = slots.out
+        for end, ids in ends.items():
             columns, value[end] = packed(self.table, ids[live])
             arrays |= {f"{end}.{name}": column for name, column in columns.items()}
         arrays |= {f"state.{name}": column[live] for name, column in slots.columns.items()}
@@ -71,11 +74,14 @@ class View(OfTable):
             ValueError: The state does not hold together.
         """
         arrays, slots = part.arrays, self.slots
-        ends = []
-        for end in ("from", "to"):
+        ends = {}
+        for end in [end for end in ("from", "to") if end in part.value]:
             columns = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{end}.")}
-            ends.append(unpacked(self.table, columns, part.value[end]))
-        ids, out = ends
+            ends[end] = unpacked(self.table, columns, part.value[end])
+        ids = ends["from"]
+        out = ends.get("to", ids)
+        if len(out) != len(ids):
+            raise ValueError("the ends of streams do not fit")
         slots.fit()
         kept = np.flatnonzero((ids >= 0) & (out >= 0))
         slots.open(ids[kept], out[kept])
@@ -192,6 +198,7 @@ class StreamProcessor(Generic[V]):
     def _take_over(self, view: V, part: Part) -> None:
         try:
             view.restore(part)
+            view.slots.resume(int(part.value["saved_ns"]), self.settings.clock_ns())
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self.settings.logger.error(  # noqa: TRY400 -- the file is at fault, not the code
                 "the saved state of workspace %s does not fit and is left out: %s", view.context.workspace, error
@@ -218,6 +225,8 @@ class StreamProcessor(Generic[V]):
     def snapshot(self) -> bytes:
         """Return the state of all workspaces, by identity."""
         parts = {view.context.workspace: view.state() for _table, view in list(self._views.items())}
+        for part in parts.values():
+            part.value["saved_ns"] = self.settings.clock_ns()
         return encode(self.kind, self.state_version, {**self._restored, **parts})
 
     def restore(self, state: bytes) -> None:

@@ -144,6 +144,15 @@ class Slots(OfTable):
         live = self.live()
         return live[self.seen_ns[live] < before_ns]
 
+    def resume(self, saved_ns: int, now_ns: int) -> None:
+        """Go on after a time in which nothing could come: it does not make streams idle.
+
+        Args:
+            saved_ns: When the state was saved.
+            now_ns: When it was taken over.
+        """
+        self.seen_ns[self.live()] += max(0, now_ns - saved_ns)
+
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Forget series that the table has freed, and the streams that come from or lead to one."""
         gone = np.zeros(max(self.table.capacity, len(self.slot_of)), np.bool_)

@@ -147,7 +147,7 @@ class StreamAggregate:
         parts = dict(self._restored)
         for _table, view in list(self._views.items()):
             for rule, state in zip(self._rules, view.states, strict=True):
-                parts[f"{rule.key}/{view.context.workspace}"] = state.state()
+                parts[f"{rule.key}/{view.context.workspace}"] = state.state(self._settings.clock_ns())
         return encode(_KIND, _STATE_VERSION, parts)
 
     def restore(self, state: bytes) -> None:
@@ -175,7 +175,7 @@ class StreamAggregate:
         part = self._restored.pop(f"{rule.key}/{context.workspace}", None)
         if part is not None:
             try:
-                state.restore(part)
+                state.restore(part, now_ns)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 self._settings.logger.error(  # noqa: TRY400 -- the file is at fault, not the code
                     "the saved state of a rule in workspace %s does not fit and is left out: %s",

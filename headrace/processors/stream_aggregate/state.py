@@ -170,8 +170,8 @@ class RuleState(OfTable):
 
     # -- state ---------------------------------------------------------------------------------------------
 
-    def state(self) -> Part:
-        """Return all that `restore` needs."""
+    def state(self, now_ns: int) -> Part:
+        """Return all that `restore` needs, as of `now_ns`."""
         live = self.groups.slots.live()
         arrays: dict[str, NDArray[Any]] = {}
         value: dict[str, Any] = {}
@@ -183,11 +183,11 @@ class RuleState(OfTable):
         groups = np.concatenate([np.empty(0, np.int32), *self.sample_groups])
         arrays["samples/group"] = np.searchsorted(live, groups).astype(np.int32)
         arrays["samples/value"] = np.concatenate([np.empty(0), *self.sample_values])
-        times = [self.begun_ns, self.window_ns, self.dedup_ns, self.keep_one_in, int(self.is_partial)]
+        times = [now_ns, self.begun_ns, self.window_ns, self.dedup_ns, self.keep_one_in, int(self.is_partial)]
         return Part({**value, "times": times}, arrays)
 
-    def restore(self, part: Part) -> None:
-        """Take over a state.
+    def restore(self, part: Part, now_ns: int) -> None:
+        """Take over a state at `now_ns`.
 
         Raises:
             ValueError: It does not hold together.
@@ -206,7 +206,10 @@ class RuleState(OfTable):
             raise ValueError("an input is of no aggregate")
         column[live] = groups[numbers]
         self._close(live[groups[numbers] < 0])
-        self.begun_ns, self.window_ns, self.dedup_ns, self.keep_one_in, partial = map(int, part.value["times"])
+        saved_ns, *times, partial = map(int, part.value["times"])
+        self.begun_ns, self.window_ns, self.dedup_ns, self.keep_one_in = times
+        for view in (self.inputs, self.groups):
+            view.slots.resume(saved_ns, now_ns)
         self.is_partial = bool(partial)
         kept = groups[sampled] >= 0
         self.sample_groups = [groups[sampled][kept].astype(np.int32)]
