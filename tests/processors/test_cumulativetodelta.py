@@ -203,6 +203,34 @@ def test_exponential_histograms() -> None:
     assert lab.drops() == {"initial": 1, "reset": 1}
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"zero_count": 4, "positive": Side(0, (1, 9))},
+        {"zero_count": 2, "positive": Side(0, (2, 9))},
+        {"zero_count": 3, "positive": Side(1, (11,))},
+        {"zero_count": 3, "positive": Side(0, (2,)), "negative": Side(0, (6,)), "count": 11},
+        {"zero_count": 3, "positive": Side(0, (2,)), "count": 5},
+    ],
+)
+def test_what_has_not_grown_is_a_reset(later: dict[str, Any]) -> None:
+    """A bucket, the zero bucket, or the count that is lower by one, though others are higher."""
+    lab = Lab(initial_value="drop")
+    first = Histogram(EXPONENTIAL, 10, 6, zero_count=3, positive=Side(0, (2,)), negative=Side(1, (1,)))
+    lab.run(first)
+    assert histograms_of(lab.run(replace(first, **{"time": 20, "count": 14, **later}))) == []
+    assert lab.drops() == {"initial": 1, "reset": 1}
+
+
+def test_a_wider_zero_bucket_takes_in_buckets_of_the_older_one() -> None:
+    """They are part of its zero count then."""
+    lab = Lab(initial_value="drop")
+    lab.run(Histogram(EXPONENTIAL, 10, 4, zero_count=1, positive=Side(0, (2, 1))))
+    row = Histogram(EXPONENTIAL, 20, 9, zero_count=5, zero_threshold=2.0, positive=Side(1, (4,)))
+    (two,) = histograms_of(lab.run(row))
+    assert (two.zero_count, two.count, two.buckets()) == (2, 5, ({1: 3}, {}))
+
+
 def test_idle_streams_are_forgotten_where_they_shall_be() -> None:
     """0 keeps them for ever."""
     for staleness, expected in (("1m", []), (0, [(20, 3.0, 10)])):

@@ -212,6 +212,25 @@ def test_a_wider_zero_bucket_takes_in_buckets() -> None:
     assert two.buckets() == ({1: 2}, {})
 
 
+def test_thresholds_raise_each_other() -> None:
+    """1.5 takes in (1, 2], whose end takes in the other's (1, 4], whose end takes in (2, 4]."""
+    lab = Lab()
+    lab.run(Histogram(EXPONENTIAL, 10, 6, scale=0, positive=Side(0, (1, 5))))
+    row = Histogram(EXPONENTIAL, 20, 7, scale=-1, zero_threshold=1.5, positive=Side(0, (7,)))
+    (two,) = histograms_of(lab.run(row))
+    assert (two.zero_count, two.zero_threshold, two.buckets()) == (13, 4.0, ({}, {}))
+
+
+def test_the_scale_is_lowered_no_more_than_needed() -> None:
+    """201 buckets fit at scale -1."""
+    lab = Lab()
+    lab.run(Histogram(EXPONENTIAL, 10, 1, scale=0, positive=Side(0, (1,))))
+    (two,) = histograms_of(
+        lab.run(Histogram(EXPONENTIAL, 20, 1, scale=0, negative=Side(200, (1,)), positive=Side(200, (1,))))
+    )
+    assert (two.scale, two.buckets()) == (-1, ({0: 1, 100: 1}, {100: 1}))
+
+
 def test_no_side_has_more_than_160_buckets() -> None:
     """The scale is lowered until both fit: 0 and 320 are 161 buckets apart at scale -1, so it takes -2."""
     lab = Lab()
@@ -415,17 +434,23 @@ def test_any_changed_byte_is_noticed() -> None:
 
 
 def test_memory_is_bounded_by_the_streams_that_live() -> None:
-    """Streams that come and go leave nothing behind."""
+    """Streams that come and go leave nothing behind; one that stays is not harmed when their room is given back."""
     lab = Lab(max_stale="1s")
-    sizes = []
+    stays = replace(EXPONENTIAL, unit="1")
+    of_one_generation = 2000 * 2 * 10
     for generation in range(20):
         series = [
-            otlp("h", MetricType.HISTOGRAM, DELTA, g=str(generation), i=str(i), exponential=True) for i in range(200)
+            otlp("h", MetricType.HISTOGRAM, DELTA, g=str(generation), i=str(i), exponential=True) for i in range(2000)
         ]
         lab.run(*(Histogram(one, 1, 10, positive=Side(0, (1.0,) * 10)) for one in series))
-        lab.now_ns += 2 * SECOND
+        row = Histogram(stays, generation + 1, 5, positive=Side(generation, (3.0,)), negative=Side(1, (2.0,)))
+        (kept,) = histograms_of(lab.run(row))
+        assert kept.buckets() == (dict.fromkeys(range(generation + 1), 3.0), {1: 2.0 * (generation + 1)})
+        lab.now_ns += SECOND
+        lab.run(replace(row, time=0))
+        lab.now_ns += SECOND // 2
         lab.processor.tick(lab.now_ns)
         (view,) = lab.processor.views()
-        assert len(view.slots) == 0
-        sizes.append(view.buckets.nbytes + view.slots.columns["marks"].nbytes)
-    assert sizes[-1] <= max(sizes[:5]) + (1 << 20)
+        assert len(view.slots) == 1
+        assert view.buckets.nbytes <= 8 * 4 * (of_one_generation + (1 << 16))
+        assert len(view.slots.ids) <= 4096
