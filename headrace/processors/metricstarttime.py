@@ -23,10 +23,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.batch import NS_PER_MS, Flag, HistogramKind
@@ -87,6 +87,12 @@ class MetricStartTimeConfig(ComponentConfig):
         except InvalidInput as error:
             raise ValueError(str(error)) from None
         return pattern
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.start_time_metric_regex and self.strategy is not Strategy.START_TIME_METRIC:
+            raise ValueError(f"start_time_metric_regex means nothing with the strategy {self.strategy}")
+        return self
 
 
 _ROLES = {"role": SlotField(np.uint8), "target": SlotField(np.int64)}

@@ -16,7 +16,7 @@ from headrace.pipeline.component import StatefulProcessor
 from headrace.pipeline.identity import MetricType, Series, Temporality
 from headrace.pipeline.native_histograms import NativeFlag, ResetHint
 from headrace.pipeline.series import SeriesTable
-from headrace.processors.metricstarttime import FACTORY, MetricStartTime, MetricStartTimeConfig
+from headrace.processors.metricstarttime import FACTORY, MetricStartTime, MetricStartTimeConfig, Strategy
 from headrace.testing.batches import make_batch, make_settings, with_native
 from stream_points import Histogram, Number, Side, batch_of, histograms_of, numbers_of, otlp
 
@@ -61,7 +61,9 @@ def test_defaults_and_names() -> None:
     assert (FACTORY.name, FACTORY.aliases) == ("metricstarttime", ("metric_start_time",))
     assert isinstance(Lab().processor, StatefulProcessor)
     with pytest.raises(ValidationError, match="missing closing"):
-        MetricStartTimeConfig(start_time_metric_regex="(")
+        MetricStartTimeConfig(strategy=Strategy.START_TIME_METRIC, start_time_metric_regex="(")
+    with pytest.raises(ValidationError, match="means nothing with the strategy true_reset_point"):
+        MetricStartTimeConfig(start_time_metric_regex="a")
 
 
 @pytest.mark.parametrize("series", [OTLP, SCRAPED])

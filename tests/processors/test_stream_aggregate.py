@@ -439,6 +439,7 @@ def test_quantiles_of_too_many_samples_are_of_a_random_part() -> None:
         ({"outputs": ["total"], "match": "{}"}, "nothing in particular"),
         ({"outputs": ["total"], "dedup_interval": "1m"}, "dedup_interval"),
         ({"outputs": ["total"], "interval": "0s"}, "more than 0"),
+        ({"outputs": ["total"], "staleness_interval": "9s"}, "staleness_interval must not be shorter"),
     ],
 )
 def test_wrong_settings_are_refused(rule: dict[str, Any], why: str) -> None:

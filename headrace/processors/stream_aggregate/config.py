@@ -104,6 +104,8 @@ class RuleConfig(ComponentConfig):
             raise ValueError("by and without exclude each other")
         if self.keep_metric_names and len(self.outputs) > 1:
             raise ValueError("keep_metric_names needs a single output")
+        if self.staleness_interval and self.staleness_interval < self.interval:
+            raise ValueError("staleness_interval must not be shorter than interval")
         if self.dedup_interval > self.interval:
             raise ValueError("dedup_interval must not be longer than interval")
         return self
