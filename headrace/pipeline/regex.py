@@ -140,6 +140,19 @@ def regex(pattern: str) -> Regex:
     return Regex(pattern)
 
 
+@lru_cache(maxsize=4096)
+def searching(pattern: str) -> Regex:
+    """Return `pattern` as one that fits wherever it is found in a string, as Go's ``MatchString`` has it.
+
+    Groups keep their numbers and names.
+
+    Raises:
+        InvalidInput: RE2 does not take the pattern.
+    """
+    Regex(pattern)  # Names the fault in the pattern as it was written.
+    return Regex(f".*?(?:{pattern}).*")
+
+
 def _alternation(pattern: str) -> frozenset[str] | None:
     """Split ``a|b|c`` and ``(a|b|c)`` of literals; None where anything else is in it."""
     body = pattern[1:-1] if pattern[:1] == "(" and pattern[-1:] == ")" else pattern
