@@ -76,10 +76,10 @@ def test_against_the_model() -> None:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({}, "must have include or exclude"),
+        ({}, "must have include or exclude, metric_conditions or metrics"),
         ({"include": [{}]}, "must name metric_names, labels or types"),
         ({"include": [{"types": ["counters"]}]}, "there is no metric type 'counters'"),
-        ({"include": [{"match_type": "regexp", "metric_names": ["("]}]}, "missing \\)"),
+        ({"include": [{"match_type": "regexp", "metric_names": ["("]}]}, "missing closing \\)"),
         ({"include": [{"match_type": "glob", "metric_names": ["a"]}]}, "match_type"),
     ],
 )
