@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
-    "processors": ("batch", "cardinality_limit", "filter", "memory_limiter", "relabel"),
+    "processors": (
+        "attributes",
+        "batch",
+        "cardinality_limit",
+        "filter",
+        "groupbyattrs",
+        "memory_limiter",
+        "redaction",
+        "relabel",
+        "resource",
+        "resourcedetection",
+    ),
     "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }

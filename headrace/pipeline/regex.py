@@ -163,7 +163,8 @@ def replace_all(pattern: re2._Regexp, template: str, text: str) -> str:
 
         return _expand(template, value)
 
-    return pattern.sub(replacement, text)
+    replaced: str = pattern.sub(replacement, text)
+    return replaced
 
 
 def _alternation(pattern: str) -> frozenset[str] | None:

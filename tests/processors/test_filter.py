@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from headrace.pipeline.identity import Form, Kind, MetricType, Series
-from headrace.processors.filter import FilterConfig, FilterProcessor
+from headrace.processors.filter import FilterProcessor
+from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_settings
 
 SERIES = 100_000

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from headrace.pipeline.batch import Flag
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.identity import Form, Kind, MetricType, Resource, Series
-from headrace.processors import filter as module
+from headrace.pipeline.series_view import SeriesView
 from headrace.processors.filter import FACTORY
 from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_batch, make_settings, rows, with_native
@@ -116,7 +116,7 @@ def test_steady_state_asks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> Non
         make_settings("filter"), FilterConfig(metric_conditions=("datapoint.value_double > 5",))
     )
     assert len(processor.process(batch)) == 1
-    monkeypatch.setattr(module.SeriesView, "of", None)
+    monkeypatch.setattr(SeriesView, "of", None)
     assert len(processor.process(batch)) == 1
 
 

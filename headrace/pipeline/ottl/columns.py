@@ -69,7 +69,7 @@ def negated(condition: Any) -> Any:
     return not truth(condition)
 
 
-def converted(value: Column, dtype: type[np.number[Any]]) -> Column:
+def converted(value: Column, dtype: type[np.int64 | np.float64]) -> Column:
     """Return a column with its numbers as int64 or float64."""
 
     def run(points: Points) -> Any:

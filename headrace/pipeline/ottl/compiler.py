@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.series_view import SeriesView
 
-_CASTS = {"Int": np.int64, "Double": np.float64}
+_CASTS: dict[str, type[np.int64 | np.float64]] = {"Int": np.int64, "Double": np.float64}
 _ON_POINTS = frozenset({"HasAttrKeyOnDatapoint", "HasAttrOnDatapoint"})
 
 

@@ -82,7 +82,7 @@ class PointFilter:
     def _kept(self, batch: MetricBatch, family: str, memo: _Memo) -> NDArray[np.bool_]:
         series = ids(batch, family)
         verdicts = memo.verdicts[series]
-        keep = verdicts == _KEEP
+        keep: NDArray[np.bool_] = verdicts == _KEEP
         for number in np.unique(verdicts[~keep]).tolist():
             rows = np.flatnonzero(verdicts == number)
             answer = self._answers[number - _FIRST]

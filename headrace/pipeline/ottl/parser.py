@@ -145,7 +145,7 @@ class _Parser:
             and isinstance(operand.value, int | float)
             and not isinstance(operand.value, bool)
         ):
-            return Literal(-operand.value, token.position)  # type: ignore[operator]  # a number, as just checked
+            return Literal(-operand.value, token.position)
         return self._noted(Unary("-", operand, token.position))
 
     def _joined(self, part: Callable[[], Node], operators: tuple[str, ...], *, condition: bool = False) -> Node:
