@@ -16,8 +16,8 @@ from headrace.pipeline.host import Host
 from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
 from headrace.processors import filter as filtering
-from headrace.processors.filter_config import FilterConfig
 from headrace.processors import relabel
+from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_batch
 
 SERIES = 10_000

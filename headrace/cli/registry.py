@@ -29,6 +29,7 @@ BUILT_IN = {
         "relabel",
         "resource",
         "resourcedetection",
+        "transform",
     ),
     "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),

@@ -35,7 +35,7 @@ class NumberPoints:
         self.start_ns = batch.start_ns[rows]
         self.flags = batch.flags[rows]
         self.value = batch.value[rows]
-        self._integers = None if batch.integers is None else batch.integers[rows]
+        self.integers = None if batch.integers is None else batch.integers[rows]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -50,7 +50,7 @@ class NumberPoints:
 
     def _whole(self) -> NDArray[np.int64]:
         whole = (self.flags & (Flag.INTEGER | Flag.STALE)) == Flag.INTEGER
-        exact = np.where(whole, self.value, 0.0).astype(np.int64) if self._integers is None else self._integers
+        exact = np.where(whole, self.value, 0.0).astype(np.int64) if self.integers is None else self.integers
         return np.where(whole, exact, 0)
 
 
