@@ -232,7 +232,7 @@ def _put(batch: MetricBatch, rows: NDArray[np.int64], points: NumberPoints) -> M
         (batch.value, points.value),
         (batch.flags, points.flags),
     ):
-        column[rows] = values  # type: ignore[index]  # an array
+        column[rows] = values
     if points.integers is None:
         return batch
     whole = NumberPoints(batch, np.arange(len(batch.series))).column("value_int")

@@ -122,7 +122,7 @@ def test_scraped_series_have_job_and_instance_as_resource() -> None:
 
 def test_groupbyattrs() -> None:
     """The attributes are gone from the point and are the resource's; without keys nothing changes."""
-    found = view("groupbyattrs", "keys: [host.name, zone]", point(**{"host.name": "h2", "a": "b"}))
+    found = view("groupbyattrs", "keys: [host.name, zone]", point().set({"host.name": "h2", "a": "b"}))
     assert found.attributes == {"a": "b"}
     assert found.resource == {"host.name": "h2", "service.name": "shop"}
     series = point(a="b")

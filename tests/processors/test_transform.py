@@ -83,7 +83,7 @@ def test_editors(editor: str, expected: dict[str, Any]) -> None:
 
 def test_flatten_and_maps() -> None:
     """Nested values are flattened, and set in their place without a change to what other series share."""
-    nested = {"x": {"y": 1, "z": [2, {"w": 3}]}, "s": "t"}
+    nested: dict[str, Any] = {"x": {"y": 1, "z": [2, {"w": 3}]}, "s": "t"}
     of = Series(Series.of(__name__="m").labels, Form.OTLP, GAUGE, resource=Resource(tuple(sorted(nested.items()))))
     assert view("flatten(resource.attributes)", of).resource == {"x.y": 1, "x.z.0": 2, "x.z.1.w": 3, "s": "t"}
     assert view('flatten(resource.attributes, "p", 1)', of).resource == {"p.x.y": 1, "p.x.z": [2, {"w": 3}], "p.s": "t"}
@@ -124,7 +124,7 @@ def process(of: TransformConfig, batch: Any) -> tuple[Any, dict[str, int]]:
         ("set(datapoint.value_double, 0) where datapoint.value_double > 1.5", [1.0, 0.0, 0.0]),
         ('set(datapoint.value_double, 9.5) where metric.name == "b"', [1.0, 9.5, 3.0]),
         (
-            'set(datapoint.value_double, -datapoint.value_double) where metric.name == "a" and datapoint.value_double < 2',
+            'set(datapoint.value_double, -datapoint.value_double) where datapoint.value_double < 2 and metric.name == "a"',
             [-1.0, 2.0, 3.0],
         ),
         ("set(datapoint.value_double, datapoint.count)", [1.0, 2.0, 3.0]),

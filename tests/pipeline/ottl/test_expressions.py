@@ -213,13 +213,9 @@ def test_statements() -> None:
     assert found.where is not None
 
 
-PIECES = [
-    *'metric . name == != "a" ( ) [ ] { } , : 1 2.5 and or not IsMatch where set nil true - + * / Concat = < 0x1'.split(),
-    *'datapoint.attributes ["k"] "\\ \u00e9 Format "%9d" value_double METRIC_DATA_TYPE_SUM resource.attributes'.split(),
-    "\n",
-    "\ud800",
-    "9" * 25,
-]
+WORDS = 'metric . name == != "a" ( ) [ ] { } , : 1 2.5 and or not IsMatch where set nil true - + * / Concat = < 0x1'
+MORE = 'datapoint.attributes ["k"] "\\ \u00e9 Format "%9d" value_double METRIC_DATA_TYPE_SUM resource.attributes'
+PIECES = [*WORDS.split(), *MORE.split(), "\n", "\ud800", "9" * 25]
 
 
 def test_any_text_is_read_or_refused() -> None:
