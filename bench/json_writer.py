@@ -1,7 +1,8 @@
-"""The JSON of large answers: how many bytes a second one core writes, by kind of value, beside plain Python."""
+"""The JSON of large answers: bytes a second of one core, by kind of value, beside plain Python and `json`."""
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,14 @@ def run() -> dict[str, float]:
     shape = (_SERIES, _STEPS)
     doubles = rng.random(shape)
     measured = {f"{name}_mb_per_s": _speed(values) for name, values in _kinds(rng, doubles).items()}
-    return {**measured, "vector_mb_per_s": _vector_speed(doubles), "plain_python_mb_per_s": _plain_speed(doubles)}
+    library = _library_speed(doubles)
+    return {
+        **measured,
+        "vector_mb_per_s": _vector_speed(doubles),
+        "plain_python_mb_per_s": _plain_speed(doubles),
+        "json_dumps_mb_per_s": library,
+        "full_precision_to_json_dumps": measured["full_precision_mb_per_s"] / library,
+    }
 
 
 def _kinds(rng: np.random.Generator, doubles: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -74,4 +82,17 @@ def _plain_speed(values: NDArray[np.float64]) -> float:
     times = np.tile(_times(few.shape[1]), len(few))
     started = time.thread_time()
     size = len(results.matrix_result(_table(len(few)), offsets, times, few.ravel()))
+    return size / (time.thread_time() - started) / 1e6
+
+
+def _library_speed(values: NDArray[np.float64]) -> float:
+    """Measure the standard library's encoder on the same matrix: points made of columns, texts of numbers, JSON."""
+    few = values[:_PLAIN_SERIES]
+    times = (_times(few.shape[1]) / 1000).tolist()
+    started = time.thread_time()
+    rows = [
+        {"metric": {"i": str(i)}, "values": [[at, repr(value)] for at, value in zip(times, row.tolist(), strict=True)]}
+        for i, row in enumerate(few)
+    ]
+    size = len(json.dumps(rows, separators=(",", ":")))
     return size / (time.thread_time() - started) / 1e6

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from promql_fuzz.reasons import DIGITS, PEER, REASONS, VERSION, group  # noqa: E402 -- found by the path above
 from promql_fuzz.run import Job, Report, run  # noqa: E402 -- found by the path above
 
 if TYPE_CHECKING:
@@ -63,10 +64,21 @@ def print_found(report: Report) -> None:
 def print_summary(report: Report) -> None:
     """Print the counts."""
     print(f"{report.cases} cases, {report.answers} with points, {report.refused} refused by both sides")
-    for name, count in sorted(report.drift.items()):
-        print(f"  {count:6} {name}")
+    for title, reasons in by_group(report).items():
+        print(f"{title}:")
+        for name, count in reasons.items():
+            print(f"  {count:6} {name}: {REASONS[name][1]}")
+    print("faults:")
     for name, count in sorted(report.differences.items()):
         print(f"  {count:6} differ: {name}")
+
+
+def by_group(report: Report) -> dict[str, dict[str, int]]:
+    """Return how many differences are explained, by group and reason."""
+    return {
+        title: {name: count for name, count in sorted(report.drift.items()) if group(name) == title}
+        for title in (VERSION, PEER, DIGITS)
+    }
 
 
 def write(output: Path, seed: int, report: Report, seconds: float) -> None:
@@ -78,7 +90,7 @@ def write(output: Path, seed: int, report: Report, seconds: float) -> None:
         "cases": report.cases,
         "with_points": report.answers,
         "refused_by_both": report.refused,
-        "drift": dict(sorted(report.drift.items())),
+        "explained": by_group(report),
         "differences": dict(sorted(report.differences.items())),
         "found": report.found,
     }

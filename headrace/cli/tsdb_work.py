@@ -24,7 +24,7 @@ from headrace.store.log import MAGIC
 from headrace.store.openmetrics_import import ImportOptions, import_file
 from headrace.store.prometheus_blocks.meta import has_head
 from headrace.store.prometheus_import import import_blocks
-from headrace.store.promql.parser import parse_selector
+from headrace.store.promql.language.parser import parse_selector
 from headrace.store.repair import repair as repaired
 from headrace.store.store import Store
 

@@ -22,7 +22,7 @@ from headrace.store.exemplars import by_series
 from headrace.store.labels import QuerySymbols
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.features import with_features
-from headrace.store.promql.parser import parse_selector
+from headrace.store.promql.language.parser import parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -33,8 +33,8 @@ from headrace.store.log import Sync
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.prometheus_blocks.chunk_writing import frames
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
-from headrace.store.promql.partial import PartialAggregate
+from headrace.store.promql.language.parser import ParserOptions
+from headrace.store.promql.pushdown.partial import PartialAggregate
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:
@@ -68,11 +68,14 @@ _QUERIES = (
     "max_over_time(m_total[5m:1m]) + count_over_time(m_total[5m:1m]) + last_over_time(m_total[5m:1m])",
     "sum(m_total + m_total) + avg(m_total + m_total) + max(m_total + m_total) + stddev(m_total + m_total)",
     "topk(1, m_total ^ 2.5 + timestamp(m_total))",
+    # Rows of the same labels that are there at different steps.
+    "sum(m_total > 280) or count(m_total)",
     # Native histograms; those of m_native are of two kinds that do not add up.
     "histogram_quantile(0.5, rate(m_native[5m])) + histogram_fraction(0, 1, m_native) + histogram_stddev(m_native)",
     "sum by (a) (m_native) + avg by (a) (m_native) - sum_over_time(m_native[5m])",
     "irate(m_native[5m]) == delta(m_native[5m])",
     "changes(m_native[5m]) + resets(m_native[5m])",
+    "m_native - m_native offset 1m",
     "(m_native </ 1) or (m_native >/ 1)",
     "histogram_fraction(0, 1, m_bucket)",
 )
@@ -164,9 +167,11 @@ def _natives(refs: NDArray[np.int32], *, late: bool) -> NativeHistograms:
     floats, halves = (series == refs[1]).astype(np.uint8) * np.uint8(NativeFlag.FLOAT_COUNTS), np.arange(n) % 2
     counts[floats > 0] = np.arange(n)[floats > 0].astype(np.float64).view(np.uint64)
     zeros, own_bounds = np.zeros(n, np.int64), int((floats > 0).sum())
+    # The last ones that there are: queries look at the end.
+    times = _START_MS + np.tile(np.arange(_SAMPLES - _NATIVES, _SAMPLES), len(refs)) * _STEP_MS
     return NativeHistograms(
         series=series,
-        time_ms=_START_MS + np.tile(np.arange(_NATIVES), len(refs)) * _STEP_MS - (_STEP_MS // 2 if late else 0),
+        time_ms=times - (_STEP_MS // 2 if late else 0),
         start_ms=zeros + halves, flags=floats, hint=halves.astype(np.uint8),
         schema=np.where(floats > 0, CUSTOM_BUCKETS, 3).astype(np.int8), zero_threshold=zeros.astype(np.float64),
         zero_count=zeros.astype(np.uint64), count=counts, sum=np.arange(n) / 3, span_starts=np.arange(n + 1),
@@ -192,6 +197,7 @@ def _ask(evaluator: Evaluator) -> None:
         evaluator.range(query, end_ms - 600_000, end_ms, 60_000)
     for result in (
         evaluator.range("m_total", end_ms - 600_000, end_ms, 60_000),
+        evaluator.range("m_native", end_ms - 600_000, end_ms, 60_000),
         evaluator.instant("m_total[5m]", end_ms),
         evaluator.instant("m_total[5m] anchored", end_ms),
     ):

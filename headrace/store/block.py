@@ -248,6 +248,14 @@ class Block:
             if exemplars or section not in EXEMPLAR_KINDS:
                 self._section(section)
 
+    def check(self) -> None:
+        """Check the checksums of samples now, which else the first to read some does.
+
+        Raises:
+            CorruptChunk: One does not match.
+        """
+        self._verify()
+
     def skip_checksums(self) -> None:
         """Read samples although the checksum of their columns does not match; for who salvages what is left."""
         self._verified = True

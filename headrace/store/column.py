@@ -2,8 +2,8 @@
 
 Rows of (ref, value symbol) in ascending order of refs answer what values some series have. The same rows sorted by
 value, as one array of refs and the place where each value's list begins, answer which series have some values. The
-lists are made when a matcher first asks, and made anew when many rows have come since; the rows after them are
-searched one by one.
+lists are made when a matcher asks for several values, or again and again for one, and made anew when many rows have
+come since; the rows after them are searched one by one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ _MAX_TAIL = 2048
 
 LISTS_ARE_SORTED_BELOW = 64
 """Lists that hold no more than one ref in this many are joined by sorting, longer ones by marking refs."""
+
+
+_MORE = 8
+"""How many times as many refs of a value are asked about as before."""
+
+
+_SEARCHES = 8
+"""How often all rows are searched for a value before lists are made, which takes about as long."""
 
 
 class _Rows(NamedTuple):
@@ -63,7 +71,7 @@ class Postings(NamedTuple):
 class Column:
     """Rows of one label name. One thread adds; readers see the rows that were there when they began."""
 
-    __slots__ = ("_edition", "_n", "_postings", "_rows")
+    __slots__ = ("_edition", "_n", "_postings", "_rows", "_searches")
 
     def __init__(self, refs: NDArray[np.int32] = _NO_REFS, values: NDArray[np.int32] = _NO_REFS) -> None:
         dense = not len(refs) or int(refs[-1]) == len(refs) - 1
@@ -71,6 +79,7 @@ class Column:
         self._n = len(values)
         self._edition = 0
         self._postings: Postings | None = None
+        self._searches = 0
 
     def __len__(self) -> int:
         return self._n
@@ -168,8 +177,36 @@ class Column:
         counts[np.searchsorted(merged, symbols)] += amounts
         return merged, counts
 
+    def values_with(self, fulfil: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> NDArray[np.int32]:
+        """Return the value symbols, ascending, that some ref has which fulfils a condition.
+
+        Most values need one ref to be known for good, so few are asked about first, then more of the values that are
+        left.
+
+        Args:
+            fulfil: Returns which of some refs, ascending, do.
+        """
+        postings, tail_refs, tail = self._current()
+        found = np.zeros(len(postings.values), np.bool_)
+        left, firsts, size = np.arange(len(found)), postings.starts[:-1].astype(np.int64), 1
+        while len(left):
+            ends = np.minimum(firsts + size, postings.starts[left + 1])
+            which, places = _spread(firsts, ends)
+            order = np.argsort(postings.refs[places])
+            hit = fulfil(postings.refs[places[order]])
+            found[left[which[order[hit]]]] = True
+            more = ~found[left] & (ends < postings.starts[left + 1])
+            left, firsts, size = left[more], ends[more], _MORE * size
+        known = postings.values[found]
+        return np.union1d(known, tail[fulfil(tail_refs)]) if len(tail) else known
+
     def having(self, symbol: int) -> NDArray[np.int32]:
         """Return the refs that have a value, ascending; only to be read."""
+        if self._postings is None and self._searches < _SEARCHES:
+            self._searches += 1
+            n, (own, values) = self._n, self._rows
+            hit = np.flatnonzero(values[:n] == symbol)
+            return own[hit] if len(own) else hit.astype(np.int32)
         postings, tail_refs, tail = self._current()
         at = int(postings.values.searchsorted(np.int32(symbol)))
         found = _NO_REFS
@@ -229,6 +266,13 @@ def _postings(edition: int, refs: NDArray[np.int32], values: NDArray[np.int32]) 
     out = np.empty(len(values), np.int32)
     kernels.fill(refs, values, counts, out)
     return Postings(edition, len(values), distinct, starts, out)
+
+
+def _spread(firsts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of all spans, and for each the number of its span."""
+    sizes = ends - firsts
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    return which, np.arange(len(which)) + (firsts - np.cumsum(sizes) + sizes)[which]
 
 
 def _joined(postings: Postings, chosen: NDArray[np.int64], refs: int) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ validated against the head, applied, logged and only then acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,8 @@ _MAX_LATE = 1 << 18
 """Out-of-order samples in memory at which they are written into blocks at once."""
 
 _MAX_FAMILIES = 100_000
+
+_NO_HISTOGRAMS = NativeHistograms.empty()
 
 _DEFINED_AT_ONCE = 1 << 16
 """Series of one record of definitions, so that no record gets larger than a log takes."""
@@ -462,7 +465,7 @@ class Engine:
         symbols = QuerySymbols(index.symbols) if symbols is None else symbols
         if not self.has_histograms:
             nothing = LabelTable((), np.empty((0, 0), np.int32), symbols)
-            return HistogramSeries(nothing, np.zeros(1, np.int64), NativeHistograms.empty())
+            return HistogramSeries(nothing, np.zeros(1, np.int64), _NO_HISTOGRAMS)
         found = merge_histograms(self._histogram_sources(index.select(matchers), start_ms, end_ms))
         refs, counts = np.unique(found.series, return_counts=True)
         offsets = np.zeros(len(refs) + 1, np.int64)
@@ -485,7 +488,9 @@ class Engine:
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """Return the values of label `name` of the series that have samples in the time range, sorted."""
         index = self._index
-        return index.values(name, self._scope(index, matchers, start_ms, end_ms))
+        if matchers or self._holds_all(start_ms, end_ms):
+            return index.values(name, self._scope(index, matchers, start_ms, end_ms))
+        return index.values_with(name, lambda refs: self._are_present(refs, start_ms, end_ms))
 
     def exemplars(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, symbols: QuerySymbols | None = None
@@ -527,19 +532,27 @@ class Engine:
 
     def _scope(self, index: Index, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> NDArray[np.int32] | None:
         """Return the refs that answers about labels are taken from; None for all."""
-        deleted = len(self.block_set.tombstones) > 0
-        everything = start_ms <= self.oldest_ms() and end_ms >= self.newest_ms() and not deleted
+        everything = self._holds_all(start_ms, end_ms)
         if everything and not matchers:
             return None
         refs = index.select(matchers)
         return refs if everything else self._present(refs, start_ms, end_ms)
 
+    def _holds_all(self, start_ms: int, end_ms: int) -> bool:
+        """Return whether every series has samples in a time range, because it holds all of them."""
+        deleted = len(self.block_set.tombstones) > 0
+        return start_ms <= self.oldest_ms() and end_ms >= self.newest_ms() and not deleted
+
     def _present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.int32]:
+        """Return those of `refs`, ascending, that have samples or histograms in a time range."""
+        return refs[self._are_present(refs, start_ms, end_ms)]
+
+    def _are_present(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
         tombstones = self.block_set.tombstones
         if tombstones.touch(refs, start_ms, end_ms):
             sampled = without_empty(refs, merge(self._sources(refs, start_ms, end_ms), len(refs)))[0]
             parts = [part.series for part in self._histogram_sources(refs, start_ms, end_ms)]
-            return refs[np.isin(refs, np.concatenate([sampled, *parts]))]
+            return np.isin(refs, np.concatenate([sampled, *parts]))
         found = self.head.histograms.present(refs, start_ms, end_ms)
         for run in self.head.read(refs, start_ms, end_ms):
             found |= run.counts > 0
@@ -549,7 +562,7 @@ class Engine:
                 with self._reading(block):
                     found[left] = block.present(refs[left], start_ms, end_ms)
                     found[left] |= block.histograms_present(refs[left], start_ms, end_ms)
-        return refs[found]
+        return found
 
     def _sources(self, refs: NDArray[np.int32], start_ms: int, end_ms: int) -> list[Runs]:
         # The head before the blocks: what a flush moves meanwhile is then seen twice instead of not at all.
@@ -846,6 +859,21 @@ class Engine:
                 block.read_histograms(block.all_refs, NEVER, FOREVER)
             except CorruptChunk:
                 self.block_set.set_aside(block)
+
+    def check_newest(self, most_bytes: int) -> int:
+        """Check the checksums of the newest blocks, so that no query has to; return the bytes of these blocks.
+
+        Args:
+            most_bytes: What all together may have.
+        """
+        left = most_bytes
+        for block in sorted(self.blocks, key=lambda block: block.meta.max_ms, reverse=True):
+            if block.size_bytes > left:
+                break
+            left -= block.size_bytes
+            with contextlib.suppress(CorruptChunk), self._reading(block):
+                block.check()
+        return most_bytes - left
 
     @measured("delete_seconds", calls="deletions")
     def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Tombstone:

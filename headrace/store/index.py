@@ -27,7 +27,7 @@ from headrace.store.symbol_matches import SymbolMatches
 from headrace.store.symbols import ABSENT, Symbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +39,10 @@ _NO_REFS = np.empty(0, np.int32)
 _BY_SYMBOL = frozenset({MatchType.EQUAL, MatchType.NOT_EQUAL})
 _FEW = 16
 """Series whose label sets are looked at one by one, which of more takes longer than to ask all columns."""
+
+_MAX_REMEMBERED = 256
+_MAX_REMEMBERED_REFS = 1 << 14
+"""Selections that are remembered, and series that one of them may have."""
 
 _SORT_BELOW = 16
 """Values are told apart by sorting while the dictionary has this many times more texts, else by marking them."""
@@ -83,6 +87,8 @@ class Index:
         self._alive = np.zeros(256, np.bool_)
         low, high = np.frombuffer(secrets.token_bytes(16), np.uint64)
         self._secret = (np.uint64(low), np.uint64(high))
+        self._edition = 0
+        self._selected: dict[tuple[Matcher, ...], tuple[int, NDArray[np.int32]]] = {}
         self.created = 0
         """Series that were given a ref of their own, those of logs and blocks not counted."""
 
@@ -158,6 +164,8 @@ class Index:
                 self._columns = {**self._columns, name: column}
             column.extend(refs[rows], pairs[rows, 1])
         self._alive[new] = True
+        # Last, so that what a reader finds meanwhile is remembered of the edition before.
+        self._edition += 1
 
     def _by_name(self, names: NDArray[np.int32]) -> NDArray[np.integer[Any]]:
         """Return the rows sorted by name, those of one name in their order."""
@@ -223,6 +231,7 @@ class Index:
         self._rebuild(2 * len(self) + 512)
         kept = {name: column.kept(self._alive) for name, column in self._columns.items()}
         self._columns = {name: column for name, column in kept.items() if len(column)}
+        self._edition += 1
 
     @property
     def wasteful(self) -> bool:
@@ -260,14 +269,26 @@ class Index:
         return np.flatnonzero(self._alive[: self.next_ref]).astype(np.int32)
 
     def select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
-        """Return the refs of the series that fulfil all matchers, ascending."""
+        """Return the refs of the series that fulfil all matchers, ascending; remembered while no series come or go."""
+        key, edition = tuple(matchers), self._edition
+        known = self._selected.get(key)
+        if known is not None and known[0] == edition:
+            return known[1].copy()
+        # It may be a list of the index; who asks may write to it.
+        found = self._select(matchers).copy()
+        if len(found) <= _MAX_REMEMBERED_REFS:
+            if len(self._selected) >= _MAX_REMEMBERED:
+                self._selected = {}
+            self._selected[key] = edition, found.copy()
+        return found
+
+    def _select(self, matchers: Sequence[Matcher]) -> NDArray[np.int32]:
         found, first = self._shortest(matchers)
         for matcher in sorted((one for one in matchers if one is not first), key=self._effort):
             if found is not None and len(found) <= _FEW:
                 return self._narrow_few(matchers, found)
             found = self._narrow(matcher, found)
-        # A list of the index may be the answer; who asks may write to it.
-        return self.refs() if found is None else found.copy()
+        return self.refs() if found is None else found
 
     def table(self, refs: NDArray[np.int32], symbols: QuerySymbols) -> LabelTable:
         """Return the label sets of `refs`, in their order.
@@ -313,7 +334,17 @@ class Index:
         else:
             own = column.gather(refs)
             ids = _NO_REFS if own is None else self._distinct(own)
-        return sorted(map(self.symbols.text, ids.tolist()))
+        return self.symbols.sorted_texts(ids)
+
+    def values_with(self, name: str, fulfil: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> list[str]:
+        """Return the values of label `name`, sorted, that some series has which fulfils a condition.
+
+        Args:
+            name: The label.
+            fulfil: Returns which of some refs, ascending, do; asked about few of them where few will do.
+        """
+        column = self._column(name)
+        return [] if column is None else self.symbols.sorted_texts(column.values_with(fulfil))
 
     def cardinality(self) -> list[tuple[str, NDArray[np.int32], NDArray[np.int64]]]:
         """Return, for each label name, its distinct values as symbols and the series that have each."""
@@ -324,7 +355,8 @@ class Index:
         own = self._firsts.nbytes + self._lengths.nbytes + self._alive.nbytes + self._slots.nbytes
         pairs = 8 * int(self._counts[kernels.PAIRS])
         rows = sum(map(Column.memory_bytes, self._columns.values()))
-        return own + pairs + rows + self.symbols.memory_bytes() + self.matches.memory_bytes()
+        remembered = sum(refs.nbytes for _, refs in tuple(self._selected.values()))
+        return own + pairs + rows + remembered + self.symbols.memory_bytes() + self.matches.memory_bytes()
 
     def _column(self, name: str) -> Column | None:
         symbol = self.symbols.find(name)

@@ -40,6 +40,9 @@ _MAINTAIN_S = 1.0
 _RETAIN_MS = 60_000
 _COMPACT_S = 10.0
 
+_CHECKED_BYTES = 256 << 20
+"""Of the newest blocks, whose checksums are compared after the start instead of by the first query."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
@@ -381,6 +384,15 @@ class Store:
             except Exception:  # the edge of a task: the next round may fare better
                 self._logger.exception("maintenance of the store failed")
 
+    async def _check_newest(self) -> None:
+        """Check some of the blocks that the next queries will ask, right after the start."""
+        loop, left = asyncio.get_running_loop(), _CHECKED_BYTES
+        try:
+            for engine in tuple(self.engines.values()):
+                left -= await loop.run_in_executor(None, engine.check_newest, left)
+        except Exception:  # the edge of a task: those who read a block check it then
+            self._logger.exception("checking blocks failed")
+
     async def compact(self) -> int:
         """Merge the blocks of all engines whose turn it is; return the number of merges."""
         loop = asyncio.get_running_loop()
@@ -391,6 +403,7 @@ class Store:
         return merges
 
     async def _compact(self) -> None:
+        await self._check_newest()
         while True:
             await asyncio.sleep(_COMPACT_S)
             try:

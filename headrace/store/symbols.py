@@ -97,6 +97,14 @@ class Symbols:
             self._cache[symbol] = found
         return found
 
+    def sorted_texts(self, symbols: NDArray[np.int32]) -> list[str]:
+        """Return the strings of many symbols, (k,) int32, sorted by code point."""
+        ids = symbols.tolist()
+        found = list(map(self._cache.get, ids))
+        texts = [self.text(i) if text is None else text for i, text in zip(ids, found, strict=True)]
+        texts.sort()
+        return texts
+
     def raw(self, symbol: int) -> bytes:
         """Return the UTF-8 bytes of symbol `symbol`."""
         start, end = self._bounds[symbol : symbol + 2].tolist()

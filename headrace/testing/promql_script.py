@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.errors import HeadraceError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions, parse
+from headrace.store.promql.language.parser import ParserOptions, parse
 from headrace.store.promql.values import Grid
 from headrace.testing.promql_script_comparing import differ_annotations, differ_points, differs, expected, points
 from headrace.testing.promql_script_loading import Loader

@@ -19,7 +19,7 @@ from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, NativeFlag, Nati
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from headrace.store.promql.float_histograms import FloatHistograms
+    from headrace.store.promql.natives.float_histograms import FloatHistograms
 
 HINTS = {hint.name.lower(): hint for hint in ResetHint}
 

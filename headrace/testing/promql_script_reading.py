@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import HeadraceError
-from headrace.store.promql.parser import parse_selector
+from headrace.store.promql.language.parser import parse_selector
 from headrace.testing.promql_script_values import Item, duration_ms, number, starts, values
 
 if TYPE_CHECKING:

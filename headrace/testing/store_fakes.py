@@ -51,6 +51,10 @@ class MemoryScan:
         """Return how many samples each series has."""
         return np.diff(self._found.offsets)
 
+    def at_least(self) -> int:
+        """Return how many series have samples."""
+        return int(np.count_nonzero(self.counts()))
+
     def read(self, first: int, last: int) -> SeriesSamples:
         """Return the samples of some."""
         places = self._found.offsets[first:last]
@@ -58,12 +62,16 @@ class MemoryScan:
 
 
 class MemoryQueryable:
-    """Series as dictionaries; fulfils `Queryable`, and `NativeSource` for native histograms."""
+    """Series as dictionaries; fulfils `Queryable`, `ScanSource`, and `NativeSource` for native histograms."""
 
     def __init__(self) -> None:
         self._symbols = Symbols()
         self._samples: dict[_Key, dict[int, tuple[float, int]]] = {}
         self._histograms: dict[_Key, dict[int, Timed]] = {}
+
+    def __len__(self) -> int:
+        """Count the series."""
+        return len({*self._samples, *self._histograms})
 
     def add(
         self,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import time
+import urllib.request
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +14,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headrace.cli.main import main
+from headrace.cli.query.client import Answer
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.store import Store, StoreOptions
+from remote_write_messages import packed
+from running import HEADRACE, free_port
+from two_servers import made_series
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from running import Programs
 
 START = 1_700_000_000_000
 
@@ -59,6 +69,44 @@ def test_an_analysis_is_shown(data: Path) -> None:
     result = explain("sum(m_total)", "--data", data, "--analyze", *times)
     assert result.exit_code == 0
     assert " ms: 1 series, 33 samples looked at, 99 bytes]" in result.stdout
+
+
+def test_a_daemon_explains(programs: Programs, tmp_path: Path) -> None:
+    """A server that runs is asked for its plan, at one time and over a range, and for what the query took."""
+    address = f"127.0.0.1:{free_port()}"
+    daemon = programs.start("headrace", [HEADRACE, "serve", "--data-dir", tmp_path / "data", "--listen", address])
+    daemon.wait_http(f"http://{address}/-/ready", 200)
+    end_s = int(time.time()) // 15 * 15
+    headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+    request = urllib.request.Request(f"http://{address}/api/v1/write", packed(made_series(end_s * 1000)), headers)
+    urllib.request.urlopen(request, timeout=60).close()
+    server = ("--url", f"http://{address}")
+
+    plan = explain("sum by (job) (rate(requests_total[5m]))", *server, "--time", end_s)
+    assert (plan.exit_code, plan.stderr) == (0, "")
+    first, *others = plan.stdout.splitlines()
+    assert first.startswith("sum by (job)  [pushed down: 1 batches into ")
+    assert others[0] == "└─ rate()  [one walk of each series]"
+    assert re.fullmatch(r"   └─ requests_total\[5m\]  \[\d+ series, about \d+ samples\]", others[1])
+
+    times = ("--start", end_s - 600, "--end", end_s, "--step", "1m")
+    analyzed = explain("max(temperature)", *server, "--analyze", "--json", *times)
+    assert analyzed.exit_code == 0
+    assert re.search(
+        r"pushed down: .* ms: 1 series, \d+ samples looked at, 99 bytes\]$", json.loads(analyzed.stdout)[0]
+    )
+
+    assert explain("sum(", *server).stderr.endswith("^\n")
+    assert explain("sum(", *server).exit_code == 1
+
+
+def test_what_a_server_evaluates_is_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus does not know the parameter, and answers the query."""
+    answer = Answer({"resultType": "vector", "result": []})
+    monkeypatch.setattr("headrace.cli.query.client.Client.ask", lambda *_args, **_more: answer)
+    result = explain("up")
+    assert result.exit_code == 1
+    assert "only Headrace explains" in result.stderr
 
 
 def test_faults_have_their_exit_codes(data: Path) -> None:

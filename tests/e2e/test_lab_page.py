@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.kernels import cache
 from running import free_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -50,7 +51,8 @@ def test_the_page(tmp_path: Path, peers: Path) -> None:
     steps = blocks()
     script = "\n".join(f'printf "\\n{MARK} {n}\\n"\n{moved(commands)}' for n, (commands, _) in enumerate(steps))
     path = f"{Path(sys.executable).parent}:{peers}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "HOME": str(tmp_path), "AWS_PAGER": ""}
+    compiled = str(cache.directory().parent)  # not to compile everything again for another HOME
+    env = {**os.environ, "PATH": path, "HOME": str(tmp_path), "AWS_PAGER": "", "NUMBA_CACHE_DIR": compiled}
     # Its own session, so that whatever a failure leaves behind ends with it.
     wrapped = f"trap 'for f in lab/*.pid; do kill $(cat $f) 2>/dev/null; done' EXIT\n{script}"
     done = subprocess.run(

@@ -38,6 +38,14 @@ QUERIES = (
     "absent(nosuch) + scalar(vector(1))",
     "sort_desc(temperature)",
     '{job="api", le!=""}',
+    "size_bytes",
+    "histogram_quantile(0.9, sum by (job) (rate(size_bytes[5m])))",
+    "histogram_fraction(0, 1, size_bytes) + histogram_avg(increase(size_bytes[5m])) + histogram_stddev(size_bytes)",
+    "avg(size_bytes) + size_bytes * 2 - size_bytes offset 1m",
+    "irate(size_bytes[5m]) == delta(size_bytes[5m])",
+    "sum_over_time(size_bytes[5m]) or avg_over_time(size_bytes[5m])",
+    "changes(size_bytes[5m]) + resets(size_bytes[5m]) + count_over_time(size_bytes[5m:30s])",
+    "size_bytes </ 1 or size_bytes >/ 1",
 )
 _USED = re.compile(r"\[cache\] data (?:loaded from|saved to) '[^']*?([\w.]+)-\d+\.py")
 

@@ -31,3 +31,10 @@ def test_a_wrong_pattern_is_explained_as_prometheus_does(pattern: str, fault: st
     with pytest.raises(InvalidInput) as caught:
         Regex(pattern)
     assert str(caught.value) == f"error parsing regexp: {fault}"
+
+
+def test_a_long_pattern_matches_bytes_too() -> None:
+    """Where RE2 has no room for the quickest automaton, the answer comes from another one."""
+    regex = Regex("|".join(f".*{i}.*" for i in range(10_000, 18_000)))
+    assert regex.matches_bytes(b"x17999y")
+    assert not regex.matches_bytes(b"x18000y")

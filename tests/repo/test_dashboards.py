@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboards import Dashboard, filled, references
-from headrace.store.promql.parser import parse, parse_selector
+from headrace.store.promql.language.parser import parse, parse_selector
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "configs" / "dashboards").glob("*.json"))

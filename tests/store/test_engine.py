@@ -173,6 +173,29 @@ async def test_matchers(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("where", ["head", "blocks", "both", "deleted"])
+async def test_values_of_labels_are_those_of_a_time(tmp_path: Path, where: str) -> None:
+    """A value counts where some series that has it has a sample in the time, wherever that is stored."""
+    store = opened(tmp_path)
+    engine = store.engine("default")
+    model = [(i, START + 1000 * (7 * i % 12)) for i in range(len(LABELS))]
+    for i, time in sorted(model, key=lambda row: row[1]):
+        await append(engine, [(i, time, 1.0)])
+        if where == "both" and time == START + 6000:
+            store.flush(everything=True)
+    if where in {"blocks", "deleted"}:
+        store.flush(everything=True)
+    if where == "deleted":
+        engine.delete((Matcher("i", MatchType.EQUAL, "5"),), 0, 1 << 60)
+        model = [row for row in model if row[0] != 5]
+    for start in range(START - 1000, START + 13_000, 1000):
+        for end in range(start, START + 13_000, 1000):
+            there = [dict(LABELS[i]) for i, time in model if start <= time <= end]
+            for name in ("__name__", "i"):
+                assert engine.label_values(name, (), start, end) == sorted({labels[name] for labels in there})
+    await store.close()
+
+
 async def test_metadata_survives(tmp_path: Path) -> None:
     """Clean and unclean ends."""
     store = opened(tmp_path)
@@ -243,6 +266,33 @@ async def test_a_corrupt_chunk_is_found_when_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(CorruptChunk):
         contents(again.engine("default"))
     assert contents(again.engine("default")) == {}
+    await again.close()
+
+
+async def test_the_newest_blocks_are_checked_after_the_start(tmp_path: Path) -> None:
+    """A corrupt one is set aside before any query fails; older ones wait where all are too many."""
+    clock = Clock()
+    store = opened(tmp_path, clock)
+    engine = store.engine("default")
+    for i in range(3):
+        await append(engine, [(i, clock.ms, 1.0)])
+        store.flush(everything=True)
+        clock.ms += 120_000
+    oldest, middle, _ = sorted(block.path for block in engine.blocks)
+    await store.close()
+    for path in (oldest, middle):
+        data = bytearray(path.read_bytes())
+        data[70] ^= 255
+        path.write_bytes(data)
+    again = opened(tmp_path, clock)
+    engine = again.engine("default")
+    sizes = [block.size_bytes for block in sorted(engine.blocks, key=lambda block: block.number)]
+    assert engine.check_newest(sizes[2] - 1) == 0
+    assert engine.check_newest(sizes[1] + sizes[2]) == sizes[1] + sizes[2]
+    assert engine.block_set.statistics.set_aside == 1
+    await again._check_newest()
+    assert engine.block_set.statistics.set_aside == 2
+    assert set(contents(engine)) == {LABELS[2]}
     await again.close()
 
 

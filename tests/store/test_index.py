@@ -16,6 +16,8 @@ from headrace.store.matchers import Matcher, MatchType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from headrace.store.interfaces import Labels
 
 NAMES = ["__name__", "a", "b", "c", "d"]
@@ -49,7 +51,17 @@ def label_sets(dice: random.Random, amount: int, wide: int) -> Iterator[Labels]:
 
 
 def check(index: Index, model: dict[int, Labels], dice: random.Random) -> None:
-    matchers = matchers_of(dice)
+    check_selection(index, model, matchers_of(dice))
+    # Asked again and again, so that what is remembered must not outlive the series that it is about.
+    check_selection(index, model, [Matcher("__name__", MatchType.EQUAL, "m1"), Matcher("b", MatchType.REGEX, "x.*")])
+    chosen = {ref for ref in model if dice.random() < dice.choice([0.0, 0.01, 0.5, 1.0])}
+    for name in NAMES:
+        assert index.values_with(name, lambda refs: np.isin(refs, list(chosen))) == sorted(
+            {dict(model[ref])[name] for ref in chosen if name in dict(model[ref])}
+        )
+
+
+def check_selection(index: Index, model: dict[int, Labels], matchers: list[Matcher]) -> None:
     expected = sorted(ref for ref, labels in model.items() if all(fulfils(labels, one) for one in matchers))
     refs = index.select(matchers)
     assert refs.dtype == np.int32
@@ -115,6 +127,26 @@ def test_rows_behind_the_lists_count(monkeypatch: pytest.MonkeyPatch) -> None:
         check(index, model, dice)
 
 
+def test_few_series_are_asked_about_where_few_will_do() -> None:
+    """One of each value where all are there; all of a value, each once, where none is."""
+    index = Index()
+    index.intern(LabelSets.of([(("__name__", f"m{i % 3}"), ("i", str(i))) for i in range(3000)]))
+    asked: list[int] = []
+
+    def fulfil(refs: NDArray[np.int32], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        assert (np.diff(refs) > 0).all()
+        asked.extend(refs.tolist())
+        return there[refs]
+
+    there = np.ones(3000, np.bool_)
+    assert index.values_with("__name__", lambda refs: fulfil(refs, there)) == ["m0", "m1", "m2"]
+    assert len(asked) == 3
+    asked.clear()
+    there[1::3] = False
+    assert index.values_with("__name__", lambda refs: fulfil(refs, there)) == ["m0", "m2"]
+    assert len(asked) == len(set(asked)) == 1002
+
+
 def test_an_answer_may_be_written_to() -> None:
     """What `select` returns is nobody else's."""
     index = Index()
@@ -125,9 +157,11 @@ def test_an_answer_may_be_written_to() -> None:
 
 
 def test_memory_is_counted() -> None:
-    """Lists that a matcher has made are part of it."""
+    """Lists that a matcher has made are part of it, and so is the series that is remembered of it."""
     index = Index()
     index.intern(LabelSets.of([(("__name__", "m"), ("a", str(i))) for i in range(1000)]))
     before = index.memory_bytes()
+    for i in range(8):
+        index._column("a").having(i)  # type: ignore[union-attr]
     index.select([Matcher("a", MatchType.EQUAL, "5")])
-    assert index.memory_bytes() == before + 4 * (1000 + 2 * 1000)
+    assert index.memory_bytes() == before + 4 * (1000 + 2 * 1000) + 4

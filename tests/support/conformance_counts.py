@@ -1,9 +1,10 @@
 """Counts the cases of published test suites: ``pytest -m conformance --conformance-json FILE``.
 
 A test that runs one case of a suite is marked ``@pytest.mark.conformance("relabel")``, or stands in a file called
-``test_relabel_conformance.py``; one pytest case is one case of the suite, so suites are parametrised rather than looped
-over. A case whose id is ``functions.test:12`` belongs to the file ``functions.test`` of its suite. A case that is judged
-by something else than the published expectation says so with ``record_property("judged", "functions.test:12: why")``.
+``test_relabel_conformance.py``; one pytest case is one case of the suite, so suites are parametrised rather than
+looped over. A case whose id is ``functions.test:12`` belongs to the file ``functions.test`` of its suite. A case that
+is judged by something else than the published expectation says so with
+``record_property("judged", "functions.test:12: why")``.
 
 The file reads ``{"suites": {"relabel": {"passed": 61, "failed": 0, "skipped": 0}}, "files": {…}, "judged": {…}}``; the
 same is printed as a table.
@@ -12,6 +13,7 @@ same is printed as a table.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "conformance"
 JUDGED = "judged"
+_CASE = re.compile(r"\[([\w.-]+\.\w+):\d+\]$")
 OUTCOMES = ("passed", "failed", "skipped")
 
 
@@ -108,7 +111,8 @@ class ConformanceCounts:
 
 def _file(nodeid: str) -> str:
     """Return the file of a suite that a case belongs to, empty where its id names none."""
-    return nodeid.rpartition("[")[2].rpartition(":")[0] if "[" in nodeid else ""
+    found = _CASE.search(nodeid)
+    return found[1] if found else ""
 
 
 def _counts(outcomes: Iterable[Outcome]) -> dict[str, int]:

@@ -23,8 +23,11 @@ FEATURES = ("native-histograms", "promql-experimental-functions", "promql-durati
 DELAYED = "promql-delayed-name-removal"
 
 _CONFIG = "scrape_configs: []\nstorage:\n  tsdb:\n    out_of_order_time_window: 100y\n"
+_IN_MEMORY = ("--storage.tsdb.min-block-duration=2400h", "--storage.tsdb.max-block-duration=2400h")
+"""While it makes a block of what is old, it loses samples that come in."""
+
 _LONG_AGO_MS = -6_000_000
-"""Further back than any query looks, and not so far that the peer makes a block of it and forgets the series."""
+"""Further back than any query looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Oracle:
             [
                 binaries / "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
                 "--storage.tsdb.retention.time=200y", f"--web.listen-address=127.0.0.1:{self.port}",
-                "--web.enable-remote-write-receiver", f"--enable-feature={features}", *flags,
+                "--web.enable-remote-write-receiver", f"--enable-feature={features}", *_IN_MEMORY, *flags,
             ],
         )  # fmt: skip
         self._program.wait_http(f"http://127.0.0.1:{self.port}/-/ready")
@@ -122,17 +125,30 @@ def seconds(time_ms: int) -> str:
     return f"{sign}{abs(time_ms) // 1000}.{abs(time_ms) % 1000:03d}"
 
 
+def request_of(series: Sequence[Series]) -> Any:
+    """Make a remote write request with all points of all series."""
+    request = WriteRequest()
+    for one in series:
+        _add(request, one, one.points)
+    return request
+
+
 def _request(time_ms: int, points: Iterable[tuple[Series, float | Histogram]]) -> Any:
     request = WriteRequest()
     for series, value in points:
-        one = request.timeseries.add()
-        for name, text in sorted(series.labels.items()):
-            one.labels.add(name=name.encode(), value=text.encode())
+        _add(request, series, [(time_ms, value)])
+    return request
+
+
+def _add(request: Any, series: Series, points: Iterable[tuple[int, float | Histogram]]) -> None:
+    one = request.timeseries.add()
+    for name, text in sorted(series.labels.items()):
+        one.labels.add(name=name.encode(), value=text.encode())
+    for time_ms, value in points:
         if isinstance(value, Histogram):
             _fill(one.histograms.add(), time_ms, value, integers=series.integers)
         else:
             one.samples.add(timestamp=time_ms, value=value)
-    return request
 
 
 def _fill(message: Any, time_ms: int, histogram: Histogram, *, integers: bool) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from headrace.cli.query.commands import asking
+
 
 @click.group()
 def promql() -> None:
@@ -35,15 +37,16 @@ def parse(source: str, *, as_json: bool) -> None:
 
 @promql.command()
 @click.argument("query")
-@click.option("--data", required=True, metavar="DIRECTORY", help="Data directory of a daemon that is stopped.")
-@click.option("--workspace", default="default", show_default=True, metavar="ID", help="Which of its workspaces.")
-@click.option("--time", "at", metavar="TIME", help="When; by default at the newest sample.")
+@click.option("--data", metavar="DIRECTORY", help="Data directory of a daemon that is stopped, instead of a server.")
+@click.option("--workspace", default="default", show_default=True, metavar="ID", help="Which one, with --data.")
+@click.option("--time", "at", metavar="TIME", help="When; by default now, with --data at the newest sample.")
 @click.option("--start", metavar="TIME", help="Evaluate at steps from here; RFC 3339, Unix seconds, now or -1h.")
-@click.option("--end", metavar="TIME", help="Up to here; by default to the newest sample.")
+@click.option("--end", metavar="TIME", help="Up to here; by default as --time.")
 @click.option("--step", default="15s", show_default=True, metavar="DURATION", help="Between steps.")
 @click.option("--analyze", is_flag=True, help="Evaluate it, and say what each part took.")
+@asking
 def explain(query: str, **options: str) -> None:
-    """Show how an expression is evaluated: what is pushed down, and how many series and samples that reads."""
+    """Show how a server evaluates an expression: what is pushed down, how many series and samples that reads."""
     from headrace.cli.promql import plans
 
     sys.exit(plans.explain(query, options))

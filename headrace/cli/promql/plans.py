@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.promql.pointing import pointed
+from headrace.cli.query import work
+from headrace.cli.query.client import QueryFailed
 from headrace.cli.query.times import parse_duration, parse_time
 from headrace.pipeline.errors import ConfigError, HeadraceError, InvalidInput
 from headrace.store import inspection
 from headrace.store.promql.errors import ParseError, place
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import ALL_FEATURES
+from headrace.store.promql.language.parser import ALL_FEATURES
 from headrace.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from headrace.cli.query.client import Client
     from headrace.store.promql.explain import Plan
 
 _FAILED, _WRONG_USE = 1, 2
@@ -29,6 +33,8 @@ _FAILED, _WRONG_USE = 1, 2
 
 def explain(query: str, options: Mapping[str, Any]) -> int:
     """Print the plan of a query; return the exit code: 1 where it cannot be had, 2 where the options are wrong."""
+    if options["data"] is None:
+        return work.run(_ask, [query], options)
     try:
         plan = _plan(query, options)
     except ConfigError as error:
@@ -40,8 +46,31 @@ def explain(query: str, options: Mapping[str, Any]) -> int:
     except HeadraceError as error:
         click.echo(f"Error: {error}", err=True)
         return _FAILED
-    click.echo("\n".join(plan.lines()))
+    _show("\n".join(plan.lines()), options)
     return 0
+
+
+def _ask(client: Client, arguments: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Have a server explain; see `headrace.cli.query.work.run`."""
+    span = _span(options, round(time.time() * 1000))
+    parameters = [("query", arguments[0]), ("explain", "analyze" if options["analyze"] else "plan")]
+    if span.step_ms:
+        parameters += [("start", _seconds(span.start_ms)), ("end", _seconds(span.end_ms))]
+        path, parameters = "query_range", [*parameters, ("step", _seconds(span.step_ms))]
+    else:
+        path, parameters = "query", [*parameters, ("time", _seconds(span.start_ms))]
+    data = client.ask(path, parameters, post=True).data
+    if data.get("resultType") != "string":
+        raise QueryFailed("the server has evaluated the expression instead: only Headrace explains")
+    _show(data["result"][1], options)
+
+
+def _seconds(time_ms: int) -> str:
+    return f"{time_ms / 1000:.3f}"
+
+
+def _show(text: str, options: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(text.split("\n"), ensure_ascii=False) if options["as_json"] else text)
 
 
 def _plan(query: str, options: Mapping[str, Any]) -> Plan:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.promql.pointing import pointed
-from headrace.store.promql.ast import Aggregate, MatrixSelector
-from headrace.store.promql.ast_json import as_json as tree_json
 from headrace.store.promql.errors import ParseError, place
-from headrace.store.promql.parser import ALL_FEATURES, parse
-from headrace.store.promql.printer import brief, pretty, printed
+from headrace.store.promql.language.ast import Aggregate, MatrixSelector
+from headrace.store.promql.language.ast_json import as_json as tree_json
+from headrace.store.promql.language.parser import ALL_FEATURES, parse
+from headrace.store.promql.language.printer import brief, pretty, printed
 
 if TYPE_CHECKING:
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
 
 _FAILED = 1
 _BRANCH, _LAST, _LINE, _SPACE = "├─ ", "└─ ", "│  ", "   "

@@ -36,7 +36,8 @@ _DECORATORS = (
 _TIMES = "RFC 3339, Unix seconds, now, or -1h."
 
 
-def _asking(command: Callable[..., Any]) -> Callable[..., Any]:
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of commands that ask a server."""
     for decorate in reversed(_DECORATORS):
         command = decorate(command)
     return command
@@ -68,7 +69,7 @@ def query() -> None:
 @query.command()
 @click.argument("arguments", nargs=-1, metavar="[URL] EXPRESSION")
 @click.option("--time", "at", metavar="TIME", help=f"When; by default now. {_TIMES}")
-@_asking
+@asking
 def instant(arguments: Sequence[str], **options: Any) -> None:
     """Evaluate an expression at one time."""
     _run("instant", arguments, 1, 1, options)
@@ -79,7 +80,7 @@ def instant(arguments: Sequence[str], **options: Any) -> None:
 @_window
 @click.option("--step", metavar="DURATION", help="By default a 250th of the time, at least 1s.")
 @click.option("--plot", is_flag=True, help="Draw a plot.")
-@_asking
+@asking
 def range_(arguments: Sequence[str], **options: Any) -> None:
     """Evaluate an expression at steps, by default over the last hour."""
     _run("over_range", arguments, 1, 1, options)
@@ -90,7 +91,7 @@ def range_(arguments: Sequence[str], **options: Any) -> None:
 @click.option("--match", "selectors", multiple=True, metavar="SELECTOR", help="Which; may be repeated.")
 @_window
 @click.option("--limit", type=int, default=0, metavar="N", help="No more than this.")
-@_asking
+@asking
 def series(arguments: Sequence[str], **options: Any) -> None:
     """List the series that selectors match."""
     _run("series", arguments, 0, 1000, options)
@@ -101,7 +102,7 @@ def series(arguments: Sequence[str], **options: Any) -> None:
 @click.option("--match", "selectors", multiple=True, metavar="SELECTOR", help="Of these series; may be repeated.")
 @_window
 @click.option("--limit", type=int, default=0, metavar="N", help="No more than this.")
-@_asking
+@asking
 def labels(arguments: Sequence[str], **options: Any) -> None:
     """List the names of labels, or the values of one."""
     _run("labels", arguments, 0, 1, options)
@@ -110,7 +111,7 @@ def labels(arguments: Sequence[str], **options: Any) -> None:
 @query.command()
 @click.argument("arguments", nargs=-1, metavar="[URL] [METRIC]")
 @click.option("--limit", type=int, default=0, metavar="N", help="No more metrics than this.")
-@_asking
+@asking
 def metadata(arguments: Sequence[str], **options: Any) -> None:
     """List types, units and help texts of metrics, or of one."""
     _run("metadata", arguments, 0, 1, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.cli.query.plot import sparkline
 from headrace.cli.query.times import time_text
 from headrace.store.api.quoting import go_quote
-from headrace.store.promql.printer import name_text
+from headrace.store.promql.language.printer import name_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 
 from headrace.pipeline.errors import ConfigError
-from headrace.store.promql.numbers import duration_ms
+from headrace.store.promql.language.numbers import duration_ms
 
 _DAY_S = 86_400
 

@@ -16,7 +16,7 @@ from headrace.store.api.errors import ApiError
 from headrace.store.api.quoting import go_quote
 from headrace.store.api.reply import Reply, respond, send
 from headrace.store.api.selectors import parse_selectors
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

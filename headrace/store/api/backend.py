@@ -30,6 +30,7 @@ class QueryOptions:
         lookback_ms: How far back a sample counts as present; None for the engine's default.
         statistics: Which ones are wanted: none, some, or also those of each step.
         fresh: Whether results of before must not be used.
+        explain: Answer how the query is evaluated, with ``analyze`` what that took, instead of its result.
     """
 
     ticket: Ticket
@@ -37,6 +38,7 @@ class QueryOptions:
     lookback_ms: int | None = None
     statistics: Literal["", "true", "all"] = ""
     fresh: bool = False
+    explain: Literal["", "plan", "analyze"] = ""
 
 
 @dataclass(slots=True)

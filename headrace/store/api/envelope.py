@@ -16,6 +16,8 @@ _SHOWN = 10
 """Warnings, and infos, in an answer; the others are counted."""
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_BETWEEN = "\x7f"
+"""Stands between texts that are looked through together; few have it."""
 
 
 def encode(value: Any) -> bytes:
@@ -27,6 +29,16 @@ def encode_text(text: str) -> bytes:
     """Return the same as `encode` for a string, quicker."""
     written = encode_basestring(text)
     return written.encode() if written.isascii() else _NOT_UTF8.sub("\ufffd", written).encode()
+
+
+def encode_texts(texts: list[str]) -> bytes:
+    """Return the same as `encode` for a list of strings, quicker where they are plain."""
+    joined = _BETWEEN.join(texts)
+    written = encode_basestring(joined)
+    plain = len(written) == len(joined) + 2 and joined.isascii() and joined.count(_BETWEEN) == len(texts) - 1
+    if not texts or not plain:
+        return encode(texts)
+    return b"[" + written.replace(_BETWEEN, '","').encode("ascii") + b"]"
 
 
 def success(data: bytes, warnings: Iterable[str] = (), infos: Iterable[str] = ()) -> bytes:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import ApiError
 from headrace.store.api.results import format_time, format_value
-from headrace.store.promql.ast import VectorSelector, walk
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.parser import parse
+from headrace.store.promql.language.ast import VectorSelector, walk
+from headrace.store.promql.language.parser import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.functions_table import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS
+from headrace.store.promql.language.functions_table import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from headrace.store.promql.parser import ParserOptions
+    from headrace.store.promql.language.parser import ParserOptions
 
 API_ALWAYS = (
     "exclude_alerts", "label_values_match", "openapi_3.1", "openapi_3.2", "query_stats", "query_warnings",

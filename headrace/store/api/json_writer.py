@@ -32,6 +32,7 @@ _FIRST_PIECE_BYTES = 16 * 1024
 _BRACKET = ord("[")
 _MATRIX = (b',"values":[', b"]}", b'{"metric":{')
 _VECTOR = (b',"value":', b"}", b'{"metric":{')
+_LABELS = (b"", b"", b"{")
 """What opens a series' points, what closes them, and what opens its labels."""
 
 
@@ -45,6 +46,9 @@ class _Members:
 
     def __init__(self, table: LabelTable, frame: tuple[bytes, bytes, bytes]) -> None:
         texts = list(frame)
+        if len(table) == 1:
+            self._of_one(table, texts)
+            return
         self.numbers = np.empty((len(table), len(table.names)), np.int32)
         room = sum(map(len, frame))
         for column, name in enumerate(table.names):
@@ -59,6 +63,19 @@ class _Members:
             self.numbers[:, column] = numbers[which.ravel()]
         self.text, self.bounds = _joined(texts)
         self.head_bytes = room + kernels.SLACK
+
+    def _of_one(self, table: LabelTable, texts: list[bytes]) -> None:
+        """Do the same for a single series, of which each label has one value."""
+        own = [encode_text(name) + b":" + encode_text(value) for name, value in table.labels(0).items()]
+        self.numbers = np.arange(len(texts), len(texts) + len(own), dtype=np.int32).reshape(1, -1)
+        self.text, self.bounds = _joined(texts + own)
+        self.head_bytes = int(self.bounds[-1]) + len(own) + kernels.SLACK
+
+
+def label_pieces(table: LabelTable) -> Iterator[Piece]:
+    """Yield label sets as a list of objects, in their order."""
+    nothing = np.empty((len(table), 0))
+    return _grid(_Members(table, _LABELS), np.arange(len(table)), [], nothing, nothing.astype(np.bool_))
 
 
 def vector_pieces(
@@ -126,7 +143,7 @@ def _grid(
     values: NDArray[np.float64],
     present: NDArray[np.bool_],
 ) -> Iterator[Piece]:
-    time_text, time_bounds = _joined([f"[{format_time(time)},".encode("ascii") for time in times_ms])
+    time_text, time_bounds = _joined(_time_texts(times_ms))
     values, present = np.ascontiguousarray(values), np.ascontiguousarray(present)
 
     def write(state: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
@@ -136,6 +153,13 @@ def _grid(
         )  # fmt: skip
 
     return _pieces(write, members.head_bytes)
+
+
+def _time_texts(times_ms: Sequence[int]) -> list[bytes]:
+    """Return how the points of each step begin."""
+    if any(time % 1000 for time in times_ms):
+        return [f"[{format_time(time)},".encode("ascii") for time in times_ms]
+    return [b"[%d," % (time // 1000) for time in times_ms]
 
 
 def _pieces(write: Callable[[NDArray[np.int64], NDArray[np.uint8]], int], head_bytes: int) -> Iterator[Piece]:

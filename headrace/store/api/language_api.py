@@ -8,15 +8,15 @@ from headrace.store.api import params
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import invalid_parameter
 from headrace.store.api.reply import Reply
-from headrace.store.promql.ast_json import as_json
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.parser import parse
-from headrace.store.promql.printer import pretty
+from headrace.store.promql.language.ast_json import as_json
+from headrace.store.promql.language.parser import parse
+from headrace.store.promql.language.printer import pretty
 
 if TYPE_CHECKING:
     from headrace.pipeline.http.request import Request
-    from headrace.store.promql.ast import Expr
-    from headrace.store.promql.parser import ParserOptions
+    from headrace.store.promql.language.ast import Expr
+    from headrace.store.promql.language.parser import ParserOptions
 
 
 class LanguageApi:

@@ -13,13 +13,13 @@ import numpy as np
 
 from headrace.kernels.float_print_kernels import write_api
 from headrace.kernels.jit import flat_kernel as kernel
-from headrace.store.promql.native_bucket_kernels import bucket, size
-from headrace.store.promql.native_total_kernels import CUSTOM
+from headrace.store.promql.natives.bucket_kernels import bucket, size
+from headrace.store.promql.natives.total_kernels import CUSTOM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.store.promql.float_histograms import Columns
+    from headrace.store.promql.natives.float_histograms import Columns
 
 BUCKET_BYTES = 120
 """Room that a bucket takes at most."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.labels import LabelTable
-    from headrace.store.promql.float_histograms import FloatHistograms
-    from headrace.store.promql.natives import NativeRanges, Natives
+    from headrace.store.promql.natives.columns import NativeRanges, Natives
+    from headrace.store.promql.natives.float_histograms import FloatHistograms
 
 _PART_BYTES = 4 << 20
 """Room for the histograms that are written at a time."""

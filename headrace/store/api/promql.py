@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.pipeline.errors import QueryError
@@ -10,11 +11,12 @@ from headrace.store.api.backend import Answer
 from headrace.store.api.errors import ApiError
 from headrace.store.api.result_cache import Question
 from headrace.store.api.result_json import gathered, pieces_of
+from headrace.store.api.results import string_result
 from headrace.store.api.reuse import Work
 from headrace.store.promql.errors import ParseError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import parse
+from headrace.store.promql.language.parser import parse
 from headrace.store.promql.reach import reach_of
 
 if TYPE_CHECKING:
@@ -56,6 +58,18 @@ class PromQLService:
         return self._answer(Question(query, start_ms, end_ms, step_ms, options.lookback_ms, options.limit), options)
 
     def _answer(self, question: Question, options: QueryOptions) -> Answer:
+        return self._explained(question, options) if options.explain else self._evaluated(question, options)
+
+    def _explained(self, question: Question, options: QueryOptions) -> Answer:
+        span = Span(question.start_ms, question.end_ms, question.step_ms)
+        explain = partial(
+            self._evaluator.explain, question.query, span, analyze=options.explain == "analyze",
+            lookback_ms=question.lookback_ms,
+        )  # fmt: skip
+        plan = evaluated(options, lambda check: explain(check=check))
+        return Answer("string", string_result(question.end_ms, "\n".join(plan.lines())))
+
+    def _evaluated(self, question: Question, options: QueryOptions) -> Answer:
         started_s = time.perf_counter()
         result, bodies = evaluated(options, lambda check: self._result(question, options, check))
         evaluated_s = time.perf_counter() - started_s

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from headrace.store.api import exemplars, params
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.envelope import encode
 from headrace.store.api.errors import ApiError, invalid_parameter
 from headrace.store.api.pool import About
+from headrace.store.api.quoting import go_quote
 from headrace.store.api.reply import Reply
 from headrace.store.api.result_cache import Question
 
@@ -78,7 +79,8 @@ class QueryApi:
         question, queries = asked.question, asked.backend.queries
         stats = asked.form.get("stats")
         fresh = asked.form.get(_FRESH) in _TRUE
-        if asked.backend.cache is not None and not fresh and not stats:
+        explain = _explain(asked.form)
+        if asked.backend.cache is not None and not fresh and not stats and not explain:
             bodies = asked.backend.cache.body(question)
             if bodies is not None:
                 return Reply(bodies=bodies)
@@ -88,6 +90,7 @@ class QueryApi:
             lookback_ms=question.lookback_ms,
             statistics="all" if stats == "all" else "true" if stats else "",
             fresh=fresh,
+            explain=explain,
         )
 
         def evaluate(ticket: Ticket) -> Answer:
@@ -113,6 +116,13 @@ class QueryApi:
             return exemplars.answer(backend.index, selectors, start_ms, end_ms, ticket) if selectors else b""
 
         return Reply(await self._pool.run(find, request))
+
+
+def _explain(form: Form) -> Literal["", "plan", "analyze"]:
+    match text := form.get("explain"):
+        case "" | "plan" | "analyze":
+            return text
+    raise invalid_parameter("explain", f"must be plan or analyze, got {go_quote(params.go_text(text))}")
 
 
 def _steps(form: Form) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.store.api import native_results, results
 from headrace.store.api.json_writer import matrix_pieces, range_pieces, vector_pieces
-from headrace.store.promql.natives import NativeRanges
+from headrace.store.promql.natives.columns import NativeRanges
 from headrace.store.promql.values import Ranges, Scalar, Text, Vector
 
 if TYPE_CHECKING:

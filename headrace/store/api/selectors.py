@@ -10,7 +10,7 @@ from headrace.pipeline.errors import HeadraceError
 from headrace.store.api.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from headrace.store.api.backend import SelectorParser
     from headrace.store.matchers import Matcher
@@ -36,8 +36,10 @@ def parse_selectors(texts: Sequence[str], parse: SelectorParser) -> list[Sequenc
     return selectors
 
 
-def union(lists: Iterable[Sequence[str]]) -> list[str]:
-    """Merge sorted lists into one without repeats."""
+def union(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Merge sorted lists without repeats into one without repeats."""
+    if len(lists) == 1:
+        return list(lists[0])
     return list(dict.fromkeys(merge(*lists)))
 
 

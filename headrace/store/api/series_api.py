@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from headrace.store.api import params
 from headrace.store.api.answering import parsed
-from headrace.store.api.envelope import encode
+from headrace.store.api.envelope import encode, encode_texts
 from headrace.store.api.errors import ApiError, invalid_parameter
-from headrace.store.api.label_json import label_objects
+from headrace.store.api.json_writer import label_pieces
 from headrace.store.api.quoting import go_quote
 from headrace.store.api.reply import Reply
 from headrace.store.api.selectors import unescape_name, union
@@ -104,7 +104,7 @@ class SeriesApi:
 
         found = await self._pool.run(find, request)
         cut = 0 < limit < len(found)
-        return Reply(encode(found[:limit] if cut else found), [_TRUNCATED] if cut else [])
+        return Reply(encode_texts(found[:limit] if cut else found), [_TRUNCATED] if cut else [])
 
     async def metadata(self, request: Request) -> Reply:
         """Return types, helps and units of metric families."""
@@ -134,7 +134,7 @@ def _series_json(tables: Sequence[LabelTable], limit: int, ticket: Ticket) -> tu
     if len(tables) == 1:
         order = tables[0].order()
         cut = 0 < limit < len(order)
-        return b"[" + b",".join(label_objects(tables[0].take(order[:limit] if cut else order))) + b"]", cut
+        return b"".join(label_pieces(tables[0].take(order[:limit] if cut else order))), cut
     found: dict[tuple[tuple[str, str], ...], None] = {}
     for table in tables:
         for row in range(len(table)):

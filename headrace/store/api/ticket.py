@@ -26,7 +26,7 @@ LONG_S = 0.25
 """Seconds of a processor after which a query is a long one."""
 
 _SLICE_S = 0.1
-"""Seconds of a processor after which a long query lets another one go on."""
+"""Seconds of a processor after which a long query lets one go on that has used less."""
 
 _PAUSE_S = 0.02
 """How often a query that waits for its turn looks whether it is still wanted."""
@@ -55,10 +55,10 @@ class LongTurns:
         self._came = 0
         self._lock = threading.Lock()
 
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._waiting)
+    def wanted(self, used_s: float) -> bool:
+        """Return whether somebody waits who goes before a query that has used so many seconds."""
+        with self._lock:
+            return bool(self._waiting) and self._waiting[0].used_s < used_s
 
     def take(self, used_s: float, check: Callable[[], None]) -> None:
         """Wait for a place.
@@ -188,7 +188,7 @@ class Ticket:
             used_s = self.used_s
             if used_s < self._turn_until_s:
                 return
-            if self._has_turn and turns.wanted:
+            if self._has_turn and turns.wanted(used_s):
                 self._has_turn = False
                 turns.give_back()
             if not self._has_turn:

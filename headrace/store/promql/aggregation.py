@@ -13,10 +13,10 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.api.quoting import go_quote
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.native_aggregation import folded_natives, remark_on_ignored
-from headrace.store.promql.native_text import text_of
+from headrace.store.promql.language.numbers import valid_label
+from headrace.store.promql.natives.aggregation import folded_natives, remark_on_ignored
+from headrace.store.promql.natives.text import text_of
 from headrace.store.promql.notes import brief
-from headrace.store.promql.numbers import valid_label
 from headrace.store.promql.values import METADATA, Vector, empty
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.labels import LabelTable
-    from headrace.store.promql.ast import Aggregate
+    from headrace.store.promql.language.ast import Aggregate
     from headrace.store.promql.notes import Notes
 
 _INT64_MIN = -float(1 << 63)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.promql import aggregate_kernels as kernels
-from headrace.store.promql.ast import Matching
+from headrace.store.promql.language.ast import Matching
 from headrace.store.promql.matching import Match, signatures
-from headrace.store.promql.native_binary import TRIMS, applies, with_natives
+from headrace.store.promql.natives.binary import TRIMS, applies, with_natives
 from headrace.store.promql.power_kernels import powers
 from headrace.store.promql.values import Scalar, Vector, empty, joined
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Binary
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Binary
 
 COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
     "==": np.equal,

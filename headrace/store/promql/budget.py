@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.ast import Call, MatrixSelector, VectorSelector, bare
+from headrace.store.promql.language.ast import Call, MatrixSelector, VectorSelector, bare
 
 if TYPE_CHECKING:
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.values import Grid
 
 _OF_ALL_SERIES = frozenset({"absent", "absent_over_time"})

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import functions, fused, histogram_calls, info, window_kernels
-from headrace.store.promql.ast import MatrixSelector, Subquery, VectorSelector, bare
+from headrace.store.promql import functions, histogram_calls, info, window_kernels
 from headrace.store.promql.budget import limits_rows
 from headrace.store.promql.extended_functions import check_selector
+from headrace.store.promql.language.ast import MatrixSelector, Subquery, VectorSelector, bare
+from headrace.store.promql.pushdown import fused
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS, over_windows
 from headrace.store.promql.selection import newest, start_times, timed
 from headrace.store.promql.statistics import in_vector, in_windows
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation, Span
+    from headrace.store.promql.language.ast import Call, Expr
     from headrace.store.promql.values import Value
 
     _Handler = Callable[[Evaluation, Call, Grid], Value]
@@ -170,11 +171,13 @@ def _timestamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
     arg = bare(node.args[0])
     if isinstance(arg, VectorSelector):
         vector, at = timed(run, arg, grid)
-        run.count.add(in_vector(vector))
-        return vector.with_values(at / 1000.0, vector.everywhere).without_name()
+        times = vector.with_values(at / 1000.0, vector.everywhere)
+        # Of a histogram only the time is read, so it counts as a number does.
+        run.count.add(in_vector(times))
+        return times.without_name()
     vector = run.vector(arg, grid)
-    times = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
-    return vector.with_values(times, vector.everywhere).without_name()
+    seconds = np.broadcast_to(grid.times_ms() / 1000.0, vector.values.shape)
+    return vector.with_values(seconds, vector.everywhere).without_name()
 
 
 def _nothing(vector: Vector) -> Vector:

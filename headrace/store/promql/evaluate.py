@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from headrace.pipeline.errors import QueryError
-from headrace.store.promql.durations import resolve
 from headrace.store.promql.evaluation import Evaluation, Span
 from headrace.store.promql.explain import Explained, explained
+from headrace.store.promql.language.durations import resolve
+from headrace.store.promql.language.parens import bare_arguments
+from headrace.store.promql.language.parser import ParserOptions, parse
 from headrace.store.promql.notes import Notes
-from headrace.store.promql.parens import bare_arguments
-from headrace.store.promql.parser import ParserOptions, parse
 from headrace.store.promql.values import Grid, Ranges, Scalar, Value, Vector, alone
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.store.labels import ColumnarSeries, QuerySymbols
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.explain import Plan
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.statistics import QueryStatistics
     from headrace.store.symbols import Symbols
 
@@ -146,21 +146,31 @@ class Evaluator:
         """
         return self._run(query, Span(start_ms, end_ms, step_ms), lookback_ms, check)
 
-    def explain(self, query: str, span: Span, *, analyze: bool) -> Plan:
+    def explain(
+        self,
+        query: str,
+        span: Span,
+        *,
+        analyze: bool,
+        lookback_ms: int | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Plan:
         """Return how a query would be evaluated and, with `analyze`, what it takes.
 
         Args:
             query: PromQL.
             span: Its time; a step of 0 is for one time.
             analyze: Whether to evaluate it.
+            lookback_ms: See `instant`.
+            check: See `instant`.
 
         Raises:
             ParseError: It is no PromQL.
             ExecutionError: It cannot be evaluated on this data.
         """
         expr, grid = self._prepared(query, span)
-        times = (span, grid.size, self._options.lookback_ms)
-        run = Explained(self._source, self._options, *times, lambda: None, Notes(query))
+        times = (span, grid.size, self._options.lookback_ms if lookback_ms is None else lookback_ms)
+        run = Explained(self._source, self._options, *times, check, Notes(query))
         return explained(run, expr, grid, analyze=analyze)
 
     def _prepared(self, query: str, span: Span) -> tuple[Expr, Grid]:

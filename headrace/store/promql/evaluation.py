@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from headrace.store.labels import QuerySymbols
-from headrace.store.promql import fused, streaming
 from headrace.store.promql.aggregation import aggregate
-from headrace.store.promql.ast import (
+from headrace.store.promql.binary import binary
+from headrace.store.promql.budget import refuse
+from headrace.store.promql.calls import call
+from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.extended_functions import extended
+from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.ast import (
     Aggregate,
     At,
     Binary,
@@ -27,12 +32,7 @@ from headrace.store.promql.ast import (
     Unary,
     VectorSelector,
 )
-from headrace.store.promql.binary import binary
-from headrace.store.promql.budget import refuse
-from headrace.store.promql.calls import call
-from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.extended_functions import extended
-from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.pushdown import fused, streaming
 from headrace.store.promql.repeats import Repeats
 from headrace.store.promql.selection import Selection, newest, smoothed, windows
 from headrace.store.promql.statistics import SampleCount, in_vector, in_windows
@@ -44,12 +44,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluate import EvaluatorOptions, Source
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Value
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
+
+_FAR_MS = 1 << 61
+"""Times of ``@`` beyond are taken for this one: it has no samples either, and leaves room for offsets and ranges."""
 
 
 class Span(NamedTuple):
@@ -94,6 +97,8 @@ class Evaluation:
         self.spans_time = query.start_ms != query.end_ms
         """Whether what is evaluated just now, the query or a part of it, is asked for more than one time."""
         self._in_parameter = False
+        self._held = 0
+        """Points of left operands that wait for their right ones."""
         self.repeats: Repeats | None = None
         """Remembers parts of the query that occur more than once; None where none does."""
 
@@ -106,7 +111,7 @@ class Evaluation:
 
     def result(self, expr: Expr, grid: Grid) -> Value:
         """Evaluate the whole query at its steps."""
-        repeats = Repeats(self.notes.query, expr)
+        repeats = Repeats(self.notes.query, expr, self.options.max_samples)
         self.repeats = repeats if repeats.any else None
         value = self.value(expr, grid)
         if isinstance(value, Vector):
@@ -171,7 +176,7 @@ class Evaluation:
             case Unary():
                 return self._unary(expr, grid)
             case Binary():
-                return binary(self, expr, self.operand(expr.lhs, grid), self.operand(expr.rhs, grid))
+                return self._binary(expr, grid)
             case Aggregate():
                 return self._aggregate(expr, grid)
             case Call():
@@ -232,7 +237,7 @@ class Evaluation:
         Raises:
             ExecutionError: `points` are more than a query may hold.
         """
-        if points > self.options.max_samples:
+        if points + self._held > self.options.max_samples:
             raise ExecutionError(TOO_MANY_SAMPLES)
 
     def where(self, at: int | At | None, offset_ms: int, grid: Grid) -> tuple[Grid, bool]:
@@ -254,12 +259,22 @@ class Evaluation:
     def pinned(self, at: int | At | None) -> int | None:
         """Return the time in milliseconds that ``@`` names, None where there is none."""
         if not isinstance(at, At):
-            return at
+            return None if at is None else max(-_FAR_MS, min(at, _FAR_MS))
         if self._in_parameter:
             return None
         return self.query.start_ms if at is At.START else self.query.end_ms
 
     # -- operators -----------------------------------------------------------------------------------------
+
+    def _binary(self, node: Binary, grid: Grid) -> Vector | Scalar:
+        left = self.operand(node.lhs, grid)
+        waiting = int(np.count_nonzero(left.present)) if isinstance(left, Vector) else 0
+        self._held += waiting
+        try:
+            right = self.operand(node.rhs, grid)
+        finally:
+            self._held -= waiting
+        return binary(self, node, left, right)
 
     def _unary(self, node: Unary, grid: Grid) -> Value:
         value = self.operand(node.expr, grid)

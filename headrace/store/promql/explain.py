@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import fused, streaming
-from headrace.store.promql.ast import Aggregate, Call, MatrixSelector, Subquery, VectorSelector
 from headrace.store.promql.evaluation import Evaluation
 from headrace.store.promql.invariance import is_invariant
-from headrace.store.promql.plan import is_free
-from headrace.store.promql.printer import brief
+from headrace.store.promql.language.ast import Aggregate, Call, MatrixSelector, Subquery, VectorSelector
+from headrace.store.promql.language.printer import brief
+from headrace.store.promql.pushdown import fused, streaming
+from headrace.store.promql.pushdown.plan import is_free
 from headrace.store.promql.range_functions import RANGE_FUNCTIONS
 from headrace.store.promql.subqueries import inner_grid
 from headrace.store.promql.values import Grid, Ranges, Vector
@@ -25,7 +25,7 @@ from headrace.store.promql.values import Grid, Ranges, Vector
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.values import Value
 
 

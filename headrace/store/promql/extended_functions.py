@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Call, VectorSelector
+    from headrace.store.promql.language.ast import Call, VectorSelector
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.range_functions import Windows
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from headrace.store.promql.evaluate import EvaluatorOptions
-    from headrace.store.promql.parser import ParserOptions
+    from headrace.store.promql.language.parser import ParserOptions
 
 _PARSER: dict[str, Callable[[ParserOptions], ParserOptions]] = {
     "promql-experimental-functions": lambda on: replace(on, experimental_functions=True),

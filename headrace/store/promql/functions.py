@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.regex import Regex, regex
 from headrace.store.labels import LabelTable
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.numbers import valid_label
+from headrace.store.promql.language.numbers import valid_label
 from headrace.store.promql.values import Vector
 from headrace.store.symbols import ABSENT
 
@@ -169,15 +170,34 @@ def label_pattern(pattern: str, destination: str) -> Regex:
     return compiled
 
 
+MAX_LABEL_CHARACTERS = 1 << 20
+"""No value of a label that a query makes is longer: nested, the functions double what they are given each time."""
+
+MAX_MADE_CHARACTERS = 1 << 28
+"""All values that one of the functions makes together are not longer."""
+
+
+def _refuse_long(function: str, longest: int, total: int) -> None:
+    if longest > MAX_LABEL_CHARACTERS or total > MAX_MADE_CHARACTERS:
+        raise ExecutionError(f"label values are too long in {function}()")
+
+
 def label_replace(vector: Vector, destination: str, replacement: str, source: str, compiled: Regex) -> Vector:
-    """Set a label from the match of another; rows that do not match stay as they are."""
+    """Set a label from the match of another; rows that do not match stay as they are.
+
+    Raises:
+        ExecutionError: Values would be too long.
+    """
     table = vector.labels
     sources = table.column(source)
     column = table.column(destination).copy()
     matched = np.zeros(len(table), np.bool_)
+    references, total = replacement.count("$"), 0
     for symbol in np.unique(sources).tolist():
+        _refuse_long("label_replace", len(replacement) + references * len(table.text(symbol)), total)
         text = compiled.expand(replacement, table.text(symbol))
         if text is not None:
+            total += len(text)
             matched |= sources == symbol
             column[sources == symbol] = table.symbols.intern(text) if text else ABSENT
     return _renamed(vector, destination, matched).with_labels(table.with_column(destination, column))
@@ -191,7 +211,11 @@ def _renamed(vector: Vector, label: str, rows: NDArray[np.bool_]) -> Vector:
 
 
 def label_join(vector: Vector, destination: str, separator: str, sources: Sequence[str]) -> Vector:
-    """Set a label to the values of others."""
+    """Set a label to the values of others.
+
+    Raises:
+        ExecutionError: A name is none of a label, or values would be too long.
+    """
     if not valid_label(destination):
         raise ExecutionError(f"invalid destination label name in label_join(): {destination}")
     for source in sources:
@@ -199,6 +223,8 @@ def label_join(vector: Vector, destination: str, separator: str, sources: Sequen
             raise ExecutionError(f"invalid source label name in label_join(): {source}")
     table = vector.labels
     columns = [table.column(source).tolist() for source in sources]
+    lengths = _joined_lengths(table, len(separator), sources)
+    _refuse_long("label_join", int(lengths.max(initial=0)), int(lengths.sum()))
     texts = [separator.join(table.text(symbol) for symbol in row) for row in zip(*columns, strict=True)]
     if not columns:
         texts = [""] * len(table)
@@ -272,3 +298,13 @@ def _natural_order(one: str, other: str) -> int:
         if pair[0] != pair[1]:
             return -1 if pair[0] < pair[1] else 1  # type: ignore[operator]  # both are of one type
     return len(chunks) - len(others)
+
+
+def _joined_lengths(table: LabelTable, separator: int, sources: Sequence[str]) -> NDArray[np.int64]:
+    """Return (n,) int64, how many characters the values of some labels have together."""
+    lengths = np.full(len(table), separator * max(0, len(sources) - 1), np.int64)
+    for source, times in Counter(sources).items():
+        symbols, which = np.unique(table.column(source), return_inverse=True)
+        sizes = np.array([len(table.text(symbol)) for symbol in symbols.tolist()], np.int64)
+        lengths += times * sizes[which.ravel()]
+    return lengths

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.store.promql import native_quantiles
 from headrace.store.promql.histograms import Buckets
+from headrace.store.promql.natives import quantiles as native_quantiles
 from headrace.store.promql.values import joined
 
 if TYPE_CHECKING:
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation
-    from headrace.store.promql.natives import Natives
+    from headrace.store.promql.language.ast import Call, Expr
+    from headrace.store.promql.natives.columns import Natives
     from headrace.store.promql.values import Grid, Vector
 
 
 def _both(run: Evaluation, arg: Expr, grid: Grid) -> tuple[Buckets, Vector | None]:
     """Evaluate an argument; return its classic histograms and its native ones, None for none."""
-    classic, natives = native_quantiles.separated(run.vector(arg, grid), arg, run.notes)
-    return Buckets(classic, arg, run.notes, named=run.options.delayed_name_removal), natives
+    named = run.options.delayed_name_removal
+    classic, natives = native_quantiles.separated(run.vector(arg, grid), arg, run.notes, named=named)
+    return Buckets(classic, arg, run.notes, named=named), natives
 
 
 def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.store.labels import LabelTable
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.notes import Notes
 
 BUCKET_LABEL = "le"

@@ -14,8 +14,8 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.labels import LabelTable
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql import aggregate_kernels as kernels
-from headrace.store.promql.ast import Subquery, VectorSelector
 from headrace.store.promql.errors import ExecutionError
+from headrace.store.promql.language.ast import Subquery, VectorSelector
 from headrace.store.promql.statistics import in_vector
 from headrace.store.promql.values import Vector, shown, stacked
 from headrace.store.symbols import ABSENT
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import At, Expr
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import At, Expr
 
 IDENTIFYING = ("instance", "job")
 """Labels by which series and info series belong together."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.ast import Aggregate, Call, MatrixSelector, Subquery, VectorSelector, bare
 from headrace.store.promql.functions import DATES
+from headrace.store.promql.language.ast import Aggregate, Call, MatrixSelector, Subquery, VectorSelector, bare
 
 if TYPE_CHECKING:
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
 
 OF_THE_STEP = frozenset({*DATES, "predict_linear", "time", "timestamp"})
 """Functions whose value may change from step to step even where their arguments do not."""

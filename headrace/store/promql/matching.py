@@ -17,9 +17,9 @@ import numpy as np
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.labels import LabelTable
 from headrace.store.promql import aggregate_kernels as kernels
-from headrace.store.promql.ast import Card
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.natives import joined_natives
+from headrace.store.promql.language.ast import Card
+from headrace.store.promql.natives.columns import joined_natives
 from headrace.store.promql.values import METADATA, Vector, shown, stacked
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Matching
+    from headrace.store.promql.language.ast import Matching
 
 _TOO_MANY = "multiple matches for labels: grouping labels must ensure unique matches"
 _IMPLICIT = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
@@ -189,7 +189,7 @@ class Match:
     # -- checks --------------------------------------------------------------------------------------------
 
     def _first_double(self, *, fills: bool) -> int:
-        """Return the first step at which two rows of the "one" side have the same signature; behind the last if none."""
+        """Return the first step at which two rows of the "one" side have one signature; past the last if none."""
         present = self._one.vector.everywhere
         if not fills:
             # At a step where the other side is empty, nothing is matched and nothing can be wrong.

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.store.promql.ast import bare
 from headrace.store.promql.errors import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
+    from headrace.store.promql.language.ast import Expr
 
 _SMALLEST_PLAIN, _SMALLEST_LARGE = -4, 6
 """Powers of ten between which numbers are printed without an exponent."""
@@ -106,11 +105,11 @@ class Notes:
 
     def warn(self, text: str, node: Expr) -> None:
         """Note a warning."""
-        self._warnings[f"PromQL warning: {text}"] = bare(node).start
+        self._warnings[f"PromQL warning: {text}"] = node.start
 
     def info(self, text: str, node: Expr) -> None:
         """Note a remark."""
-        self._infos[f"PromQL info: {text}"] = bare(node).start
+        self._infos[f"PromQL info: {text}"] = node.start
 
     def check_quantiles(self, q: NDArray[np.float64], node: Expr) -> None:
         """Warn about quantiles, (steps,), that are none."""
@@ -125,7 +124,7 @@ class Notes:
 
     def repaired(self, text: str, repair: Repair, node: Expr) -> None:
         """Remark that buckets were made monotonic; equal remarks are added up, and the place of the first stands."""
-        self._add(f"PromQL info: {text}", repair, bare(node).start)
+        self._add(f"PromQL info: {text}", repair, node.start)
 
     def _add(self, text: str, repair: Repair, start: int) -> None:
         if text in self._repairs:

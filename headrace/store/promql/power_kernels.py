@@ -28,7 +28,7 @@ def powers(base: NDArray[np.float64], exponent: NDArray[np.float64], out: NDArra
     """
     for i in range(len(base)):
         x, y = base[i], abs(exponent[i])
-        if not (math.isfinite(x) and y < 9007199254740992.0) or x == 0.0 or y == 0.0 or y == 0.5:
+        if not (math.isfinite(x) and y < 9007199254740992.0) or x == 0.0 or y in (0.0, 0.5):
             continue
         whole = np.int64(y)
         part = y - whole

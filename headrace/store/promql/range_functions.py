@@ -11,10 +11,10 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.labels import LabelTable
 from headrace.store.promql import statistics_kernels
 from headrace.store.promql import window_kernels as kernels
-from headrace.store.promql.ast import MatrixSelector, Subquery, bare
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.extended_functions import variant
-from headrace.store.promql.native_windows import over_native_windows
+from headrace.store.promql.language.ast import MatrixSelector, Subquery, bare
+from headrace.store.promql.natives.windows import over_native_windows
 from headrace.store.promql.notes import brief
 from headrace.store.promql.statistics import natives_in_windows
 from headrace.store.promql.values import SAME_LABELS, TYPE, Vector
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Call, Expr
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Call, Expr
     from headrace.store.promql.notes import Notes
     from headrace.store.promql.values import Grid, Ranges
 

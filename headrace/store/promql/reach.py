@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from headrace.store.promql.ast import (
+from headrace.pipeline.identity import METRIC_NAME
+from headrace.store.matchers import MatchType
+from headrace.store.promql.binary import ARITHMETIC
+from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.ast import (
     Aggregate,
     At,
+    Binary,
     Call,
     DurationExpression,
     MatrixSelector,
@@ -16,18 +21,20 @@ from headrace.store.promql.ast import (
     NumberLiteral,
     StringLiteral,
     Subquery,
+    Unary,
     VectorSelector,
     bare,
     walk,
 )
-from headrace.store.promql.durations import resolve
-from headrace.store.promql.invariance import is_invariant
+from headrace.store.promql.language.durations import resolve
+from headrace.store.promql.range_functions import KEEPS_NAME
+from headrace.store.promql.values import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluation import Span
+    from headrace.store.promql.language.ast import Expr
 
 NEVER = -(1 << 62)
 
@@ -36,6 +43,16 @@ _OF_THE_BOUNDS = frozenset({"start", "end", "range", "step"})
 
 _LOOKS_AROUND = "info"
 """The function that selects more than its arguments say."""
+
+
+_OF_SERIES = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
+"""Aggregations that yield some of the series that they are given."""
+
+_KEEP_NAMES = frozenset({"sort", "sort_desc", "sort_by_label", "sort_by_label_desc"})
+"""Functions that leave names as they are."""
+
+_MAKE_NAMES = frozenset({"label_replace", "label_join", "info"})
+"""Functions that may give names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +119,38 @@ def _reach(expr: Expr, span: Span, lookback_ms: int) -> Reach:
             found = _of_aggregation(expr, span, lookback_ms)
         case _:
             found = reduce(Reach.joined, _children(expr, span, lookback_ms), Reach())
-            if isinstance(expr, Call) and expr.function in _OF_THE_BOUNDS:
+            if isinstance(expr, Call) and (expr.function in _OF_THE_BOUNDS or _may_clash(expr)):
                 found = found.joined(Reach(bounded=True))
     return found
+
+
+def _may_clash(expr: Call) -> bool:
+    """Return whether a function of ranges may be refused for series that are equal but for their names.
+
+    That they never are there at the same time does not help them: it is about all steps of a query.
+    """
+    ranges = [arg for arg in map(bare, expr.args) if isinstance(arg, MatrixSelector | Subquery)]
+    return expr.function not in KEEPS_NAME and any(map(_has_names, ranges))
+
+
+def _has_names(expr: Expr) -> bool:  # noqa: PLR0911 -- one line for each kind of node
+    """Return whether the series of an expression may have names, or types and units, that differ."""
+    match expr:
+        case VectorSelector():
+            return not any(one.name == METRIC_NAME and one.type is MatchType.EQUAL for one in expr.matchers)
+        case Unary():
+            return False
+        case Aggregate() if expr.op in _OF_SERIES:
+            return _has_names(expr.expr)
+        case Aggregate():
+            return expr.op == "count_values" or (not expr.without and not set(METADATA).isdisjoint(expr.grouping))
+        case Binary() if expr.op in ARITHMETIC or expr.return_bool:
+            return expr.matching is not None and not set(METADATA).isdisjoint(expr.matching.include)
+        case Binary() if expr.op == "or":
+            return True
+        case Call() if expr.function not in KEEPS_NAME | _KEEP_NAMES:
+            return expr.function in _MAKE_NAMES
+    return any(map(_has_names, expr.children()))
 
 
 def _of_aggregation(expr: Aggregate, span: Span, lookback_ms: int) -> Reach:

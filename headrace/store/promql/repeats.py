@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.store.promql.ast import Aggregate, Call, VectorSelector, walk
+from headrace.store.promql.language.ast import Aggregate, Call, VectorSelector, walk
 from headrace.store.promql.notes import Notes
 from headrace.store.promql.values import Vector
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.store.promql.ast import Expr
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Expr
     from headrace.store.promql.values import Grid, Value
 
 
@@ -36,12 +36,14 @@ class Repeats:
     Args:
         query: Its text: parts are the same where their text is.
         expr: The whole of it.
+        max_points: Points that are remembered, of all parts together.
     """
 
-    def __init__(self, query: str, expr: Expr) -> None:
+    def __init__(self, query: str, expr: Expr, max_points: int) -> None:
         self._query = query
         self._texts = _repeated(query, expr)
         self._known: dict[Hashable, _Known] = {}
+        self._room = max_points
 
     @property
     def any(self) -> bool:
@@ -77,7 +79,9 @@ class Repeats:
         finally:
             inner, run.notes = run.notes, outer
             outer.take(inner)
-        self._known[key] = _Known(_copied(value), run.count.per_step - before, inner, expr.start)
+        self._room -= _points(value)
+        if self._room >= 0:
+            self._known[key] = _Known(_copied(value), run.count.per_step - before, inner, expr.start)
         return value
 
 
@@ -97,3 +101,7 @@ def _copied(value: Value) -> Value:
     if not isinstance(value, Vector):
         return value
     return replace(value, values=value.values.copy(), present=value.present.copy())
+
+
+def _points(value: Value) -> int:
+    return value.present.size if isinstance(value, Vector) else 0

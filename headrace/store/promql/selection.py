@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from headrace.store.codec.histograms import STALE_BITS
 from headrace.store.labels import ColumnarSeries
-from headrace.store.promql import extended_kernels, parallel, window_kernels
-from headrace.store.promql.ast import At
-from headrace.store.promql.float_histograms import SAMPLE_BYTES
-from headrace.store.promql.natives import Mixed, NativeSource
+from headrace.store.promql import extended_kernels, window_kernels
+from headrace.store.promql.language.ast import At
+from headrace.store.promql.natives.columns import Mixed, NativeSource
+from headrace.store.promql.natives.float_histograms import SAMPLE_BYTES
+from headrace.store.promql.pushdown import parallel
 from headrace.store.promql.values import Beyond, Grid, Ranges, Vector
 from headrace.store.runs import SeriesSamples
 
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from headrace.store.histogram_rows import HistogramSeries
     from headrace.store.labels import LabelTable, QuerySymbols
     from headrace.store.matchers import Matcher
-    from headrace.store.promql.ast import MatrixSelector, VectorSelector
     from headrace.store.promql.evaluate import Source
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import MatrixSelector, VectorSelector
     from headrace.store.scan import Scan
 
 
@@ -45,6 +47,21 @@ class ScanSource(Protocol):
         """Return the series that fulfil `matchers`, to read their samples later."""
 
 
+@cache
+def _fulfils(kind: type, protocol: type) -> bool:
+    """Return whether objects of a class are of a protocol; to ask each of them takes longer than a small query."""
+    return issubclass(kind, protocol)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was read of one selection so far."""
+
+    floats: ColumnarSeries | None = None
+    natives: HistogramSeries | None = None
+    shared: tuple[LabelTable, SeriesSamples] | None = None
+
+
 class Selection:
     """Reads samples for one query, each selection once.
 
@@ -58,21 +75,18 @@ class Selection:
         """Samples that were read."""
         self.source = source
         """Where samples come from."""
-        self.scanned = source if isinstance(source, ScanSource) else None
+        self.scanned = cast("ScanSource", source) if _fulfils(type(source), ScanSource) else None
         """The same, where it can be read series by series."""
         self._run = run
-        self._found: dict[tuple[Sequence[Matcher], int, int], ColumnarSeries] = {}
-        self._natives: dict[tuple[Sequence[Matcher], int, int], HistogramSeries] = {}
-        self._shared: dict[tuple[Sequence[Matcher], int, int], tuple[LabelTable, SeriesSamples]] = {}
+        self._known: dict[tuple[Sequence[Matcher], int, int], _Known] = {}
 
     def floats(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> ColumnarSeries:
         """Return samples from `start_ms` to `end_ms`, both included."""
-        key = (matchers, start_ms, end_ms)
-        found = self._found.get(key)
-        if found is None:
-            found = self._found[key] = self.source.select(matchers, start_ms, end_ms, self._run.symbols)
-            self._count(len(found.times_ms))
-        return found
+        known = self._of(matchers, start_ms, end_ms)
+        if known.floats is None:
+            known.floats = self.source.select(matchers, start_ms, end_ms, self._run.symbols)
+            self._count(len(known.floats.times_ms))
+        return known.floats
 
     def shared(
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
@@ -80,17 +94,16 @@ class Selection:
         """Return series with samples that may have their times in common; None where there are histograms as well."""
         if self.scanned is None or self.natives(matchers, start_ms, end_ms) is not None:
             return None
-        key = (matchers, start_ms, end_ms)
-        found = self._shared.get(key)
-        if found is None:
+        known = self._of(matchers, start_ms, end_ms)
+        if known.shared is None:
             scan = self.scanned.scan(matchers, start_ms, end_ms, self._run.symbols)
             samples = self._read(scan)
             rows = np.flatnonzero(samples.counts)
             if len(rows) < len(scan):
                 samples = samples.take(rows)
-            found = self._shared[key] = scan.labels_at(rows), samples
+            known.shared = scan.labels_at(rows), samples
             self._count(int(samples.counts.sum()))
-        return found
+        return known.shared
 
     def _read(self, scan: Scan) -> SeriesSamples:
         """Read all series, some at a time where they are many: between them the query may be over."""
@@ -107,15 +120,17 @@ class Selection:
 
     def natives(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> HistogramSeries | None:
         """Return native histograms, None where there are none."""
-        if not isinstance(self.source, NativeSource):
+        if not _fulfils(type(self.source), NativeSource):
             return None
-        key = (matchers, start_ms, end_ms)
-        found = self._natives.get(key)
-        if found is None:
-            found = self.source.select_histograms(matchers, start_ms, end_ms, self._run.symbols)
-            self._natives[key] = found
+        source = cast("NativeSource", self.source)
+        known = self._of(matchers, start_ms, end_ms)
+        if known.natives is None:
+            known.natives = found = source.select_histograms(matchers, start_ms, end_ms, self._run.symbols)
             self._count(found.histograms.size_bytes // SAMPLE_BYTES if len(found) else 0)
-        return found if len(found) else None
+        return known.natives if len(known.natives) else None
+
+    def _of(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> _Known:
+        return self._known.setdefault((matchers, start_ms, end_ms), _Known())
 
     def refuse(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, steps: int) -> None:
         """Refuse a selection whose series times `steps` are too many points, before any sample is read.

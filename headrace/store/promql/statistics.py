@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.store.promql import statistics_kernels as kernels
-from headrace.store.promql.float_histograms import sample_sizes
+from headrace.store.promql.natives.float_histograms import sample_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from headrace.store.labels import LabelTable
 from headrace.store.promql.values import Grid, Ranges, Scalar, alone
 
 if TYPE_CHECKING:
-    from headrace.store.promql.ast import Subquery
     from headrace.store.promql.evaluation import Evaluation
+    from headrace.store.promql.language.ast import Subquery
     from headrace.store.promql.values import Vector
 
 
@@ -58,4 +58,5 @@ def _ranges(value: Vector, inner: Grid, where: Grid, range_ms: int) -> Ranges:
         times, values = times.ravel(), value.values.ravel()
     else:
         times, values = times[present], value.values[present]
-    return Ranges(value.labels, offsets, times, values, where, range_ms, drop_name=value.drop_name)
+    natives = None if value.natives is None else value.natives.ranges(inner.times_ms())
+    return Ranges(value.labels, offsets, times, values, where, range_ms, natives, drop_name=value.drop_name)

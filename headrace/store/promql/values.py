@@ -14,7 +14,7 @@ from headrace.pipeline.identity import METRIC_NAME
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.promql import aggregate_kernels as kernels
 from headrace.store.promql.errors import ExecutionError
-from headrace.store.promql.natives import joined_natives
+from headrace.store.promql.natives.columns import joined_natives
 from headrace.store.symbols import ABSENT
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.store.promql.natives import NativeRanges, Natives
+    from headrace.store.promql.natives.columns import NativeRanges, Natives
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
 

@@ -59,7 +59,7 @@ async def test_a_reload_is_answered_with_the_same_bytes(lab: CachedLab, coding: 
     assert (lab.cache.statistics.hits, lab.cache.statistics.misses) == (3, 2)
 
 
-@pytest.mark.parametrize("extra", [("nocache", "1"), ("stats", "all")])
+@pytest.mark.parametrize("extra", [("nocache", "1"), ("stats", "all"), ("explain", "plan")])
 async def test_who_wants_no_old_results_gets_none(lab: CachedLab, extra: tuple[str, str]) -> None:
     """Nor does who wants to know what an evaluation takes."""
     first = await lab.get("/api/v1/query_range", *RANGE, extra)

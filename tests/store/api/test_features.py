@@ -11,7 +11,7 @@ import pytest
 
 from headrace.store.api.features import features
 from headrace.store.promql.features import FEATURES
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 
 if TYPE_CHECKING:
     from api_lab import ApiLab

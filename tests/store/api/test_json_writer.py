@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.kernels.jit import DISABLED
 from headrace.store.api import json_writer, results
+from headrace.store.api.label_json import label_objects
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.symbols import Symbols
 
@@ -64,6 +65,15 @@ def test_grids_are_written_as_the_plain_writer_writes_them(monkeypatch: pytest.M
         times = rng.integers(-5000, 2**41) + np.arange(steps) * rng.integers(1, 90_000)
         written = b"".join(json_writer.matrix_pieces(table, rows, times, values, present))
         assert written == plain_matrix(table, rows, times, values, present)
+
+
+def test_labels_are_written_as_the_plain_writer_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label sets without points."""
+    for seed in range(4 if DISABLED else RUNS):
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr(json_writer, "_FIRST_PIECE_BYTES", int(rng.integers(1, 3000)))
+        table = table_of(rng, int(rng.integers(0, 30)))
+        assert b"".join(json_writer.label_pieces(table)) == b"[" + b",".join(label_objects(table)) + b"]"
 
 
 def test_ranges_are_written_as_the_plain_writer_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:

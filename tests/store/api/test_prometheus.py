@@ -55,6 +55,17 @@ async def test_range_query(api: ApiLab) -> None:
     assert (options.limit, options.lookback_ms, options.ticket.timeout_s) == (3, 60_000, 2.5)
 
 
+async def test_explanations(api: ApiLab) -> None:
+    """Those who ask for one get it; nobody gets an evaluation instead."""
+    for how in ("plan", "analyze"):
+        await api.get("/api/v1/query", ("query", "up"), ("explain", how))
+    assert [asked[2].explain for asked in api.queries.asked] == ["plan", "analyze"]
+    reply = await api.get("/api/v1/query", ("query", "up"), ("explain", "yes"))
+    assert (reply.status, reply.json["errorType"]) == (400, "bad_data")
+    assert reply.json["error"] == 'invalid parameter "explain": must be plan or analyze, got "yes"'
+    assert len(api.queries.asked) == 2
+
+
 async def test_a_posted_form_wins_over_the_query_string(api: ApiLab) -> None:
     """As in Go, the body's value comes first, and a pair that does not decode is as if absent."""
     await api.ask("/api/v1/query?query=url&time=3", "POST", form=[("query", "body")])

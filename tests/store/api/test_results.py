@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.store.api import results
+from headrace.store.api.envelope import encode, encode_texts
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.symbols import Symbols
 
@@ -77,3 +78,9 @@ def test_shapes() -> None:
     assert json.loads(matrix)[0]["values"] == [[1, "0.5"], [1.5, "+Inf"]]
     assert json.loads(matrix)[1] == {"metric": {}, "values": []}
     assert results.vector_result(labels.take(np.array([], np.intp)), 0, np.array([])) == b"[]"
+
+
+@given(st.lists(st.text(st.characters(categories=None)) | st.text('ab\x7f"\\\n')))
+def test_lists_of_texts_are_written_as_any_value_is(texts: list[str]) -> None:
+    """Quotes, control characters, what is not UTF-8, and what the writer puts between texts."""
+    assert encode_texts(texts) == encode(texts)

@@ -96,6 +96,21 @@ def test_who_used_least_goes_first() -> None:
     assert turns.free == 1
 
 
+def test_one_that_is_nearly_done_keeps_its_place() -> None:
+    """It does not make way for what has used more than it."""
+    turns = LongTurns(1)
+    endless, light = Work(turns), Work(turns)
+    light.use(LONG_S)
+    rests = Elsewhere(endless, 100 * LONG_S)
+    wait_until(lambda: len(turns._waiting) == 1, "one waits", 5)
+    light.use(LONG_S)
+    assert turns._waiting
+    light.ticket.end()
+    assert rests.ended()
+    endless.ticket.end()
+    assert turns.free == 1
+
+
 @pytest.mark.parametrize("late", [True, False])
 def test_one_that_rests_is_stopped_in_time(late: bool) -> None:
     """By its deadline, or because nobody waits for it; its place is nobody's then."""
@@ -111,4 +126,4 @@ def test_one_that_rests_is_stopped_in_time(late: bool) -> None:
     assert resting.error.kind == ("timeout" if late else "canceled")
     assert time.monotonic() - began < 5
     work.ticket.end()
-    assert (turns.free, turns.wanted) == (0, False)
+    assert (turns.free, turns.wanted(100.0)) == (0, False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.store.promql.ast import Binary, MatrixSelector, Subquery, VectorSelector
-from headrace.store.promql.durations import resolve
 from headrace.store.promql.errors import InvalidDuration
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import ALL_FEATURES, parse
+from headrace.store.promql.language.ast import Binary, MatrixSelector, Subquery, VectorSelector
+from headrace.store.promql.language.durations import resolve
+from headrace.store.promql.language.parser import ALL_FEATURES, parse
 
 SPAN = Span(50_000, 60_000, 5000)
 

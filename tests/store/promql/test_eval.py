@@ -10,7 +10,7 @@ import pytest
 
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions, InvalidType
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.promql.values import Ranges, Scalar, Text, Vector
 from headrace.testing.store_fakes import MemoryQueryable
 
@@ -207,6 +207,42 @@ def test_too_many_points_are_refused(store: Counting, query: str) -> None:
     assert rows(Evaluator(store, EvaluatorOptions(max_samples=100)).range("count(m)", 0, 9_000, 1_000))
 
 
+def test_operands_that_wait_count(store: Counting) -> None:
+    """Left operands are in memory while the right ones are evaluated, however deep."""
+    add(store, "a", {0: 1.0})
+    nested = "a * 1" + " + (a * 2" * 20 + ")" * 20
+    few, many = (Evaluator(store, EvaluatorOptions(max_samples=points)) for points in (100, 300))
+    assert rows(many.range(nested, 0, 9_000, 1_000)) == {"": [41.0] * 10}
+    with pytest.raises(ExecutionError, match="too many samples"):
+        few.range(nested, 0, 9_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["label_join({}, 'x', ',', 'x', 'x', 'i')", "label_replace({}, 'x', '$1$1', 'x', '(.*)')"],
+    ids=["join", "replace"],
+)
+def test_values_of_labels_do_not_grow_without_bound(store: Counting, call: str) -> None:
+    """Functions that double a label, one inside the other, are refused before the memory is taken."""
+    add(store, "a", {0: 1.0}, i="0", x="0")
+    query = "a"
+    for _ in range(10):
+        query = call.format(query)
+    assert len(rows(Evaluator(store).instant(query, 0))) == 1
+    for _ in range(80):
+        query = call.format(query)
+    with pytest.raises(ExecutionError, match=r"^label values are too long in label_(join|replace)\(\)$"):
+        Evaluator(store).instant(query, 0)
+
+
+def test_times_beyond_all_others_have_no_samples(store: Counting) -> None:
+    """A time of ``@`` that Prometheus takes, but that is no number of milliseconds, selects nothing."""
+    add(store, "a", {0: 1.0})
+    for query in ("a @ 9e18", "a @ -9e18", "rate(a[5m] @ 1e18 offset -1m)", "max_over_time(a[5m:1m] @ -1e17)"):
+        assert rows(Evaluator(store).instant(query, 0)) == {}
+        assert rows(Evaluator(store).range(query, 0, 60_000, 30_000)) == {}
+
+
 def test_too_many_pairs_are_refused(store: Counting) -> None:
     """Series that come and go on the one side make pairs, and these are limited as well."""
     for i in range(10):
@@ -364,7 +400,7 @@ def test_parts_that_are_written_twice_are_evaluated_once(store: Counting) -> Non
     """The answer, the counts of samples and the places of annotations are those of each by itself."""
     for i in range(3):
         add(store, "m", {t: float(t * i) for t in range(0, 300, 15)}, i=str(i))
-    add(store, "n", {t: 1.0 for t in range(0, 300, 15)})
+    add(store, "n", dict.fromkeys(range(0, 300, 15), 1.0))
     part = "quantile(0.5, m + 0)"
     nodes: list[int] = [0, 0]
 

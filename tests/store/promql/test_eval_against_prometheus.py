@@ -23,7 +23,7 @@ from headrace.store.api.errors import ApiError
 from headrace.store.api.promql import PromQLService
 from headrace.store.api.ticket import Ticket
 from headrace.store.promql.evaluate import EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.testing.promql_script_values import STALE
 from headrace.testing.store_fakes import MemoryQueryable
 from remote_write_messages import packed, request_v1

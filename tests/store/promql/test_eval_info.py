@@ -6,7 +6,7 @@ import pytest
 
 from headrace.store.promql.errors import ExecutionError
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.promql.values import Vector
 from headrace.testing.store_fakes import MemoryQueryable
 

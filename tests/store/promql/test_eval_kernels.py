@@ -13,7 +13,7 @@ import pytest
 
 from headrace.store.promql import aggregate_kernels, window_kernels
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.promql.values import Vector
 from headrace.testing.promql_script_values import STALE
 from headrace.testing.store_fakes import MemoryQueryable

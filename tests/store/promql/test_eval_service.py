@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.store.api import promql
-from headrace.store.api.backend import QueryOptions
+from headrace.store.api.backend import Answer, QueryOptions
 from headrace.store.api.errors import ApiError
 from headrace.store.api.promql import PromQLService
 from headrace.store.api.ticket import Ticket
@@ -57,6 +57,26 @@ def test_kinds(service: PromQLService) -> None:
         [{"metric": {"__name__": "m", "job": "a"}, "values": [[10, "13"], [20, "23"]]}],
         [],
     )
+
+
+def test_queries_are_explained(service: PromQLService) -> None:
+    """The plan is a string, with what it took where that is asked for; faults are those of the query."""
+
+    def lines(answer: Answer) -> list[str]:
+        assert answer.kind == "string"
+        return str(json.loads(answer.result)[1]).split("\n")
+
+    plan = QueryOptions(Ticket(60.0), explain="plan")
+    analyze = QueryOptions(Ticket(60.0), explain="analyze")
+    assert lines(service.instant("sum(m)", 20_000, plan)) == [
+        "sum  [pushed down: 1 batches into 1 groups]",
+        "└─ m  [3 series, about 9 samples]",
+    ]
+    assert " 3 samples looked at" in lines(service.instant("sum(m)", 20_000, analyze))[0]
+    assert " 9 samples looked at" in lines(service.range("sum(m)", 0, 20_000, 10_000, analyze))[0]
+    with pytest.raises(ApiError, match="unclosed left parenthesis") as found:
+        service.instant("sum(m", 20_000, plan)
+    assert found.value.kind == "bad_data"
 
 
 def test_a_range_query_yields_a_matrix_in_order_of_labels(service: PromQLService) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.features import FEATURES, with_features
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 
 
 def test_all_is_off_but_arithmetic_in_durations() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace.store.promql import fused, window_kernels
+from headrace.store.promql import window_kernels
+from headrace.store.promql.pushdown import fused
 from headrace.store.promql.values import Grid
 from headrace.store.runs import SeriesSamples
 

@@ -13,12 +13,13 @@ import pytest
 
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
 from headrace.store.api.native_results import written
-from headrace.store.promql import native_math_kernels as codes
-from headrace.store.promql import native_quantile_kernels, native_total_kernels
-from headrace.store.promql.float_histograms import FloatHistograms, sample_sizes
-from headrace.store.promql.native_math import changed, combined, equal, folded, resets_of, with_stored_hints
-from headrace.store.promql.native_text import text_of
-from headrace.store.promql.native_trimming import trimmed
+from headrace.store.promql.natives import math_kernels as codes
+from headrace.store.promql.natives import quantile_kernels as native_quantile_kernels
+from headrace.store.promql.natives import total_kernels as native_total_kernels
+from headrace.store.promql.natives.float_histograms import FloatHistograms, sample_sizes
+from headrace.store.promql.natives.math import changed, combined, equal, folded, resets_of, with_stored_hints
+from headrace.store.promql.natives.text import text_of
+from headrace.store.promql.natives.trimming import trimmed
 from headrace.testing.promql_script_histograms import Histogram, Timed, as_columns, histogram_at
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def exponential(pick: random.Random, schema: int | None = None) -> Histogram:
     threshold = pick.choice([0.0, 1e-30, 2.0**-40])
     zero = float(pick.randrange(5))
     count = sum(sides[0].values()) + sum(sides[1].values()) + zero
-    return Histogram(schema, count, pick.uniform(-9, 9), threshold, zero, *sides, hint=ResetHint.UNKNOWN)
+    total_sum = pick.uniform(-9, 9)
+    return Histogram(schema, count, total_sum, threshold, zero, sides[0], sides[1], hint=ResetHint.UNKNOWN)
 
 
 def custom(pick: random.Random) -> Histogram:
@@ -65,7 +67,7 @@ def rows_of(histograms: FloatHistograms) -> list[Histogram]:
 
 
 def bound(schema: int, index: int) -> float:
-    return 2.0 ** (index * 2.0**-schema)
+    return math.pow(2.0, index * 2.0**-schema)
 
 
 def coarser(histogram: Histogram, schema: int) -> Histogram:
@@ -167,7 +169,7 @@ def place(one: Histogram, lower: float, upper: float, share: float) -> float:
     if one.schema == CUSTOM_BUCKETS or lower <= 0 <= upper:
         return lower + (upper - lower) * share
     if lower > 0:
-        return lower * (upper / lower) ** share
+        return lower * math.pow(upper / lower, share)
     return -place(one, -upper, -lower, 1 - share)
 
 
@@ -225,8 +227,8 @@ def test_sums_and_differences(seed: int, kind: object) -> None:
         n = len(some)
         halves = [{index: count / n for index, count in side.items()} for side in (wanted.positive, wanted.negative)]
         assert same(mean, Histogram(
-            wanted.schema, wanted.count / n, wanted.sum / n, wanted.zero_threshold, wanted.zero_count / n, *halves,
-            wanted.bounds,
+            wanted.schema, wanted.count / n, wanted.sum / n, wanted.zero_threshold, wanted.zero_count / n,
+            halves[0], halves[1], wanted.bounds,
         ))  # fmt: skip
         if kind is custom:
             assert bool(sums.notes[task] & native_total_kernels.RECONCILED) == any(

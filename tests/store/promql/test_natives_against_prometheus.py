@@ -18,13 +18,18 @@ from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
 from headrace.testing.promql_script_histograms import Histogram
 from headrace.testing.promql_script_values import STALE
 from prometheus_oracle import Series
+from promql_fuzz import drift
 from promql_fuzz.cases import given
+from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Pair
 from running import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from promql_fuzz.compare import Difference
+    from promql_fuzz.pair import Answers
 
 pytestmark = pytest.mark.peer
 
@@ -160,10 +165,9 @@ def make_data(seed: int) -> list[Series]:
             )
         )
     for le in ("1", "5", "+Inf"):
-        data.append(
-            ({"__name__": "latency", "job": "api", "instance": "a", "le": le}, [(t, 5.0 + len(le)) for t in times(rng)])
-        )
-    return [Series(labels, line) for labels, line in data]
+        labels = {"__name__": "latency", "job": "api", "instance": "a", "le": le}
+        data.append((labels, [(t, 5.0 + len(le)) for t in times(rng)]))
+    return [Series(labels, alike(line)) for labels, line in data]
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +179,7 @@ def data() -> list[Series]:
 def pair(peers: Path, tmp_path_factory: pytest.TempPathFactory, data: list[Series]) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     with Programs(folder) as programs:
-        both = Pair(programs, peers, folder, data, delayed=False)
+        both = Pair(programs, peers, folder, data, delayed=False, alike=True)
         yield both
         both.close()
 
@@ -248,8 +252,17 @@ def differences(pair: Pair, query: str) -> list[str]:
     cases = [given(query, time_ms) for time_ms in INSTANTS_MS]
     if not query.endswith("]") and "] offset" not in query[-12:]:
         cases += [given(query, *times_ms) for times_ms in RANGES_MS]
-    found = [(case.times_ms, pair.ask(case).difference) for case in cases]
-    return [f"{times_ms}: {one.kind}: {one.detail}" for times_ms, one in found if one is not None]
+    return [
+        f"{case.times_ms}: {found.kind}: {found.detail}"
+        for case in cases
+        if (found := _unexplained(pair, pair.ask(case))) is not None
+    ]
+
+
+def _unexplained(pair: Pair, answers: Answers) -> Difference | None:
+    if answers.difference is None or drift.kind(answers) is not None or pair.unsure(answers) is not None:
+        return None
+    return answers.difference
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -6,10 +6,17 @@ import time
 
 import pytest
 
-from headrace.store.promql.ast import Binary, Expr, MatrixSelector, StringLiteral, VectorSelector, walk
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.parser import ALL_FEATURES, MAX_DEPTH, MAX_HEIGHT, ParserOptions, parse, parse_selector
-from headrace.store.promql.printer import printed
+from headrace.store.promql.language.ast import Binary, Expr, MatrixSelector, StringLiteral, VectorSelector, walk
+from headrace.store.promql.language.parser import (
+    ALL_FEATURES,
+    MAX_DEPTH,
+    MAX_HEIGHT,
+    ParserOptions,
+    parse,
+    parse_selector,
+)
+from headrace.store.promql.language.printer import printed
 
 EXPERIMENTAL = "--enable-feature=promql-experimental-functions"
 IN_RANGE = "in subquery or range selector, expected number, duration, step(), or range()"

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.store.promql.ast import Aggregate, Binary, Card, DurationExpression, Expr, walk
-from headrace.store.promql.ast_json import as_json
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.parser import ParserOptions, parse
-from headrace.store.promql.printer import pretty
+from headrace.store.promql.language.ast import Aggregate, Binary, Card, DurationExpression, Expr, walk
+from headrace.store.promql.language.ast_json import as_json
+from headrace.store.promql.language.parser import ParserOptions, parse
+from headrace.store.promql.language.printer import pretty
 from promql_texts import Texts
 from running import Programs, free_port
 

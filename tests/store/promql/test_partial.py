@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headrace.store.promql import aggregate_kernels
-from headrace.store.promql.partial import CHOICES, FOLDS, PartialAggregate
+from headrace.store.promql.pushdown.partial import CHOICES, FOLDS, PartialAggregate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.store.promql.parser import ALL_FEATURES, parse
-from headrace.store.promql.printer import pretty, printed
+from headrace.store.promql.language.parser import ALL_FEATURES, parse
+from headrace.store.promql.language.printer import pretty, printed
 
 DIRECTORY = Path(__file__).parents[4] / "shared" / "conformance" / "format_query"
 WIDTH = 10

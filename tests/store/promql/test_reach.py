@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.store.promql.evaluation import Span
-from headrace.store.promql.parser import ParserOptions, parse
+from headrace.store.promql.language.parser import ParserOptions, parse
 from headrace.store.promql.reach import NEVER, Reach, reach_of
 
 SPAN = Span(1_000_000, 2_000_000, 1000)
@@ -34,6 +34,18 @@ LANGUAGE = ParserOptions(experimental_functions=True)
         ("topk(3, n @ 10)", Reach(NEVER, 10_000)),
         ("topk(scalar(m), n @ 10)", Reach(0, 10_000, bounded=True)),
         ("topk(scalar(m @ 10), n)", Reach(0, 10_000, bounded=True)),
+        ("rate({job='a'}[5m])", Reach(0, bounded=True)),
+        ("last_over_time({job='a'}[5m])", Reach(0)),
+        ("abs({job='a'})", Reach(0)),
+        ("rate(m[5m]) or {job='a'}", Reach(0)),
+        ("max_over_time((m or n)[5m:1m])", Reach(0, bounded=True)),
+        ("max_over_time((sum by (job) (m) / sum by (job) (n))[5m:1m])", Reach(0)),
+        ("max_over_time(rate(m[1m])[5m:1m])", Reach(0)),
+        ("max_over_time(sum by (__name__) (m)[5m:1m])", Reach(0, bounded=True)),
+        ("max_over_time(topk(1, {job='a'})[5m:1m])", Reach(0, bounded=True)),
+        ("max_over_time((m > 1)[5m:1m])", Reach(0)),
+        ("max_over_time(({job='a'} > bool 1)[5m:1m])", Reach(0)),
+        ("max_over_time(label_replace(m, '__name__', 'x', '', '')[5m:1m])", Reach(0, bounded=True)),
         ("info(m)", Reach(300_000, 2_000_000, bounded=True)),
     ],
 )

@@ -14,8 +14,8 @@ import pytest
 
 from headrace.store.api.backend import QueryOptions
 from headrace.store.api.errors import ApiError
-from headrace.store.api.ticket import Ticket
 from headrace.store.api.promql import PromQLService
+from headrace.store.api.ticket import Ticket
 from headrace.testing.promql_script import run_case, suite_options
 from headrace.testing.promql_script_loading import Loader
 from headrace.testing.promql_script_reading import Case, Clear, Load, read_script

@@ -9,11 +9,6 @@ import pytest
 from headrace.testing.promql_script import Verdict, run_script
 from promql_scripts import OWN, SCRIPTS, case_parameters
 
-NOT_YET = {
-    "aggregators.test", "duration_expression.test", "fill-modifier.test", "functions.test", "start_timestamps.test",
-}  # fmt: skip
-"""Scripts of which some cases fail still: these are reported as skipped."""
-
 
 @cache
 def verdicts(script: str) -> dict[int, Verdict]:
@@ -26,8 +21,6 @@ def verdicts(script: str) -> dict[int, Verdict]:
 def test_published(script: str, line: int) -> None:
     """An evaluation comes out as the script says, asked in every form."""
     verdict = verdicts(script)[line]
-    if verdict.outcome == "failed" and script in NOT_YET:
-        pytest.skip(f"not there yet: {verdict.why}")
     assert verdict.outcome == "passed", f"{verdict.query}: {verdict.why}"
 
 

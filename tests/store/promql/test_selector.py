@@ -6,7 +6,7 @@ import pytest
 
 from headrace.store.matchers import Matcher, MatchType
 from headrace.store.promql.errors import ParseError
-from headrace.store.promql.parser import parse_selector
+from headrace.store.promql.language.parser import parse_selector
 
 
 @pytest.mark.parametrize("text", ["up", '{"up"}', '{__name__="up"}', "up # a comment"])

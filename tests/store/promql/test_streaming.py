@@ -11,8 +11,8 @@ import pytest
 from headrace.store.engine import EngineOptions
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
-from headrace.store.promql import parallel
 from headrace.store.promql.evaluate import Evaluator, EvaluatorOptions
+from headrace.store.promql.pushdown import parallel
 from headrace.store.store import Store, StoreOptions
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ SPAN_MS = STEP_MS * SAMPLES
 
 _ODD = (math.nan, math.inf, -math.inf, -0.0, 1e-300, 1e300, -1e300, 5e-324, 1e17, 0.1)
 _BOUNDS = ((1.0, 5.0, 10.0), (1.0, 5.0), (0.5, 1.0, 2.0, 10.0), (-3.0, 0.0, 2.5))
+_LOWEST = -3
 _LES = ("0.1", "1", "2.50", "1e1", "+Inf")
 
 Points = list[tuple[int, float | Histogram]]
@@ -75,11 +76,12 @@ def _classic(rng: random.Random) -> Iterator[Series]:
 
 
 def _native(rng: random.Random) -> Iterator[Series]:
+    nan = 0.003 if rng.random() < 0.25 else 0.0
     for labels in _targets(rng):
         integers = rng.random() < 0.5
-        yield Series({"__name__": "h", **labels}, _points(rng, _growing(rng, integers=integers)), integers)
+        yield Series({"__name__": "h", **labels}, _points(rng, _growing(rng, integers=integers, nan=nan)), integers)
         if rng.random() < 0.6:
-            made = _growing(rng, integers=False, gauge=True)
+            made = _growing(rng, integers=False, gauge=True, nan=nan)
             yield Series({"__name__": "hg", **labels}, _points(rng, made))
         if rng.random() < 0.7:
             yield Series({"__name__": "hc", **labels}, _points(rng, _custom(rng)), integers=True)
@@ -139,14 +141,25 @@ def _gauge(rng: random.Random) -> Callable[[], float]:
     return draw
 
 
-def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Callable[[], Histogram]:
-    """Return a source of exponential histograms whose counts grow, and that begin anew now and then."""
+def _growing(rng: random.Random, *, integers: bool, gauge: bool = False, nan: float = 0.0) -> Callable[[], Histogram]:
+    """Return a source of exponential histograms whose counts grow, and that begin anew now and then.
+
+    Args:
+        rng: Source of all choices.
+        integers: Whether counts are whole.
+        gauge: Whether they may shrink.
+        nan: How likely it is that something without a value was observed.
+    """
     hint = ResetHint.GAUGE if gauge else None
 
     def begin() -> Histogram:
         threshold = rng.choice([0.0, 0.001, 0.5])
-        return Histogram(schema=rng.choice([-1, 0, 0, 1, 3]), zero_threshold=threshold, hint=hint)
+        schema = rng.choice([-1, 0, 0, 1, 3])
+        # No bucket lies within the zero bucket: of such, averages were something else before they had exact sums.
+        lowest[0] = math.ceil(math.log2(threshold) * 2.0**schema) + 1 if threshold else _LOWEST
+        return Histogram(schema=schema, zero_threshold=threshold, hint=hint)
 
+    lowest = [_LOWEST]
     state = [begin()]
     negatives = rng.random() < 0.4
     fixed = rng.random() < 0.7
@@ -160,13 +173,13 @@ def _growing(rng: random.Random, *, integers: bool, gauge: bool = False) -> Call
         positive, negative = dict(was.positive), dict(was.negative)
         for buckets in (positive, negative)[: 2 if negatives else 1]:
             for _ in range(rng.randrange(3)):
-                index = rng.randrange(-3, 5) + (40 if rng.random() < 0.02 else 0)
+                index = max(lowest[0], rng.randrange(_LOWEST, 5)) + (40 if rng.random() < 0.02 else 0)
                 buckets[index] = buckets.get(index, 0.0) + unit * rng.randrange(1, 4)
         zero = was.zero_count + (unit if rng.random() < 0.3 else 0.0)
         if gauge and rng.random() < 0.2:
             positive = {index: count / 2 for index, count in positive.items()}
         count = zero + sum(positive.values()) + sum(negative.values())
-        total = math.nan if rng.random() < 0.003 else was.sum + round(rng.gauss(3, 5), 1)
+        total = math.nan if rng.random() < nan else was.sum + round(rng.gauss(3, 5), 1)
         state[0] = replace(was, count=count, sum=total, zero_count=zero, positive=positive, negative=negative)
         made = state[0]
         if math.isnan(total):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from promql_fuzz.compare import uses_library
+from promql_fuzz.compare import EXACT, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ def _text_of_notes(seen: Answers) -> bool:
     if _kind(seen) not in {"warnings", "infos"}:
         return False
     theirs, ours = _alone(seen, _kind(seen))
-    ours = {note for note in ours if not note.startswith(_SORT)}
+    ours = {note for note in ours if not note.startswith(_SORT) and _COLLISION not in note}
     return {_METRIC.sub("", note) for note in theirs} == {_METRIC.sub("", _REPAIR.sub("", note)) for note in ours}
 
 
@@ -70,9 +70,11 @@ def _expected_tokens(seen: Answers) -> bool:
 
 
 def _not_a_count(seen: Answers) -> bool:
-    """NaN has an error of its own, and such parameters are refused even where there is nothing to choose from."""
-    theirs, ours = _error(seen.theirs), _error(seen.ours)
-    return bool(_NOT_A_COUNT.match(ours)) and (not theirs or bool(_NOT_A_COUNT.match(theirs)))
+    """NaN has an error of its own, and such parameters are refused even where there is nothing to choose from.
+
+    So the error comes before others that the peer meets later.
+    """
+    return bool(_NOT_A_COUNT.match(_error(seen.ours)))
 
 
 def _strings(seen: Answers) -> bool:
@@ -122,7 +124,7 @@ def _absent_labels_sorted(seen: Answers) -> bool:
 
 def _digits_in_labels(seen: Answers) -> bool:
     """The last digits of library functions show in labels."""
-    if _kind(seen) != "labels" or "count_values" not in seen.query.text or not uses_library(seen.query.text):
+    if _kind(seen) != "labels" or "count_values" not in seen.query.text or tolerance(seen.query.text) == EXACT:
         return False
     return _short_labels(seen.theirs) == _short_labels(seen.ours)
 
@@ -135,18 +137,16 @@ def _short_labels(answer: Mapping[str, Any]) -> set[tuple[tuple[str, str], ...]]
 
 
 def _short(text: str) -> str:
-    try:
-        return f"{float(text):.12g}"
-    except ValueError:
-        return text
+    return _DIGITS.sub(lambda number: f"{float(number[0]):.12g}", text)
 
 
+_DIGITS = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
 
 
 def _sizes_of_histograms(seen: Answers) -> bool:
     """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too."""
-    return _kind(seen) == "samples" and _NATIVE.search(seen.query.text) is not None
+    return _kind(seen) == "samples" and not seen.alike and _NATIVE.search(seen.query.text) is not None
 
 
 def _conflicting_resets(seen: Answers) -> bool:
@@ -154,6 +154,68 @@ def _conflicting_resets(seen: Answers) -> bool:
     return _kind(seen) == "warnings" and not theirs and all(_COLLISION in note for note in ours)
 
 
+def _custom_bounds(seen: Answers) -> bool:
+    """Histograms with other bounds are brought to the common ones; they were dropped."""
+    if any(_INCOMPATIBLE in note for note in seen.theirs.get("warnings", [])):
+        return True
+    theirs, ours = _alone(seen, "infos")
+    return _kind(seen) == "infos" and not theirs and all(_RECONCILED in note for note in ours)
+
+
+def _statistics_alone(seen: Answers) -> bool:
+    """Where only sums and counts are asked for, they are read alone; of what kind their buckets are is kept now.
+
+    They were not at the top of a query, but within subqueries, where resets have to be seen. Of a gauge taken for a
+    counter the peer then does not see which buckets shrank.
+    """
+    if _STATISTICS.search(seen.query.text) is None:
+        return False
+    if _kind(seen) in _OF_RESULTS and any(_NOT_A_COUNTER in note for note in seen.theirs.get("warnings", [])):
+        return True
+    return _kind(seen) == "samples" or any(_MIXED_SCHEMAS in note for note in _alone(seen, "warnings")[1])
+
+
+def _nan_observations(seen: Answers) -> bool:
+    """Whether a histogram counts more than its buckets hold may depend on the last digits."""
+    theirs, ours = _alone(seen, "infos")
+    return _kind(seen) == "infos" and all("NaN observations" in note for note in theirs | ours)
+
+
+def _crashed(seen: Answers) -> bool:
+    return "runtime error: index out of range" in _error(seen.theirs)
+
+
+def _nan_quantiles(seen: Answers) -> bool:
+    """Where the sum is NaN, the peer looks for skew, and goes on with the last bucket that it has met then."""
+    return _kind(seen) in _OF_RESULTS and seen.nan_sums and "histogram_quantile(" in seen.query.text
+
+
+def _merged_at_the_end(seen: Answers) -> bool:
+    """Series that are one without their names, and never there at the same step, are merged."""
+    alike = "vector cannot contain metrics with the same labelset"
+    of_range = seen.delayed and seen.query.step_ms > 0
+    return _kind(seen) == "status" and of_range and _error(seen.theirs) == alike and not _error(seen.ours)
+
+
+def _zero_bucket_alone(seen: Answers) -> bool:
+    """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
+    if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
+        return False
+    return re.search(r"(theirs|ours) -?0\b(?!\.)", seen.difference.detail) is not None
+
+
+def _nan_of_nothing(seen: Answers) -> bool:
+    """Empty buckets times NaN or Inf are NaN, and the peer has those of the whole chunk."""
+    if _kind(seen) != "value" or seen.alike or seen.difference is None:
+        return False
+    return '"NaN"]' in seen.difference.detail
+
+
+_STATISTICS = re.compile(r"histogram_(count|sum|avg)\b")
+_NOT_A_COUNTER = "this native histogram metric is not a counter"
+_MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
+_INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
+_RECONCILED = "mismatched custom buckets were reconciled during"
 _COLLISION = "conflicting counter resets during histogram"
 _SEVERAL = "multiple matches for labels: "
 _OF_RESULTS = {"labels", "points", "value", "order", "samples"}
@@ -173,6 +235,14 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "absent labels in sort_by_label": _absent_labels_sorted,
     "digits of library functions in labels": _digits_in_labels,
     "sizes of stored histograms": _sizes_of_histograms,
+    "histograms with other custom bounds": _custom_bounds,
+    "sums and counts of histograms read alone": _statistics_alone,
+    "NaN observations by the last digits": _nan_observations,
+    "quantiles of histograms with NaN": _nan_quantiles,
+    "the peer fails": _crashed,
+    "series merged at the end": _merged_at_the_end,
+    "zero buckets alone": _zero_bucket_alone,
+    "NaN in empty buckets": _nan_of_nothing,
     "conflicting counter resets": _conflicting_resets,
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,

@@ -42,14 +42,50 @@ _METRICS = (
     ("mix", 3), ("target_info", 2), ("nosuch", 1),
 )  # fmt: skip
 _SELECTIONS = (
-    '{__name__=~"g|small"}', '{__name__=~"c_total|limit",job="a"}', '{job="a",instance=~"1.*"}', '{"utf.8"}',
-    '{"utf.8","l.x"!=""}', '{__name__=~"h.*"}', '{__name__=~"h|mix|g"}', 'c_total{code!="500"}', "{job=~'.+',code='200'}",
+    '{__name__=~"g|small"}',
+    '{__name__=~"c_total|limit",job="a"}',
+    '{job="a",instance=~"1.*"}',
+    '{"utf.8"}',
+    '{"utf.8","l.x"!=""}',
+    '{__name__=~"h.*"}',
+    '{__name__=~"h|mix|g"}',
+    'c_total{code!="500"}',
+    "{job=~'.+',code='200'}",
     '{__name__=~"c_total|lat_bucket"}',
-)  # fmt: skip
-_MATCHERS = ('job="a"', 'job!="b"', 'instance=~"1|10"', 'instance!~"0"', 'code="200"', 'nosuch=""', 'env=~"x|"', 'job=~".*"')  # fmt: skip
+)
+_MATCHERS = (
+    'job="a"',
+    'job!="b"',
+    'instance=~"1|10"',
+    'instance!~"0"',
+    'code="200"',
+    'nosuch=""',
+    'env=~"x|"',
+    'job=~".*"',
+)
 _RANGES = ("15s", "17s", "30s", "45s", "1m", "90s", "2m", "5m", "5m", "5m", "10m", "300", "1m30s500ms", "20m")
 _LABELS = ("job", "instance", "code", "env", "le", "nosuch", "__name__", '"l.x"', "version")
-_NUMBERS = ("0", "1", "2", "-1", "0.5", "3", "10", "1e3", "0.1", "-0.5", "NaN", "Inf", "-Inf", "1m", "0x1F", "1e-3", "7", "100", "-0")  # fmt: skip
+_NUMBERS = (
+    "0",
+    "1",
+    "2",
+    "-1",
+    "0.5",
+    "3",
+    "10",
+    "1e3",
+    "0.1",
+    "-0.5",
+    "NaN",
+    "Inf",
+    "-Inf",
+    "1m",
+    "0x1F",
+    "1e-3",
+    "7",
+    "100",
+    "-0",
+)
 _SHIFTS = ("15s", "1m", "-1m", "7s", "5m", "-30s", "(30s*2)", "(-1m+15s)", "90", "2m", "10m")
 
 
@@ -118,10 +154,8 @@ class Expressions:
     def _wrong(self, depth: int) -> Node:
         """Make something that is refused, mostly."""
         made = self.vector(depth)
-        kinds: tuple[Type, ...] = ("scalar", "matrix", "string")
-        other = {"scalar": self.scalar, "matrix": self.matrix, "string": lambda _: self._string()}[
-            self._rng.choice(kinds)
-        ](1)
+        others: tuple[Callable[[int], Node], ...] = (self.scalar, self.matrix, lambda _: self._string())
+        other = self._rng.choice(others)(1)
         places = [node for node in made.walk() if node.children]
         if not places:
             return other
@@ -135,10 +169,19 @@ class Expressions:
         if depth <= 0:
             return self.selector(depth)
         return self._choose(
-            (self.selector, 5), (self._over_range, 12), (self._aggregation, 10), (self._binary, 12), (self._function, 9),
-            (self._labels, 3), (self._histogram, 5), (self._unary, 1), (self._paren, 1), (self._vector_of_scalar, 1),
-            (self._info, 1), (self._ranked, 5),
-        )(depth - 1)  # fmt: skip
+            (self.selector, 5),
+            (self._over_range, 12),
+            (self._aggregation, 10),
+            (self._binary, 12),
+            (self._function, 9),
+            (self._labels, 3),
+            (self._histogram, 5),
+            (self._unary, 1),
+            (self._paren, 1),
+            (self._vector_of_scalar, 1),
+            (self._info, 1),
+            (self._ranked, 5),
+        )(depth - 1)
 
     def selector(self, _depth: int = 0) -> Node:
         """Make a vector selector, perhaps with modifiers."""
@@ -180,7 +223,9 @@ class Expressions:
             after = self._modifiers()
             tail = f"[{window}:{step}]"
             head, close = ("", "") if not inner.children else ("(", ")")
-            return Node("matrix", (head, f"{close}{tail}{after}"), (inner,), ((head, f"{close}{tail}"), ("(", ")[1m:15s]")))  # fmt: skip
+            return Node(
+                "matrix", (head, f"{close}{tail}{after}"), (inner,), ((head, f"{close}{tail}"), ("(", ")[1m:15s]"))
+            )
         base, window = self._selection(), self._rng.choice(_RANGES)
         if self._rng.random() < 0.05:
             window = self._rng.choice(["1m+30s", "5m/2", "2*1m", "(1m)", "2^4", "90s%60s", "1m - 30s"])
@@ -228,10 +273,28 @@ class Expressions:
         return Node("vector", (f"{self._rng.choice(OF_HISTOGRAMS)}(", ")"), (inner,))
 
     def _buckets(self, depth: int) -> Node:
-        base = leaf("vector", self._rng.choice(["lat_bucket", "h", "hc", "hg", "mix", 'lat_bucket{job="a"}', '{__name__=~"lat_bucket|h"}', '{__name__=~"h|hc"}']))  # fmt: skip
+        base = leaf(
+            "vector",
+            self._rng.choice(
+                [
+                    "lat_bucket",
+                    "h",
+                    "hc",
+                    "hg",
+                    "mix",
+                    'lat_bucket{job="a"}',
+                    '{__name__=~"lat_bucket|h"}',
+                    '{__name__=~"h|hc"}',
+                ]
+            ),
+        )
         if depth > 0 and self._rng.random() < 0.6:
             matrix = leaf("matrix", f"{base}[{self._rng.choice(_RANGES)}]")
-            base = Node("vector", (self._rng.choice(["rate(", "increase(", "delta(", "sum_over_time(", "irate("]), ")"), (matrix,))  # fmt: skip
+            base = Node(
+                "vector",
+                (self._rng.choice(["rate(", "increase(", "delta(", "sum_over_time(", "irate("]), ")"),
+                (matrix,),
+            )
         if depth > 0 and self._rng.random() < 0.4:
             by = self._rng.choice([" by (le)", " by (le, job)", " without (instance)", ""])
             base = Node("vector", (f"{self._rng.choice(['sum', 'avg', 'max'])}{by} (", ")"), (base,))
@@ -262,7 +325,9 @@ class Expressions:
 
     def _info(self, depth: int) -> Node:
         base = leaf("vector", self._rng.choice(["c_total", "g", "small", "h", "rate(c_total[5m])"]))
-        after = self._rng.choice(["", "", ', {version=~".+"}', ', {sdk="go"}', ', {__name__="build_info"}', ', {version="1",nosuch=""}'])  # fmt: skip
+        after = self._rng.choice(
+            ["", "", ', {version=~".+"}', ', {sdk="go"}', ', {__name__="build_info"}', ', {version="1",nosuch=""}']
+        )
         return Node("vector", ("info(", f"{after})"), (base,))
 
     def _unary(self, depth: int) -> Node:
@@ -322,20 +387,37 @@ class Expressions:
             op = self._rng.choice(ARITHMETIC)
         matching = self._matching()
         if self._rng.random() < 0.45:
-            include = ", ".join(self._rng.sample(("env", "version", "code", "nosuch", "instance"), self._rng.choice([0, 0, 1])))  # fmt: skip
+            include = ", ".join(
+                self._rng.sample(("env", "version", "code", "nosuch", "instance"), self._rng.choice([0, 0, 1]))
+            )
             matching = matching or " on (job, instance)"
             matching += f" {self._rng.choice(['group_left', 'group_right'])} ({include})"
         return self._joined(one, op, matching, other)
 
     def _matching(self) -> str:
         return self._rng.choice(
-            ["", "", " on (job, instance)", " on (job, instance)", " on (job)", " ignoring (code)", " ignoring (code, env)",
-             " on ()", " ignoring ()", " ignoring (le, code, version, sdk, env)", " on (instance)"]
-        )  # fmt: skip
+            [
+                "",
+                "",
+                " on (job, instance)",
+                " on (job, instance)",
+                " on (job)",
+                " ignoring (code)",
+                " ignoring (code, env)",
+                " on ()",
+                " ignoring ()",
+                " ignoring (le, code, version, sdk, env)",
+                " on (instance)",
+            ]
+        )
 
     def _with_scalar(self, depth: int) -> Node:
         roll = self._rng.random()
-        op = self._rng.choice(COMPARISONS) + self._rng.choice(["", " bool"]) if roll < 0.4 else self._rng.choice(ARITHMETIC)  # fmt: skip
+        op = (
+            self._rng.choice(COMPARISONS) + self._rng.choice(["", " bool"])
+            if roll < 0.4
+            else self._rng.choice(ARITHMETIC)
+        )
         pair = [self.vector(depth), self.scalar(depth - 1)]
         self._rng.shuffle(pair)
         return self._joined(pair[0], op, "", pair[1])

@@ -18,7 +18,7 @@ from headrace.store.api.ticket import Ticket
 from headrace.store.interfaces import SeriesBatch
 from headrace.store.log import Sync
 from headrace.store.promql.evaluate import EvaluatorOptions
-from headrace.store.promql.parser import ParserOptions
+from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.store import Store, StoreOptions
 from headrace.testing.promql_script_histograms import Histogram, Timed, as_columns
 

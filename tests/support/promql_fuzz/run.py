@@ -6,14 +6,17 @@ import random
 import re
 import tempfile
 import time
+import traceback
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peer_programs
 from promql_fuzz import cases, data, drift
+from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Answers, Pair
+from promql_fuzz.reasons import REASONS
 from promql_fuzz.script import written
 from promql_fuzz.shrink import smallest, smallest_data
 from running import Programs
@@ -24,8 +27,17 @@ if TYPE_CHECKING:
     from prometheus_oracle import Series
     from promql_fuzz.cases import Query
 
-SHRUNK = 3
-"""So many differences of a data set are made smaller, with their series; the others are counted."""
+SHRUNK = 8
+"""So many differences of different looks are made smaller by a process; the others are told as they are."""
+
+SHRINKING_S = 20.0
+"""So long the series of a difference are made fewer."""
+
+TOLD = 20
+"""So many differences of a data set are told as they are."""
+
+_KNOWN: set[str] = set()
+"""Looks of the differences that this process has told."""
 
 _SPECIFIC = re.compile(r"\d+|\b(c_total|g|small|limit|one|lat_bucket|h|hg|hc|mix)\b")
 
@@ -48,6 +60,11 @@ class Job:
     def delayed(self) -> bool:
         """Whether metric names are removed at the end of a query."""
         return self.number % 2 == 1
+
+    @property
+    def alike(self) -> bool:
+        """Whether histograms that may share a chunk have the same buckets, so that samples are counted alike."""
+        return self.number // 2 % 2 == 1
 
     @property
     def name(self) -> str:
@@ -92,6 +109,8 @@ def run(job: Job) -> Report:
     """Ask the cases of a data set."""
     binaries = peer_programs.directory()
     series = data.make(random.Random(job.name))
+    if job.alike:
+        series = [replace(one, points=alike(one.points)) for one in series]
     report = Report()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as folder, Programs(Path(folder)) as programs:
@@ -114,12 +133,11 @@ class _Hunt:
         self._binaries = binaries
         self._folder = folder
         self._pairs = 0
-        self._known: set[str] = set()
 
     def pair(self, series: Sequence[Series]) -> Pair:
         self._pairs += 1
         folder = self._folder / f"pair-{self._pairs}"
-        return Pair(self._programs, self._binaries, folder, series, delayed=self._job.delayed)
+        return Pair(self._programs, self._binaries, folder, series, delayed=self._job.delayed, alike=self._job.alike)
 
     def judge(self, pair: Pair, query: Query, i: int, report: Report) -> None:
         answers = pair.ask(query)
@@ -129,50 +147,63 @@ class _Hunt:
         if answers.difference is None:
             return
         reason = drift.kind(answers) or pair.unsure(answers)
-        if reason is not None:
+        if reason in REASONS:
             report.drift[reason] += 1
             return
         report.differences[answers.difference.kind] += 1
-        if len(self._known) < SHRUNK:
-            self._shrink(pair, query, i, report)
+        try:
+            self._tell(pair, answers, i, report)
+        except Exception:  # noqa: BLE001 -- whatever goes wrong about one difference, the others are still to be found
+            report.found.append(self._told(answers, i, traceback.format_exc()))
 
-    def _shrink(self, pair: Pair, query: Query, i: int, report: Report) -> None:
-        still = _still(pair, pair.ask(query))
-        small = smallest(query, still)
+    def _tell(self, pair: Pair, answers: Answers, i: int, report: Report) -> None:
+        if len(_KNOWN) < SHRUNK:
+            self._shrink(pair, answers, i, report)
+        elif len(report.found) < TOLD:
+            report.found.append(self._told(answers, i, ""))
+
+    def _told(self, answers: Answers, i: int, script: str) -> dict[str, Any]:
+        """Return what there is to say about a difference."""
+        assert answers.difference is not None
+        return {
+            "case": f"{self._job.name}:{i}",
+            "delayed": self._job.delayed,
+            "kind": answers.difference.kind,
+            "query": answers.query.text,
+            "times_ms": answers.query.times_ms,
+            "detail": answers.difference.detail,
+            "script": script,
+        }
+
+    def _shrink(self, pair: Pair, found: Answers, i: int, report: Report) -> None:
+        assert found.difference is not None
+        kind = found.difference.kind
+        small = smallest(found.query, _still(pair, kind))
         signature = _SPECIFIC.sub("#", small.text)
-        if signature in self._known:
+        if signature in _KNOWN:
             return
-        self._known.add(signature)
-        series = smallest_data(pair.series, lambda some: self._differs(some, small, pair.ask(small)))
+        _KNOWN.add(signature)
+        like = pair.ask(small)
+        until = time.monotonic() + SHRINKING_S
+        named = [one for one in pair.series if one.labels.get("__name__", "") in small.text]
+        first = named if named and self._differs(named, small, kind) else pair.series
+        series = smallest_data(first, lambda some: time.monotonic() < until and self._differs(some, small, kind))
         last = self.pair(series)
         answers = last.ask(small)
         last.close()
-        difference = answers.difference or pair.ask(small).difference
-        assert difference is not None
-        report.found.append(
-            {
-                "case": f"{self._job.name}:{i}",
-                "delayed": self._job.delayed,
-                "kind": difference.kind,
-                "query": small.text,
-                "times_ms": small.times_ms,
-                "detail": difference.detail,
-                "script": written(series, small, answers.theirs),
-            }
-        )
+        shown = like if answers.difference is None else answers
+        report.found.append(self._told(shown, i, written(series, small, answers.theirs)))
 
-    def _differs(self, series: Sequence[Series], query: Query, like: Answers) -> bool:
+    def _differs(self, series: Sequence[Series], query: Query, kind: str) -> bool:
         pair = self.pair(series)
         try:
-            return _still(pair, like)(query)
+            return _still(pair, kind)(query)
         finally:
             pair.close()
 
 
-def _still(pair: Pair, like: Answers) -> Callable[[Query], bool]:
-    """Return a test of whether a query differs as another one does, and for no known reason."""
-    assert like.difference is not None
-    kind = like.difference.kind
+def _still(pair: Pair, kind: str) -> Callable[[Query], bool]:
+    """Return a test of whether a query differs in this way, and for no known reason."""
 
     def still(query: Query) -> bool:
         answers = pair.ask(query)

@@ -42,6 +42,23 @@ def shaken(seed: int) -> Iterator[None]:
         binary.ARITHMETIC.update(saved[1])
 
 
+@contextlib.contextmanager
+def unscaled_logarithms() -> Iterator[None]:
+    """Let logarithms be those of Go on x86, which takes subnormal numbers for such with a leading one, for a while."""
+    saved = dict(functions.ELEMENTWISE)
+    functions.ELEMENTWISE.update(ln=_unscaled, log10=lambda values: _unscaled(values) / np.log(10.0))
+    try:
+        yield
+    finally:
+        functions.ELEMENTWISE.update(saved)
+
+
+def _unscaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    smallest = np.finfo(np.float64).smallest_normal
+    read = np.log((1.0 + values / smallest) / 2.0) - 1022.0 * np.log(2.0)
+    return np.where((values > 0.0) & (values < smallest), read, np.log(values))
+
+
 def _wrong(function: Callable[..., NDArray[np.float64]], rng: np.random.Generator) -> Callable[..., Any]:
     def compute(*args: NDArray[np.float64]) -> NDArray[np.float64]:
         exact = function(*args)

@@ -1,0 +1,1 @@
+"""Native histograms in PromQL."""

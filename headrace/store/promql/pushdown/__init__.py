@@ -1,0 +1,1 @@
+"""Aggregations computed while the series are read."""
