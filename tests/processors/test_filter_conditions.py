@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from headrace.pipeline.series_view import SeriesView
 from headrace.processors.filter import FACTORY
 from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_batch, make_settings, rows, with_native
+from headrace.testing.processors import ProcessorContract
 
 
 def gauge(name: str, attributes: dict[str, str] | None = None, **resource: str) -> Series:
@@ -136,3 +138,24 @@ def test_refusals(text: str, why: str) -> None:
     """What is wrong or not supported is refused by name."""
     with pytest.raises(ValidationError, match=why):
         FilterConfig(**yaml.safe_load(text))
+
+
+def test_every_point_passes_or_is_counted() -> None:
+    """Of random conditions over random points: what passes and what is counted adds up, and is what the rule says."""
+    generator = random.Random(11)
+    for _ in range(200):
+        limit, name = generator.choice([0.2, 0.5, 0.8]), generator.choice("abc")
+        series = [gauge(generator.choice("abc"), {"env": generator.choice(["dev", "prod"])}) for _ in range(50)]
+        values = [generator.random() for _ in series]
+        text = f"metric_conditions: ['metric.name == \"{name}\" and not datapoint.value_double > {limit}']"
+        found, counts = run(text, make_batch(series, value=values))
+        pairs = zip(series, values, strict=True)
+        assert [value for _, value in found] == [v for one, v in pairs if one.name != name or v > limit]
+        assert len(found) + sum(counts.values()) == len(series)
+
+
+class TestConditionsOfTheColumnTier(ProcessorContract):
+    """``filter`` that counts faults apart."""
+
+    factory = FACTORY
+    config: ClassVar[dict[str, Any]] = {"metric_conditions": ('metric.name == "b"',), "error_mode": "propagate"}

@@ -124,7 +124,7 @@ def process(of: TransformConfig, batch: Any) -> tuple[Any, dict[str, int]]:
         ("set(datapoint.value_double, 0) where datapoint.value_double > 1.5", [1.0, 0.0, 0.0]),
         ('set(datapoint.value_double, 9.5) where metric.name == "b"', [1.0, 9.5, 3.0]),
         (
-            'set(datapoint.value_double, -datapoint.value_double) where datapoint.value_double < 2 and metric.name == "a"',
+            "set(datapoint.value_double, -1 * datapoint.value_double) where datapoint.value_double < 2",
             [-1.0, 2.0, 3.0],
         ),
         ("set(datapoint.value_double, datapoint.count)", [1.0, 2.0, 3.0]),
@@ -220,6 +220,7 @@ def test_a_statement_without_a_value(mode: str, kept: int, errors: int) -> None:
         ("{metric_statements: ['set(metric.name)']}", "set takes 2 arguments"),
         ("{metric_statements: ['metric.name == 1']}", "'metric' is no function"),
         ("{metric_statements: ['frobnicate(metric.name)']}", "there is no editor 'frobnicate'"),
+        ('{metric_statements: [\'replace_match(metric.unit, "[", "x")\']}', "missing closing"),
         ("{metric_statements: ['copy_metric(\"x\")']}", "copy_metric is not supported"),
         (
             '{metric_statements: [\'aggregate_on_attributes("sum", ["a"])\']}',

@@ -24,12 +24,14 @@ class Function:
         names: Of the arguments, in order.
         needed: How many of them may not be left out.
         patterns: Places of arguments that are regular expressions; constant ones are compiled at once.
+        globs: The same of arguments that are globs.
     """
 
     run: Callable[..., Any]
     names: tuple[str, ...]
     needed: int
     patterns: tuple[int, ...] = ()
+    globs: tuple[int, ...] = ()
 
 
 def arranged(function: Function, given: Sequence[tuple[str | None, Any]], name: str) -> list[Any]:

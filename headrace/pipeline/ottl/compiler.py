@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.pipeline.errors import InvalidInput
-from headrace.pipeline.ottl.arguments import arranged
+from headrace.pipeline.ottl.arguments import arranged, glob
 from headrace.pipeline.ottl.columns import Column, converted, lifted, negated, truth
 from headrace.pipeline.ottl.converters import CONVERTERS, TIMES
 from headrace.pipeline.ottl.lexer import fault
@@ -198,14 +198,15 @@ class Compiler:
             raise self.fault(node, str(error)) from None
         nothing = Compiled(lambda _view: None, constant=True)
         arguments = [nothing if one is None else one for one in ordered]
-        for place in function.patterns:
-            self._check_pattern(node, arguments[place])
+        for places, read in ((function.patterns, unanchored), (function.globs, glob)):
+            for place in places:
+                self._check_pattern(node, arguments[place], read)
         return arguments
 
-    def _check_pattern(self, node: Call, pattern: Compiled) -> None:
+    def _check_pattern(self, node: Call, pattern: Compiled, read: Callable[[str], object]) -> None:
         if pattern.constant:
             try:
-                unanchored(need_text(pattern.value(None), node.name))  # type: ignore[arg-type]  # it asks no series
+                read(need_text(pattern.value(None), node.name))  # type: ignore[arg-type]  # it asks no series
             except InvalidInput as error:
                 raise self.fault(node, str(error)) from None
 
