@@ -8,12 +8,15 @@ from headrace.pipeline.ottl.lexer import Token, fault, tokens
 from headrace.pipeline.ottl.nodes import Binary, Call, Listed, Literal, Mapped, Node, Path, Segment, Statement, Unary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from headrace.pipeline.errors import InvalidInput
 
 MAX_DEPTH = 50
 """How deep parentheses, calls, lists and signs may nest."""
+
+MAX_HEIGHT = 100
+"""How high the tree may be: sums in a row nest too."""
 
 MAX_NODES = 2000
 """Operators and values of one expression."""
@@ -79,6 +82,7 @@ class _Parser:
         self._at = 0
         self._depth = 0
         self._nodes = 0
+        self._heights: dict[int, int] = {}
 
     # -- parts -----------------------------------------------------------------------------------------------
 
@@ -106,10 +110,10 @@ class _Parser:
             raise self._fault("unexpected")
 
     def _or(self) -> Node:
-        return self._joined(self._and, ("or",), condition=True)
+        return self._conditions(self._and, "or")
 
     def _and(self) -> Node:
-        return self._joined(self._not, ("and",), condition=True)
+        return self._conditions(self._not, "and")
 
     def _not(self) -> Node:
         token = self._token
@@ -128,10 +132,10 @@ class _Parser:
         return self._noted(Binary(token.text, left, self._sum(), token.position))
 
     def _sum(self) -> Node:
-        return self._joined(self._product, ("+", "-"))
+        return self._chain(self._product, ("+", "-"))
 
     def _product(self) -> Node:
-        return self._joined(self._signed, ("*", "/"))
+        return self._chain(self._signed, ("*", "/"))
 
     def _signed(self) -> Node:
         token = self._token
@@ -148,18 +152,31 @@ class _Parser:
             return Literal(-operand.value, token.position)
         return self._noted(Unary("-", operand, token.position))
 
-    def _joined(self, part: Callable[[], Node], operators: tuple[str, ...], *, condition: bool = False) -> Node:
+    def _conditions(self, part: Callable[[], Node], operator: str) -> Node:
+        """Read conditions joined by one operator, as a tree that is no deeper than it has to be."""
         first = self._token
+        found = [part()]
+        while self._token.kind == "name" and self._take(operator):
+            if len(found) == 1:
+                self._need_condition(found[0], first)
+            token = self._token
+            found.append(part())
+            self._need_condition(found[-1], token)
+        return self._tree(found, operator, first.position)
+
+    def _tree(self, nodes: list[Node], operator: str, position: int) -> Node:
+        if len(nodes) == 1:
+            return nodes[0]
+        half = len(nodes) // 2
+        left, right = (self._tree(some, operator, position) for some in (nodes[:half], nodes[half:]))
+        return self._noted(Binary(operator, left, right, position))
+
+    def _chain(self, part: Callable[[], Node], operators: tuple[str, ...]) -> Node:
         left = part()
-        while self._token.kind in {"op", "name"} and self._token.text in operators:
+        while self._token.kind == "op" and self._token.text in operators:
             token = self._token
             self._at += 1
-            second = self._token
-            right = part()
-            if condition:
-                self._need_condition(left, first)
-                self._need_condition(right, second)
-            left = self._noted(Binary(token.text, left, right, token.position))
+            left = self._noted(Binary(token.text, left, part(), token.position))
         return left
 
     def _primary(self) -> Node:
@@ -291,9 +308,28 @@ class _Parser:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise fault(self._text, self._token.position, f"more than {MAX_NODES} operators and values")
+        # By id: equal nodes are not the same, and all of them live as long as the parser.
+        height = 1 + max((self._heights.get(id(child), 0) for child in _children(node)), default=0)
+        if height > MAX_HEIGHT:
+            raise fault(self._text, self._token.position, f"nested deeper than {MAX_HEIGHT}")
+        self._heights[id(node)] = height
         return node
 
     def _fault(self, why: str) -> InvalidInput:
         token = self._token
         found = "the end" if token.kind == "end" else repr(token.text)
         return fault(self._text, token.position, f"{why} {found}")
+
+
+def _children(node: Node) -> Iterable[Node]:
+    if isinstance(node, Binary):
+        return (node.left, node.right)
+    if isinstance(node, Unary):
+        return (node.operand,)
+    if isinstance(node, Call):
+        return (*(value for _, value in node.arguments), *node.keys)
+    if isinstance(node, Path):
+        return [key for segment in node.segments for key in segment.keys]
+    if isinstance(node, Mapped):
+        return [value for _, value in node.items]
+    return node.items if isinstance(node, Listed) else ()

@@ -233,3 +233,27 @@ def test_any_text_is_read_or_refused() -> None:
             except InvalidInput as error:
                 assert str(error)  # noqa: PT017 -- what is raised is the matter of the test
     assert good > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1" + " + 1" * 100 + " == 1", "nested deeper"),
+        ("(" * 45 + "1" + (" + 1" * 30 + ")") * 45 + " == 1", "nested deeper"),
+        (" or ".join(["true"] * 3000), "more than 2000 operators and values"),
+        ("not " * 100 + "true", "nested deeper"),
+        ("- " * 100 + "1 == 1", "nested deeper"),
+        ("[" * 100, "nested deeper"),
+        ('IsString("' + "x" * 70_000 + '")', "passes the limit"),
+    ],
+)
+def test_size_is_bounded(text: str, why: str) -> None:
+    """Texts that would nest without end are refused."""
+    with pytest.raises(InvalidInput, match=why):
+        compile_condition(text)
+
+
+def test_many_conditions_in_a_row() -> None:
+    """A list of some hundreds of conditions is evaluated, and nests little."""
+    assert holds(" or ".join(["false"] * 900 + ["true"])) is True
+    assert holds(" and ".join(["true"] * 900 + ["false"])) is False
