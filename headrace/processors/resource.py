@@ -1,7 +1,8 @@
 """Change attributes of resources.
 
 A series of a Prometheus source has the attributes ``service.name`` and ``service.instance.id``, which are its labels
-``job`` and ``instance``; other attributes that it is given show in ``target_info``.
+``job`` and ``instance``; other attributes that it is given are no labels, and neither the store nor remote write shows
+them.
 """
 
 from __future__ import annotations
