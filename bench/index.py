@@ -96,7 +96,9 @@ def _matchers(index: Index, out: dict[str, float]) -> None:
         began = time.perf_counter()
         found = index.select(matchers)
         out[f"select_{name}_first_ms"] = (time.perf_counter() - began) * 1e3
-        out[f"select_{name}_ms"] = _best(partial(index.select, matchers)) * 1e3
+        # Without what `select` remembers, which a benchmark that asks again would measure instead.
+        out[f"select_{name}_ms"] = _best(partial(index._select, matchers), 20) * 1e3
+        out[f"select_{name}_again_ms"] = _best(partial(index.select, matchers)) * 1e3
         out[f"select_{name}_series"] = len(found)
     refs = index.select(_MATCHERS["one_metric"])
     out["label_sets_us_each"] = _best(lambda: index.table(refs, QuerySymbols(index.symbols)), 3) / len(refs) * 1e6
@@ -149,8 +151,8 @@ def run() -> dict[str, float]:
     out["add_us_per_series"] = spent / SERIES * 1e6
     out["bytes_per_series_before_matchers"] = index.memory_bytes() / SERIES
     _matchers(index, out)
-    for name in ("cluster", "container", "instance", "job", "node", "zone"):
-        index.select([Matcher(name, MatchType.EQUAL, "eu-1")])
+    # It makes the lists of all labels.
+    cardinality(index, 10)
     out["bytes_per_series"] = index.memory_bytes() / SERIES
     out["cardinality_ms"] = _best(partial(cardinality, index, 10)) * 1e3
     _patterns(out)
