@@ -77,7 +77,8 @@ class SeriesView:
     def series(self) -> Series:
         """Put the parts together; the original object where nothing changed."""
         made = self._made()
-        return self.original if made == self.original else made
+        parts = _same(made.resource, self.original.resource) and _same(made.scope, self.original.scope)
+        return self.original if parts and made == self.original else made
 
     def _made(self) -> Series:
         labels = [(METRIC_NAME, self.name)]
@@ -99,17 +100,16 @@ class SeriesView:
         return self._with_target(series.with_labels(labels))
 
     def _resource(self) -> Resource | None:
-        if self.original.form is Form.PROMETHEUS and self.resource == _target(self.original):
-            return self.original.resource
-        attributes = tuple(sorted(self.resource.items()))
         before = self.original.resource
-        if before is not None and (attributes, self.resource_schema) == (before.attributes, before.schema_url):
-            return before
-        return Resource(attributes, self.resource_schema) if attributes or self.resource_schema else None
+        if before is None and self.resource == _target(self.original):
+            return None
+        attributes = tuple(sorted(self.resource.items()))
+        made = Resource(attributes, self.resource_schema) if attributes or self.resource_schema else None
+        return before if _same(made, before) else made
 
     def _scope(self) -> Scope | None:
         scope = Scope(self.scope_name, self.scope_version, tuple(sorted(self.scope.items())), self.scope_schema)
-        return self.original.scope if scope == (self.original.scope or Scope()) else scope
+        return self.original.scope if _same(scope, self.original.scope or Scope()) else scope
 
     def _with_target(self, series: Series) -> Series:
         """Move changes of ``service.name`` and ``service.instance.id`` to the labels of a Prometheus series."""
@@ -122,6 +122,11 @@ class SeriesView:
             if self.resource.get(name) != before.get(name)
         }
         return series.set(changed) if changed else series
+
+
+def _same(one: Resource | Scope | None, other: Resource | Scope | None) -> bool:
+    """Compare with types: 1, 1.0 and true are equal in Python, and three attributes."""
+    return one is other or repr(one) == repr(other)
 
 
 def _target(series: Series) -> Attributes:

@@ -73,7 +73,9 @@ def test_actions(action: str, expected: dict[str, Any]) -> None:
     assert found == expected
     assert [type(found[key]) for key in expected] == [type(value) for value in expected.values()]
     of_resource = point(resource=Resource((("a", "x1"), ("n", 7))))
-    assert view("resource", f"attributes: [{action}]", of_resource).resource == expected
+    of_resource_found = view("resource", f"attributes: [{action}]", of_resource).resource
+    assert sorted(of_resource_found.items()) == sorted(expected.items())
+    assert [type(of_resource_found[key]) for key in expected] == [type(value) for value in expected.values()]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,8 @@ def test_scraped_series_have_job_and_instance_as_resource() -> None:
     assert admitted.labels == Series.of(__name__="up", job="web", instance="h:1").labels
     assert dict(admitted.resource.attributes) == {"env": "prod", "service.instance.id": "h:1", "service.name": "web"}
     assert make("resource", "attributes: [{key: none, action: delete}]").admit(series) is series
+    again = make("resource", "attributes: [{key: env, action: delete}]").admit(admitted)
+    assert "env" not in dict(again.resource.attributes)
 
 
 def test_groupbyattrs() -> None:
