@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from headrace.pipeline.prometheus_values import format_duration, parse_duration, parse_size
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.config import DEFAULT_PROTOCOLS, Job, PrometheusConfig, PrometheusYml, jobs_of
-from headrace.receivers.prometheus.values import format_duration, parse_duration, parse_size
 
 SUITE = Path(__file__).parents[2].parent / "shared" / "conformance" / "config"
 FILES = sorted(path.name for path in SUITE.glob("*.y*ml")) or ["absent.good.yml"]

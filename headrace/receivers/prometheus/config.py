@@ -16,10 +16,10 @@ from pydantic_core import PydanticCustomError
 
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.prometheus_http.config import NUMBERS_ARE_TEXTS, HttpConfig
+from headrace.pipeline.prometheus_values import Duration, PositiveDuration, Size
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported
-from headrace.receivers.prometheus.http_config import NUMBERS_ARE_TEXTS, HttpConfig
-from headrace.receivers.prometheus.values import Duration, PositiveDuration, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

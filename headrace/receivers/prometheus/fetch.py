@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable
 
+    from headrace.pipeline.prometheus_http.config import Credentials
     from headrace.receivers.prometheus.config import Job, Protocol
-    from headrace.receivers.prometheus.http_config import Credentials
     from headrace.receivers.prometheus.targets import Target
 
 MAX_BODY_BYTES = 256 << 20

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from headrace.pipeline.prometheus_values import format_duration
 from headrace.pipeline.relabel import steps
 from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
 from headrace.receivers.prometheus.discovery import FileDiscovery
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
-from headrace.receivers.prometheus.values import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

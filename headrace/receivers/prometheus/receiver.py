@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import ReceiverFactory
+from headrace.pipeline.prometheus_http.config import Credentials
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.series import SeriesTable
 from headrace.pipeline.targets import Targets, TargetsRegistry
@@ -16,7 +17,6 @@ from headrace.pipeline.wire.text import PageReader
 from headrace.receivers.prometheus.cache import ScrapeCache, Stamps
 from headrace.receivers.prometheus.config import Job, PrometheusConfig, jobs_of
 from headrace.receivers.prometheus.fetch import Fetcher
-from headrace.receivers.prometheus.http_config import Credentials
 from headrace.receivers.prometheus.pool import ScrapePool
 from headrace.receivers.prometheus.scrape import Shared
 

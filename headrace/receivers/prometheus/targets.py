@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from headrace.receivers.prometheus.values import format_duration, parse_duration
+from headrace.pipeline.prometheus_values import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

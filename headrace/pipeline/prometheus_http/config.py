@@ -1,4 +1,4 @@
-"""Settings of the HTTP client of a scrape job, with Prometheus' names, and what they make of a request."""
+"""Settings of an HTTP client, with Prometheus' names, and what they make of a request."""
 
 from __future__ import annotations
 

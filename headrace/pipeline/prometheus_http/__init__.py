@@ -1,0 +1,1 @@
+"""What Prometheus calls `http_config`: HTTP clients with its options."""
