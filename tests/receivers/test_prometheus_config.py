@@ -160,7 +160,6 @@ def test_jobs_take_what_they_lack_from_global() -> None:
         ({"file_sd_configs": [{"files": ["a.txt"]}]}, "not valid for file discovery"),
         ({"file_sd_configs": [{"files": []}]}, "at least 1 item"),
         ({"kubernetes_sd_configs": [{"role": "pod"}]}, "kubernetes_sd_configs (is a kind of service discovery"),
-        ({"oauth2": {"client_id": "x"}}, "oauth2 (use authorization"),
         ({"scrape_native_histograms": True}, "scrape_native_histograms (native histograms are not scraped"),
         ({"authorization": {"type": "Basic"}}, 'use "basic_auth"'),
         ({"basic_auth": {"username": "a", "password": "b", "password_file": "c"}}, "at most one of password"),

@@ -1,76 +1,37 @@
-"""Settings of an HTTP client, with Prometheus' names, and what they make of a request."""
+"""Settings of an HTTP client, with Prometheus' names.
+
+Source:
+    Prometheus, "Configuration", sections http_config, oauth2, tls_config; ``prometheus/common/config``.
+"""
 
 from __future__ import annotations
 
-import base64
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headrace.pipeline.config import ComponentConfig, Secret
-from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.client import TlsClientConfig
-from headrace.pipeline.http.watched import WatchedFile
+from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.prometheus_http.proxy import ProxyConfig
+from headrace.pipeline.prometheus_http.texts import NO_SECRET_MANAGER, NUMBERS_ARE_TEXTS, SecretText
+from headrace.pipeline.prometheus_http.tls import TlsConfig
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+_RESERVED = {
+    "authorization", "host", "content-encoding", "content-length", "content-type", "user-agent", "connection",
+    "keep-alive", "proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding",
+    "x-prometheus-remote-write-version", "x-prometheus-remote-read-version", "x-prometheus-scrape-timeout-seconds",
+    "x-amz-date", "x-amz-security-token", "x-amz-content-sha256",
+}  # fmt: skip
+"""Headers that the client, or a part of it, sets."""
 
-NUMBERS_ARE_TEXTS = ConfigDict(coerce_numbers_to_str=True)
-"""Of models that prometheus.yml holds: a number where a text is asked for is the text."""
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-SecretText = Annotated[Secret, BeforeValidator(_text)]
-"""A secret that YAML may have read as a number."""
-
-
-class TlsConfig(ComponentConfig):
-    """How a target's certificate is checked, and which one is shown to it."""
-
-    model_config = NUMBERS_ARE_TEXTS
-
-    ca_file: str = ""
-    """PEM file with the authorities to trust instead of the system's."""
-
-    cert_file: str = ""
-    """PEM file with the client's certificate."""
-
-    key_file: str = ""
-    """PEM file with its private key."""
-
-    server_name: str = ""
-    """Name to expect in the certificate instead of the host."""
-
-    insecure_skip_verify: bool = False
-    """Do not check the certificate."""
-
-    min_version: Literal["", "TLS12", "TLS13"] = ""
-    """Lowest version spoken; TLS 1.2 by default."""
-
-    @model_validator(mode="after")
-    def _check_pair(self) -> Self:
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ValueError("cert_file and key_file are set together")
-        return self
-
-    def context(self, key: str) -> ssl.SSLContext:
-        """Build the TLS side of a client.
-
-        Raises:
-            ConfigError: A file does not load; `key` names the setting.
-        """
-        return TlsClientConfig(
-            ca_file=self.ca_file,
-            cert_file=self.cert_file,
-            key_file=self.key_file,
-            insecure_skip_verify=self.insecure_skip_verify,
-            min_version="1.3" if self.min_version == "TLS13" else "1.2",
-        ).context(key)
+_NO_JWT = "signed assertions are not supported: set client_secret or client_secret_file"
+_JWT = (
+    "grant_type", "client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref",
+    "client_certificate_key_id", "signature_algorithm", "iss", "audience", "claims",
+)  # fmt: skip
 
 
 class BasicAuth(ComponentConfig):
@@ -89,6 +50,11 @@ class BasicAuth(ComponentConfig):
 
     password_file: str = ""
     """File that holds it; read again when it changes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, dict.fromkeys(("username_ref", "password_ref"), NO_SECRET_MANAGER))
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -113,6 +79,11 @@ class Authorization(ComponentConfig):
     credentials_file: str = ""
     """File that holds it; read again when it changes."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, dict.fromkeys(("credentials_ref",), NO_SECRET_MANAGER))
+
     @field_validator("type")
     @classmethod
     def _check_type(cls, type_: str) -> str:
@@ -127,16 +98,73 @@ class Authorization(ComponentConfig):
         return self
 
 
-class HttpConfig(ComponentConfig):
-    """Settings of an HTTP client."""
+class OAuth2(ProxyConfig):
+    """Ask an authorization server for a token, by the client credentials grant."""
+
+    client_id: Annotated[str, Field(min_length=1)]
+    """Who asks."""
+
+    client_secret: SecretText = Secret("")
+    """Its secret."""
+
+    client_secret_file: str = ""
+    """File that holds it; read again when it changes."""
+
+    scopes: tuple[str, ...] = ()
+    """What the token is to allow."""
+
+    token_url: Annotated[str, Field(min_length=1)]
+    """Where tokens are given out."""
+
+    endpoint_params: dict[str, str] = Field(default_factory=dict)
+    """More parameters of the request for a token."""
+
+    tls_config: TlsConfig = TlsConfig()
+    """TLS of the authorization server."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, {"client_secret_ref": NO_SECRET_MANAGER, **dict.fromkeys(_JWT, _NO_JWT)})
+
+    @field_validator("token_url")
+    @classmethod
+    def _check_token_url(cls, url: str) -> str:
+        return check_url(url)
+
+    @model_validator(mode="after")
+    def _check_secret(self) -> Self:
+        if bool(self.client_secret) == bool(self.client_secret_file):
+            raise ValueError("either client_secret or client_secret_file must be configured")
+        return self
+
+
+class HeaderValues(ComponentConfig):
+    """Values of one header."""
 
     model_config = NUMBERS_ARE_TEXTS
+
+    values: tuple[str, ...] = ()
+    """Values."""
+
+    secrets: tuple[SecretText, ...] = ()
+    """Values that are not shown."""
+
+    files: tuple[str, ...] = ()
+    """Files that hold one each; read again when they change."""
+
+
+class HttpConfig(ProxyConfig):
+    """Settings of an HTTP client."""
 
     basic_auth: BasicAuth | None = None
     """Send name and password."""
 
     authorization: Authorization | None = None
     """Send an Authorization header."""
+
+    oauth2: OAuth2 | None = None
+    """Send a token from an authorization server."""
 
     bearer_token: SecretText = Secret("")
     """Older spelling of authorization.credentials."""
@@ -145,7 +173,7 @@ class HttpConfig(ComponentConfig):
     """Older spelling of authorization.credentials_file."""
 
     tls_config: TlsConfig = TlsConfig()
-    """TLS of targets with scheme https."""
+    """TLS of servers with scheme https."""
 
     follow_redirects: bool = True
     """Follow redirects; credentials are not sent to another host."""
@@ -153,66 +181,41 @@ class HttpConfig(ComponentConfig):
     enable_http2: bool = True
     """Accepted; HTTP/1.1 is spoken either way."""
 
-    proxy_url: str | None = None
-    """HTTP proxy to scrape through."""
+    http_headers: dict[str, HeaderValues] = Field(default_factory=dict)
+    """More headers; they are not sent to the host of a redirect."""
+
+    @field_validator("http_headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, HeaderValues]) -> dict[str, HeaderValues]:
+        for name in headers:
+            if name.lower() in _RESERVED:
+                raise ValueError(f'setting header "{name}" is not allowed')
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
+        return headers
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
         if self.bearer_token and self.bearer_token_file:
             raise ValueError("at most one of bearer_token and bearer_token_file may be set")
-        chosen = [self.basic_auth is not None, self.authorization is not None,
+        chosen = [self.basic_auth is not None, self.authorization is not None, self.oauth2 is not None,
                   bool(self.bearer_token or self.bearer_token_file)]  # fmt: skip
         if sum(chosen) > 1:
-            raise ValueError("at most one of basic_auth, authorization, bearer_token and bearer_token_file may be set")
+            raise ValueError(
+                "at most one of basic_auth, authorization, oauth2, bearer_token and bearer_token_file may be set"
+            )
         return self
 
 
-class Credentials:
-    """Makes the Authorization header of each request.
-
-    Args:
-        config: Settings.
-        key: The job, for errors.
-        monotonic_s: Seconds that never go back: files are looked at once a second at most.
+def check_url(url: str) -> str:
+    """Return the URL of a server.
 
     Raises:
-        ConfigError: A file cannot be read.
+        ValueError: It is none, or not of HTTP.
     """
-
-    def __init__(self, config: HttpConfig, key: str, monotonic_s: Callable[[], float]) -> None:
-        def read(path: str, setting: str) -> Callable[[], str]:
-            watched = WatchedFile(path, str.strip, f"{key}.{setting}", monotonic_s)
-            return lambda: watched.value
-
-        def of(secret: Secret | str, path: str, setting: str) -> Callable[[], str]:
-            if path:
-                return read(path, setting)
-            text = secret.reveal() if isinstance(secret, Secret) else secret
-            return lambda: text
-
-        self._make: Callable[[], str] | None = None
-        if config.basic_auth is not None:
-            basic = config.basic_auth
-            user = of(basic.username, basic.username_file, "basic_auth.username_file")
-            password = of(basic.password, basic.password_file, "basic_auth.password_file")
-            self._make = lambda: "Basic " + base64.b64encode(f"{user()}:{password()}".encode()).decode()
-        elif config.authorization is not None:
-            bearer = config.authorization
-            token = of(bearer.credentials, bearer.credentials_file, "authorization.credentials_file")
-            self._make = lambda: f"{bearer.type} {token()}"
-        elif config.bearer_token or config.bearer_token_file:
-            token = of(config.bearer_token, config.bearer_token_file, "bearer_token_file")
-            self._make = lambda: f"Bearer {token()}"
-
-    def headers(self) -> dict[str, str]:
-        """Return what to add to a request.
-
-        Raises:
-            ConfigError: A credential cannot stand in a header.
-        """
-        if self._make is None:
-            return {}
-        value = self._make()
-        if "\n" in value or "\r" in value:
-            raise ConfigError("authorization", "a credential holds a line feed")
-        return {"Authorization": value}
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() not in {"http", "https"} or not separator:
+        raise ValueError("URL scheme must be 'http' or 'https'")
+    if not rest.partition("/")[0]:
+        raise ValueError("host is missing in URL")
+    return url

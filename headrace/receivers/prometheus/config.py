@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.config.refusal import refuse
-from headrace.pipeline.prometheus_http.config import NUMBERS_ARE_TEXTS, HttpConfig
+from headrace.pipeline.prometheus_http import NUMBERS_ARE_TEXTS, HttpConfig
 from headrace.pipeline.prometheus_values import Duration, PositiveDuration, Size
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported

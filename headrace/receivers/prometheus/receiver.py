@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import ReceiverFactory
-from headrace.pipeline.prometheus_http.config import Credentials
+from headrace.pipeline.prometheus_http import PrometheusClient
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.series import SeriesTable
 from headrace.pipeline.targets import Targets, TargetsRegistry
@@ -69,9 +69,11 @@ class PrometheusReceiver:
     def _pool(self, job: Job, table: SeriesTable, stamps: Stamps) -> ScrapePool:
         settings = self._settings
         key = f"{settings.kind}.{settings.id}.config.scrape_configs.{job.name}"
-        credentials = Credentials(job.config, key, settings.monotonic_s)
-        user_agent = f"Headrace/{metadata.version('headrace')}"
-        fetcher = Fetcher(job, credentials, user_agent, lambda: job.config.tls_config.context(f"{key}.tls_config"))
+        client = PrometheusClient(
+            job.config, key, user_agent=f"Headrace/{metadata.version('headrace')}",
+            monotonic_s=settings.monotonic_s, warn=settings.logger.warning, unpack=False,
+        )  # fmt: skip
+        fetcher = Fetcher(job, client)
         rules = job.config.metric_relabel_configs
         pool: ScrapePool
 

@@ -32,16 +32,7 @@ GLOBAL = {
 }
 """Options of ``global``."""
 
-_HTTP = {
-    "oauth2": "use authorization, or basic_auth",
-    "no_proxy": "is not supported",
-    "proxy_from_environment": "name the proxy in proxy_url",
-    "proxy_connect_header": "is not supported",
-    "http_headers": "is not supported",
-}
-
 JOB = {
-    **_HTTP,
     **{name: why for name, why in GLOBAL.items() if name.startswith(("scrape_", "convert_", "always_"))},
     "native_histogram_bucket_limit": _NO_NATIVE,
     "native_histogram_min_bucket_factor": _NO_NATIVE,
