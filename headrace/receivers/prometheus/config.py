@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.discovery import TargetGroupConfig, check_labels
+from headrace.pipeline.discovery.dns import DnsSdConfig
 from headrace.pipeline.discovery.file import FileSdConfig
 from headrace.pipeline.discovery.http import HttpSdConfig
 from headrace.pipeline.discovery.kinds import Offered, gather_offered
@@ -179,6 +180,9 @@ class ScrapeConfig(_Limits, HttpConfig):
 
     http_sd_configs: tuple[HttpSdConfig, ...] = ()
     """Servers that answer with targets."""
+
+    dns_sd_configs: tuple[DnsSdConfig, ...] = ()
+    """Names whose DNS records are targets."""
 
     other_sd_configs: SkipJsonSchema[Offered] = Field(default_factory=dict)
     """What finds targets by kinds that packages offer; written as an option ``<kind>_sd_configs`` of the job."""
