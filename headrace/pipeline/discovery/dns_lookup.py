@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dns.asyncresolver
 import dns.exception
@@ -20,8 +20,6 @@ from headrace.pipeline.discovery.polling import Backoff, DiscoveryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from dns.rdata import Rdata
 
     from headrace.pipeline.discovery.contract import DiscoverySettings
     from headrace.pipeline.discovery.dns import DnsSdConfig
@@ -83,7 +81,7 @@ class DnsDiscovery:
         self._report.succeeded(name)
         return TargetGroup(name, tuple(filter(None, (self._target(name, record) for record in records))))
 
-    async def _records(self, name: str) -> list[Rdata]:
+    async def _records(self, name: str) -> list[Any]:
         """Return the records of the first of a name's candidates that has some."""
         resolver = await asyncio.to_thread(self._resolver)
         fault: dns.exception.DNSException | None = None
@@ -101,7 +99,7 @@ class DnsDiscovery:
             raise fault
         return []
 
-    def _target(self, name: str, record: Rdata) -> dict[str, str]:
+    def _target(self, name: str, record: Any) -> dict[str, str]:
         port, meta = self._config.port, {f"{_META}name": name}
         if record.rdtype == dns.rdatatype.SRV:
             host, port = str(record.target), record.port

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.metadata import EntryPoint
 
-BUILT_IN = ("file", "http", "dns")
+BUILT_IN = ("file", "http", "dns", "kubernetes")
 """Our own; each is the module of its name. ``static_configs`` need no looking for."""
 
 GROUP = "headrace.discoveries"

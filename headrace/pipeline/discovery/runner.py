@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.discovery.contract import DiscoverySettings, Report
 from headrace.pipeline.discovery.polling import Backoff
+from headrace.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -124,7 +125,8 @@ class Discoverer:
                 await found.discovery.run(publish)
             except Exception as error:  # the edge of a task: the discovery is run again
                 self._settings.logger.debug("%s discovery broke", found.kind, exc_info=True)
-                found.report.failed("internal", f"{type(error).__name__}: {error}")
+                reason = "config" if isinstance(error, ConfigError) else "internal"
+                found.report.failed(reason, f"{type(error).__name__}: {error}")
             else:
                 return
             await asyncio.sleep(backoff.next_s())

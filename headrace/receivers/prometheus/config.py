@@ -22,6 +22,7 @@ from headrace.pipeline.discovery.dns import DnsSdConfig
 from headrace.pipeline.discovery.file import FileSdConfig
 from headrace.pipeline.discovery.http import HttpSdConfig
 from headrace.pipeline.discovery.kinds import Offered, gather_offered
+from headrace.pipeline.discovery.kubernetes import KubernetesSdConfig
 from headrace.pipeline.prometheus_http import NUMBERS_ARE_TEXTS, HttpConfig
 from headrace.pipeline.prometheus_values import Duration, Size
 from headrace.pipeline.relabel import RelabelConfig
@@ -183,6 +184,9 @@ class ScrapeConfig(_Limits, HttpConfig):
 
     dns_sd_configs: tuple[DnsSdConfig, ...] = ()
     """Names whose DNS records are targets."""
+
+    kubernetes_sd_configs: tuple[KubernetesSdConfig, ...] = ()
+    """Objects of Kubernetes clusters that are targets."""
 
     other_sd_configs: SkipJsonSchema[Offered] = Field(default_factory=dict)
     """What finds targets by kinds that packages offer; written as an option ``<kind>_sd_configs`` of the job."""

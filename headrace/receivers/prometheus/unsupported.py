@@ -40,7 +40,7 @@ JOB = {
         f"{kind}_sd_configs": _DISCOVERY
         for kind in (
             "aws", "azure", "consul", "digitalocean", "docker", "dockerswarm", "ec2", "eureka", "gce",
-            "hetzner", "ionos", "kubernetes", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
+            "hetzner", "ionos", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
             "oci", "openstack", "outscale", "ovhcloud", "puppetdb", "scaleway", "serverset", "stackit", "triton",
             "uyuni", "vultr",
         )
