@@ -40,6 +40,7 @@ class KubernetesApi:
         token: Bearer token that requests have to bring, where set.
         headers: Of every refusal.
         oldest: Versions before this one are gone.
+        objects: What there is, by plural name, namespace and name.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class KubernetesApi:
         self.headers: dict[str, str] = {}
         self.oldest = 0
         self.version = 100
-        self._objects: dict[tuple[str, str, str], Object] = {}
+        self.objects: dict[tuple[str, str, str], Object] = {}
         self._history: list[tuple[int, str, Object | None, Object | None]] = []
         self._pages: dict[str, tuple[list[Object], int]] = {}
         self._watches: set[_Watch] = set()
@@ -78,14 +79,14 @@ class KubernetesApi:
         meta |= {"namespace": namespace} if namespace else {}
         meta["managedFields"] = [{"manager": "test"}]
         new: Object = {"metadata": meta, **parts}
-        before = self._objects.get((plural, namespace, name))
-        self._objects[plural, namespace, name] = new
+        before = self.objects.get((plural, namespace, name))
+        self.objects[plural, namespace, name] = new
         self._note(plural, before, new)
         return new
 
     def delete(self, plural: str, name: str, namespace: str = "") -> None:
         self.version += 1
-        gone = copy.deepcopy(self._objects.pop((plural, namespace, name)))
+        gone = copy.deepcopy(self.objects.pop((plural, namespace, name)))
         gone["metadata"]["resourceVersion"] = str(self.version)
         self._note(plural, gone, None)
 
@@ -155,7 +156,7 @@ class KubernetesApi:
                 return self._status(410, "The provided continue parameter is too old", "Expired")
             items, version = self._pages[query["continue"]]
         else:
-            items = [one for (kind, *_), one in sorted(self._objects.items()) if kind == plural and fits(one)]
+            items = [one for (kind, *_), one in sorted(self.objects.items()) if kind == plural and fits(one)]
             version = self.version
         size = min(int(query["limit"]), self.page_size) if "limit" in query else len(items)
         meta = {"resourceVersion": str(version)}

@@ -286,7 +286,5 @@ async def test_a_thousand_changes(lab: DiscoveryLab, api: KubernetesApi) -> None
                 api.forget()
             if step % 10 == 0:
                 await asyncio.sleep(0)
-        expected = sorted(
-            f"{key[2]}.default.svc:{one['spec']['ports'][0]['port']}" for key, one in api._objects.items()
-        )
+        expected = sorted(f"{key[2]}.default.svc:{one['spec']['ports'][0]['port']}" for key, one in api.objects.items())
         await lab.until(lambda: lab.addresses() == expected, "the same")
