@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from headrace.pipeline.relabel import Relabeler
-    from headrace.receivers.prometheus.config import Job, TargetGroup
+    from headrace.receivers.prometheus.config import TargetGroup
+    from headrace.receivers.prometheus.job import Job
 
 _ADDRESS = "__address__"
 _PARAM = "__param_"
