@@ -40,10 +40,10 @@ def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
 
 def _quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     label = run.text(node.args[1], grid)
+    buckets, natives = _both(run, node.args[0], grid)
     wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
     for arg, q in zip(node.args[2:], wanted, strict=True):
         run.notes.check_quantiles(q, arg)
-    buckets, natives = _both(run, node.args[0], grid)
     found = buckets.quantiles(label, wanted, grid.times_ms())
     if natives is None:
         return found

@@ -22,7 +22,7 @@ _SUMS = re.compile(
     r"|stdvar_over_time|double_exponential_smoothing|histogram_\w+)\b"
 )
 _LIBRARY = re.compile(r"\b(exp|ln|log2|log10|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|atan2)\b|\^")
-_SORTED = re.compile(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\(.*\)$")
+_SORTED = re.compile(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk|limitk|limit_ratio)\(.*\)$")
 _OMITTED = re.compile(r"^(\d+) more (warning|info) annotations omitted$")
 
 Label = tuple[tuple[str, str], ...]
@@ -50,8 +50,11 @@ def tolerance(query: str) -> float:
 
 
 def uses_library(query: str) -> bool:
-    """Return whether a query has functions that Go's library and C's compute differently."""
-    return _LIBRARY.search(query) is not None
+    """Return whether a query has functions that Go's library and C's compute differently.
+
+    Quantiles of native histograms are powers of two of differences of logarithms.
+    """
+    return _LIBRARY.search(query) is not None or "histogram_quantile" in query
 
 
 def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
@@ -148,7 +151,17 @@ def _results(query: str, one: Mapping[str, Any], other: Mapping[str, Any], relat
 
 
 def _ordered(query: str, kind: str) -> bool:
-    return kind == "matrix" or _SORTED.match(query) is not None
+    return kind == "matrix" or (_SORTED.match(query) is not None and _is_call(query))
+
+
+def _is_call(query: str) -> bool:
+    """Return whether the first parenthesis is closed at the end alone, those in texts aside."""
+    depth = 0
+    for i, letter in enumerate(query):
+        depth += (letter == "(") - (letter == ")")
+        if letter == ")" and depth <= 0:
+            return i == len(query) - 1
+    return False
 
 
 def _rows(
