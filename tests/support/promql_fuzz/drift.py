@@ -254,8 +254,10 @@ def _nan_quantiles(seen: Answers) -> bool:
 
 
 def _merged_at_the_end(seen: Answers) -> bool:
-    """Series that are one without their names, and never there at the same step, are merged."""
-    of_range = seen.delayed and seen.query.step_ms > 0
+    """Series that are one without their names, or with other labels, and never there at the same step, are merged."""
+    of_range = seen.query.step_ms > 0 and (
+        seen.delayed or re.search(r"label_(replace|join)\(", seen.query.text) is not None
+    )
     return _kind(seen) == "status" and of_range and _error(seen.theirs) == _SAME_LABELS and not _error(seen.ours)
 
 
