@@ -35,7 +35,7 @@ def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
     found = buckets.quantile(q, grid.times_ms())
     if natives is None:
         return found
-    return joined(found, native_quantiles.quantile(natives, q, node.args[1], run.notes))
+    return joined(native_quantiles.quantile(natives, q, node.args[1], run.notes), found)
 
 
 def _quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
@@ -48,7 +48,7 @@ def _quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     if natives is None:
         return found
     named = run.options.delayed_name_removal
-    return joined(found, native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes, named=named))
+    return joined(native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes, named=named), found)
 
 
 def _fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
@@ -57,7 +57,7 @@ def _fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
     found = buckets.fraction(lower, upper)
     if natives is None:
         return found
-    return joined(found, native_quantiles.fraction(natives, lower, upper, node.args[2], run.notes))
+    return joined(native_quantiles.fraction(natives, lower, upper, node.args[2], run.notes), found)
 
 
 def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:
