@@ -46,7 +46,7 @@ _TIMES_OF_CHOICES = 80
 """So often if some series are chosen: of two the peer puts the other one first in one of eight answers."""
 
 _BY_RULES: dict[str, tuple[re.Pattern[str], Callable[[], AbstractContextManager[None]], float | None]] = {
-    "logarithms of the smallest numbers": (re.compile(r"\b(ln|log10)\("), unscaled_logarithms, compare.SUMS),
+    "logarithms of the smallest numbers": (re.compile(r"\b(ln|log10)\("), unscaled_logarithms, 1e-9),
     "first bucket of histogram_fraction": (re.compile(r"\bhistogram_fraction\("), fractions_as_before, None),
     "rates of histograms do not go below zero any more, other custom bounds are no reset": (
         re.compile(r"\b(i?rate|i?delta|increase|resets)\("),
