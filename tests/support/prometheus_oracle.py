@@ -29,8 +29,8 @@ _CONFIG = "scrape_configs: []\nstorage:\n  tsdb:\n    out_of_order_time_window: 
 _IN_MEMORY = ("--storage.tsdb.min-block-duration=2400h", "--storage.tsdb.max-block-duration=2400h")
 """While it makes a block of what is old, it loses samples that come in."""
 
-_LONG_AGO_MS = -6_000_000
-"""Further back than any query looks."""
+LONG_AGO_MS = -6_000_000
+"""Further back than nearly all queries look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Oracle:
 
         The peer goes through series in the order in which it met them, so all are made known first, long before.
         """
-        self._send(packed(_request(_LONG_AGO_MS, [(one, 0.0) for one in series])))
+        self._send(packed(_request(LONG_AGO_MS, [(one, 0.0) for one in series])))
         by_time: dict[int, list[tuple[Series, float | Histogram]]] = defaultdict(list)
         for one in series:
             for time_ms, value in one.points:

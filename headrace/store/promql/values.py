@@ -149,7 +149,7 @@ class Vector:
         groups, first = labels.groups()
         if len(first) == len(labels):
             return replace(self, labels=labels)
-        there = self.everywhere.any(axis=1)
+        there: NDArray[np.bool_] = np.any(self.everywhere, axis=1)
         if not there.all():  # A row that is never there does not decide where the others stand.
             return self.take(there).with_labels(labels.take(there), why)
         shape = (len(first), self.steps)
