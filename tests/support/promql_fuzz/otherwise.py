@@ -30,6 +30,8 @@ _OF_NUMBERS = {"labels", "points", "value", "order"}
 
 _AVERAGE = re.compile(r"\bavg(?=_over_time\b|\b)")
 
+_COUNT_VALUES = re.compile(r'count_values((?: *(?:by|without) *\([^)]*\))?) *\("[^"]*", *')
+
 _AHEAD = re.compile(r":[^\]]*\][^\[]*offset *\(?-")
 """A subquery of what comes later."""
 
@@ -118,6 +120,18 @@ def _by_steps(pair: Pair, seen: Answers) -> bool:
     return found is None or found.kind == "order"
 
 
+def _by_sums_of_values(pair: Pair, seen: Answers) -> bool:
+    """Ask for sums in place of counts by value: of values that are all rounding, no two sides have the same."""
+    text = seen.query.text
+    if not compare.uses_library(text) or seen.difference is None or seen.difference.kind != "labels":
+        return False
+    summed = _COUNT_VALUES.sub(r"sum\1(", text)
+    if summed == text:
+        return False
+    later = pair.ask(given(summed, *seen.query.times_ms))
+    return later.difference is None or reason(pair, later) is not None
+
+
 def _by_first_step(pair: Pair, seen: Answers) -> bool:
     """Ask for times that are 1 ms later: the first step of no subquery is the first one of what is around it then."""
     text = seen.query.text
@@ -150,6 +164,7 @@ WAYS: dict[str, Callable[[Pair, Answers], bool]] = {
     "it depends on the last digits of library functions": _by_digits,
     "averages of histograms are sums divided by how many there are": _by_averages,
     "the peer answers as ours where it is asked for each step alone": _by_steps,
+    "digits of library functions are all there is of labels": _by_sums_of_values,
     "@ in subqueries that begin with what is around": _by_first_step,
     "parts of a query that differ": _by_parts,
 }

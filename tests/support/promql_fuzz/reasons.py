@@ -50,6 +50,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "the peer's answer depends on chance": (PEER, "asked again it answers otherwise: hash tables, memory used again"),
     "the peer answers as ours where it is asked for each step alone": (PEER, "it overwrites histograms it still needs"),
     "digits of library functions in labels": (DIGITS, "equal in twelve digits"),
+    "digits of library functions are all there is of labels": (DIGITS, "the sum of what was counted is the same"),
     "digits of library functions in annotations": (DIGITS, "equal in twelve digits"),
     "NaN observations by the last digits": (DIGITS, "buckets and counts differ by less than a count"),
     "it depends on the last digits of library functions": (DIGITS, "errors of four ulp put in give the peer's answer"),
