@@ -59,9 +59,9 @@ def uses_library(query: str) -> bool:
 
 def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """Return the largest relative difference of numbers that two answers have in common; 0 for errors."""
-    if "error" in one or "error" in other or one["data"]["resultType"] in {"scalar", "string"}:
+    if "error" in one or "error" in other or one["data"]["resultType"] == "string":
         return 0.0
-    rows, others = _by_labels(one["data"]["result"]), _by_labels(other["data"]["result"])
+    rows, others = (_numbers(answer["data"]) for answer in (one, other))
     pairs = [
         (float(value), float(others[key][time]))
         for key, points in rows.items()
@@ -69,6 +69,10 @@ def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         if isinstance(value, str) and isinstance(others.get(key, {}).get(time), str)
     ]
     return max((abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b and math.isfinite(a - b)), default=0.0)
+
+
+def _numbers(data: Mapping[str, Any]) -> Mapping[Label, Mapping[float, Any]]:
+    return {(): {0.0: data["result"][1]}} if data["resultType"] == "scalar" else _by_labels(data["result"])
 
 
 def read(theirs: bytes, result: bytes) -> tuple[dict[str, Any], bool]:

@@ -192,7 +192,9 @@ def _custom_bounds(seen: Answers) -> bool:
         return True
     if _kind(seen) in _OF_RESULTS and any(_OTHER_LAYOUT in note for note in seen.theirs.get("warnings", [])):
         return True
-    if _kind(seen) == "warnings" and all(_OTHER_LAYOUT in note for note in set.union(*_alone(seen, "warnings"))):
+    theirs, ours = _alone(seen, "warnings")
+    reported = all(_OTHER_LAYOUT in note for note in theirs)
+    if _kind(seen) == "warnings" and reported and all(_OTHER_LAYOUT in note or _COLLISION in note for note in ours):
         return True
     theirs, ours = _alone(seen, "infos")
     reconciled = {note for note in ours if _RECONCILED in note}

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from headrace.store.promql.language.ast import Aggregate, Call, ValueType, walk
+from headrace.store.promql.language.ast import Aggregate, Call, Subquery, ValueType, walk
 from headrace.store.promql.language.parser import parse
 from promql_fuzz import compare, drift
 from promql_fuzz.cases import given
@@ -31,6 +31,9 @@ _OF_NUMBERS = {"labels", "points", "value", "order"}
 _AVERAGE = re.compile(r"\bavg(?=_over_time\b|\b)")
 
 _COUNT_VALUES = re.compile(r'count_values((?: *(?:by|without) *\([^)]*\))?) *\("[^"]*", *')
+
+_DEFAULT_STEP_MS = 60_000
+"""Of a subquery that says none: how often the peer would evaluate rules."""
 
 _AHEAD = re.compile(r":[^\]]*\][^\[]*offset *\(?-")
 """A subquery of what comes later."""
@@ -103,18 +106,22 @@ def _by_steps(pair: Pair, seen: Answers) -> bool:
     """Ask the peer for each step of a range: in subqueries it overwrites histograms that it still needs."""
     query, found = seen.query, seen.difference
     histograms = "histogram" in str(seen.theirs) or drift.of_histograms(query.text)
-    if not query.step_ms or found is None or found.kind not in _OF_NUMBERS or not histograms:
+    if not query.step_ms or found is None or found.kind not in {*_OF_NUMBERS, "samples"} or not histograms:
         return False
     rows: dict[str, dict[str, Any]] = {}
+    samples = 0
     for time_ms in range(query.start_ms, query.end_ms + 1, query.step_ms):
         alone = pair.ask_peer(replace(query, start_ms=time_ms, end_ms=time_ms, step_ms=0))
         if alone["status"] == "error" or alone["data"]["resultType"] != "vector":
             return False
+        samples += alone["data"]["stats"]["samples"]["totalQueryableSamples"]
         for row in alone["data"]["result"]:
             kept = rows.setdefault(json.dumps(row["metric"], sort_keys=True), {"metric": row["metric"]})
             for kind in ("value", "histogram"):
                 if kind in row:
                     kept.setdefault(f"{kind}s", []).append(row[kind])
+    if found.kind == "samples":
+        return bool(samples == seen.ours["data"]["stats"]["samples"]["totalQueryableSamples"])
     data = seen.theirs["data"] | {"result": [rows[key] for key in rows]}
     found = compare.difference(query.text, {**seen.theirs, "data": data}, seen.ours)
     return found is None or found.kind == "order"
@@ -130,6 +137,23 @@ def _by_sums_of_values(pair: Pair, seen: Answers) -> bool:
         return False
     later = pair.ask(given(summed, *seen.query.times_ms))
     return later.difference is None or reason(pair, later) is not None
+
+
+def _by_inner_steps(pair: Pair, seen: Answers) -> bool:
+    """Ask for what is within subqueries as it is: do both sides count the same samples at each step of them?"""
+    query = seen.query
+    if seen.difference is None or seen.difference.kind != "samples" or not drift.of_histograms(query.text):
+        return False
+    inner = [node for node in walk(parse(query.text, _OPTIONS)) if isinstance(node, Subquery)]
+    return bool(inner) and all(_steps_agree(pair, seen, node) for node in inner)
+
+
+def _steps_agree(pair: Pair, seen: Answers, node: Subquery) -> bool:
+    query, step_ms = seen.query, node.step_ms or _DEFAULT_STEP_MS
+    first_ms = (query.start_ms - node.range_ms - node.offset_ms) // step_ms * step_ms
+    last_ms = max(query.start_ms, query.end_ms) - node.offset_ms
+    answers = pair.ask(given(query.text[node.expr.start : node.expr.end], first_ms, last_ms, step_ms))
+    return answers.difference is None or reason(pair, answers) is not None
 
 
 def _by_first_step(pair: Pair, seen: Answers) -> bool:
@@ -165,6 +189,7 @@ WAYS: dict[str, Callable[[Pair, Answers], bool]] = {
     "averages of histograms are sums divided by how many there are": _by_averages,
     "the peer answers as ours where it is asked for each step alone": _by_steps,
     "digits of library functions are all there is of labels": _by_sums_of_values,
+    "sizes of histograms in subqueries": _by_inner_steps,
     "@ in subqueries that begin with what is around": _by_first_step,
     "parts of a query that differ": _by_parts,
 }
