@@ -24,9 +24,9 @@ def _error(side: Mapping[str, Any]) -> str:
 
 
 def _alone(seen: Answers, kind: str) -> tuple[set[str], set[str]]:
-    """Return the annotations that only they have, and those that only we have."""
+    """Return the annotations that only they have, and those that only we have but for the one about sorting."""
     one, other = set(seen.theirs.get(kind, [])), set(seen.ours.get(kind, []))
-    return one - other, other - one
+    return one - other, {note for note in other - one if not note.startswith(_SORT)}
 
 
 def _kind(seen: Answers) -> str:
@@ -49,7 +49,8 @@ _STRING_IN_PARENTHESES = "unexpected result in StepInvariantExpr evaluation: *pa
 
 
 def _sort_in_ranges(seen: Answers) -> bool:
-    theirs, ours = _alone(seen, "warnings")
+    theirs, ours = (set(side.get("warnings", [])) for side in (seen.theirs, seen.ours))
+    theirs, ours = theirs - ours, ours - theirs
     return _kind(seen) == "warnings" and not theirs and all(note.startswith(_SORT) for note in ours)
 
 
@@ -58,7 +59,7 @@ def _text_of_notes(seen: Answers) -> bool:
     if _kind(seen) not in {"warnings", "infos"}:
         return False
     theirs, ours = _alone(seen, _kind(seen))
-    ours = {note for note in ours if not note.startswith(_SORT) and _COLLISION not in note}
+    ours = {note for note in ours if _COLLISION not in note}
     return {_plain(note) for note in theirs} == {_plain(_REPAIR.sub("", note)) for note in ours}
 
 
@@ -140,6 +141,14 @@ def _name_through_subqueries(seen: Answers) -> bool:
 def _absent_labels_sorted(seen: Answers) -> bool:
     """The peer's comparison of an empty text with another one has no order."""
     return _kind(seen) == "order" and "sort_by_label" in seen.query.text
+
+
+def _ties_of_choices(seen: Answers) -> bool:
+    """Which of equal ones a choice takes from another choice depends on the order in which that one has them."""
+    if _kind(seen) != "labels" or seen.query.step_ms or len(_CHOICE.findall(seen.query.text)) < _NESTED:
+        return False
+    theirs, ours = (sorted(row["value"][1] for row in side["data"]["result"]) for side in (seen.theirs, seen.ours))
+    return bool(theirs == ours)
 
 
 def _digits_in_labels(seen: Answers) -> bool:
@@ -272,6 +281,8 @@ _MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
 _INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
 _OTHER_LAYOUT = "incompatible bucket layout encountered for binary operator"
 _RECONCILED = "mismatched custom buckets were reconciled during"
+_CHOICE = re.compile(r"\b(topk|bottomk|limitk|limit_ratio)\b")
+_NESTED = 2
 _LARGEST_POWER = 2.0**1023 * 2.0**0.5
 _IGNORED = "ignored histogram"
 _COLLISION = "conflicting counter resets during histogram"
@@ -293,6 +304,7 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "quantiles named in warnings": _quantiles_named,
     "filtered duplicates of the many side": _filtered_many,
     "absent labels in sort_by_label": _absent_labels_sorted,
+    "ties of chosen series": _ties_of_choices,
     "digits of library functions in labels": _digits_in_labels,
     "digits of library functions in annotations": _digits_in_notes,
     "sizes of computed histograms": _sizes_of_histograms,

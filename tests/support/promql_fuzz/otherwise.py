@@ -217,7 +217,9 @@ def _by_rules(pair: Pair, seen: Answers) -> str | None:
         if pattern.search(text):
             with rules():
                 ours = pair.ask_stored(seen.query)
-            found = compare.difference(text, seen.theirs, ours, relative=relative)
-            if _explained(seen, ours, relative) or _by_steps(pair, replace(seen, ours=ours, difference=found)):
-                return name
+                changed = replace(
+                    seen, ours=ours, difference=compare.difference(text, seen.theirs, ours, relative=relative)
+                )
+                if _explained(seen, ours, relative) or _by_steps(pair, changed) or _by_averages(pair, changed):
+                    return name
     return None

@@ -48,6 +48,7 @@ REASONS: dict[str, tuple[str, str]] = {
         PEER,
         "the subquery's offset moves what @ says, but at that time",
     ),
+    "ties of chosen series": (PEER, "equal numbers: its sort is not stable, and another choice goes by their order"),
     "the peer's answer depends on chance": (PEER, "asked again it answers otherwise: hash tables, memory used again"),
     "the peer answers as ours where it is asked for each step alone": (PEER, "it overwrites histograms it still needs"),
     "digits of library functions in labels": (DIGITS, "equal in twelve digits"),

@@ -28,7 +28,7 @@ OPERATORS = ("^", "atan2")
 WITHIN_ONE = ("cos", "sin", "tanh")
 """Functions whose values lie within one of zero: an error does not lead out of there."""
 
-BY_DIFFERENCE = ("acos", "log2")
+BY_DIFFERENCE = ("acos", "cos", "log2", "sin", "tan")
 """Functions that Go computes as a difference or a sum, so that small values have the error of large ones."""
 
 ULP = 2.0**-52
