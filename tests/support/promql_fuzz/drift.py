@@ -94,7 +94,7 @@ def _strings(seen: Answers) -> bool:
 
 def _info(seen: Answers) -> bool:
     """Series are matched by other rules."""
-    return (_kind(seen) in _OF_RESULTS or _kind(seen) == "status") and "info(" in seen.query.text
+    return _kind(seen) in {*_OF_RESULTS, "status", "infos", "warnings"} and "info(" in seen.query.text
 
 
 def _gauges(seen: Answers) -> bool:
