@@ -69,6 +69,17 @@ def _plain(note: str) -> str:
     return _PLACE.sub("", unnamed) if any(text in note for text in _NAMED) else unnamed
 
 
+def _several_notes(seen: Answers) -> bool:
+    """Annotations may differ for more than one of these reasons, or follow from a histogram that the peer dropped."""
+    if _kind(seen) not in {"warnings", "infos"}:
+        return False
+    theirs, ours = ({note for note in notes if not note.startswith(_QUANTILE)} for notes in _alone(seen, _kind(seen)))
+    ours = {note for note in ours if _COLLISION not in note}
+    if any(_RECONCILED in note for note in seen.ours.get("infos", [])):
+        ours = {note for note in ours if not any(text in note for text in (_RECONCILED, _IGNORED, _OTHER_TYPES))}
+    return {_plain(note) for note in theirs} == {_plain(_REPAIR.sub("", note)) for note in ours}
+
+
 def _duplicate_group_text(seen: Answers) -> bool:
     """The series named depend on the order in which they are met."""
     return _kind(seen) == "error" and _GROUP.sub("", _error(seen.theirs)) == _GROUP.sub("", _error(seen.ours))
@@ -284,6 +295,7 @@ _RECONCILED = "mismatched custom buckets were reconciled during"
 _CHOICE = re.compile(r"\b(topk|bottomk|limitk|limit_ratio)\b")
 _NESTED = 2
 _LARGEST_POWER = 2.0**1023 * 2.0**0.5
+_OTHER_TYPES = "incompatible sample types encountered for binary operator"
 _IGNORED = "ignored histogram"
 _COLLISION = "conflicting counter resets during histogram"
 _SAME_LABELS = "vector cannot contain metrics with the same labelset"
@@ -317,6 +329,7 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "sums of histograms": _sums_of_histograms,
     "series merged at the end": _merged_at_the_end,
     "conflicting counter resets": _conflicting_resets,
+    "annotations for several reasons": _several_notes,
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,
 }

@@ -13,6 +13,7 @@ DIGITS = "the last digits of numbers"
 REASONS: dict[str, tuple[str, str]] = {
     "sort warns in range queries": (VERSION, "a warning that 3.5 does not have"),
     "annotations tell more": (VERSION, "the metric is named only where its name is known; what was repaired is told"),
+    "annotations for several reasons": (VERSION, "each of them has a reason that stands here, too"),
     "series named in errors of duplicates": (VERSION, "another text; which two series it names depends on their order"),
     "tokens expected in durations": (VERSION, "more may stand in a duration, so errors list more"),
     "NaN as a parameter of topk and its like": (VERSION, "refused with errors of its own, even without any series"),
