@@ -231,7 +231,10 @@ def _statistics_alone(seen: Answers) -> bool:
         return False
     if _kind(seen) in _OF_RESULTS and any(_NOT_A_COUNTER in note for note in seen.theirs.get("warnings", [])):
         return True
-    return _kind(seen) == "samples" or any(_MIXED_SCHEMAS in note for note in _alone(seen, "warnings")[1])
+    theirs, ours = _alone(seen, "warnings")
+    mixed = any(_MIXED_SCHEMAS in note for note in seen.ours.get("warnings", []))
+    unmixed = mixed and bool(theirs) and not ours and all(_NOT_A_GAUGE in note for note in theirs)
+    return _kind(seen) == "samples" or unmixed or any(_MIXED_SCHEMAS in note for note in ours)
 
 
 def _nan_observations(seen: Answers) -> bool:
