@@ -248,11 +248,13 @@ def _crashed(seen: Answers) -> bool:
 
 
 def _largest_powers(seen: Answers) -> bool:
-    """Go's assembly for x86 takes the largest powers of e for infinite."""
-    if _kind(seen) != "value" or "exp(" not in seen.query.text or seen.difference is None:
+    """Go's assembly for x86 takes the largest powers of e for infinite, and their halves in hyperbolic functions."""
+    function = re.search(r"\b(exp|sinh|cosh)\(", seen.query.text)
+    if _kind(seen) != "value" or function is None or seen.difference is None:
         return False
     found = re.search(r"theirs [+-]?Inf; ours (\S+)$", seen.difference.detail)
-    return found is not None and abs(float(found[1])) >= _LARGEST_POWER
+    least = _LARGEST_POWER if function[1] == "exp" else _LARGEST_POWER / 2.0
+    return found is not None and abs(float(found[1])) >= least
 
 
 def _sums_of_histograms(seen: Answers) -> bool:
