@@ -155,7 +155,7 @@ def _absent_labels_sorted(seen: Answers) -> bool:
 
 
 def _ties_of_choices(seen: Answers) -> bool:
-    """Which of equal ones a choice takes from another choice depends on the order in which that one has them."""
+    """Which of equal ones a choice takes from what was chosen or sorted depends on the order that these have there."""
     if _kind(seen) != "labels" or seen.query.step_ms or len(_CHOICE.findall(seen.query.text)) < _NESTED:
         return False
     theirs, ours = (sorted(row["value"][1] for row in side["data"]["result"]) for side in (seen.theirs, seen.ours))
@@ -297,7 +297,7 @@ _MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
 _INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
 _OTHER_LAYOUT = "incompatible bucket layout encountered for binary operator"
 _RECONCILED = "mismatched custom buckets were reconciled during"
-_CHOICE = re.compile(r"\b(topk|bottomk|limitk|limit_ratio)\b")
+_CHOICE = re.compile(r"\b(topk|bottomk|limitk|limit_ratio|sort|sort_desc)\b")
 _NESTED = 2
 _LARGEST_POWER = 2.0**1023 * 2.0**0.5
 _OTHER_TYPES = "incompatible sample types encountered for binary operator"
