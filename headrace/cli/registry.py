@@ -37,6 +37,7 @@ BUILT_IN = {
         "stream_aggregate",
         "transform",
     ),
+    "connectors": ("failover", "forward", "routing"),
     "exporters": ("debug", "nop", "otlp", "otlp_http", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }
@@ -142,9 +143,16 @@ def _built_in(kind: str, name: str) -> Factory[Any] | None:
 
 
 def _factories(module: object) -> Iterator[tuple[str, Factory[Any]]]:
-    from headrace.pipeline.component import ExporterFactory, ExtensionFactory, ProcessorFactory, ReceiverFactory
+    from headrace.pipeline.component import (
+        ConnectorFactory,
+        ExporterFactory,
+        ExtensionFactory,
+        ProcessorFactory,
+        ReceiverFactory,
+    )
 
     kinds = {
+        ConnectorFactory: "connectors",
         ReceiverFactory: "receivers",
         ProcessorFactory: "processors",
         ExporterFactory: "exporters",

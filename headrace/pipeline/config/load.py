@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
+from headrace.pipeline.config.connectors import connector_faults
 from headrace.pipeline.config.faults import ConfigFaults, Fault, Place, hint, joined
 from headrace.pipeline.config.service import ServiceConfig, TelemetryConfig
 from headrace.pipeline.config.source import Document, merge, read
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
     from headrace.pipeline.config.faults import Path
 
-KINDS = ("receivers", "processors", "exporters", "extensions")
+KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 _ID = re.compile(r"(?P<type>[a-zA-Z][0-9a-zA-Z_]{0,62})(?:/(?P<name>[^\s/][^\s]{0,1023}))?")
-_SECTIONS = {*KINDS, "connectors", "service"}
+_SECTIONS = {*KINDS, "service"}
 _OTHER_SIGNALS = {"traces", "logs", "profiles"}
 
 _NOT_SUPPORTED = {
@@ -74,7 +75,13 @@ class LoadedConfig:
     def plan(self) -> GraphPlan:
         """Return what the graph is made of."""
         components = self.components
-        return GraphPlan(components["receivers"], components["processors"], components["exporters"], self.pipelines)
+        return GraphPlan(
+            components["receivers"],
+            components["processors"],
+            components["exporters"],
+            self.pipelines,
+            components["connectors"],
+        )
 
     def extensions(self) -> dict[str, Planned]:
         """Return the extensions that run, in order."""
@@ -188,10 +195,11 @@ def validate(document: Document, registry: Registry, warnings: Iterable[str] = (
     for key in root:
         if key not in _SECTIONS:
             check.fault((key,), f"unknown section{hint(key, _SECTIONS)}")
-    if root.get("connectors"):
-        check.fault(("connectors",), "connectors are not supported")
     components = {kind: _components(check, kind, root.get(kind)) for kind in KINDS}
     service, pipelines = _service(check, root.get("service"), components)
+    if not check.faults:
+        for path, why in connector_faults(components["connectors"], components, pipelines):
+            check.fault(path, why)
     if check.faults or service is None:
         raise ConfigFaults(check.faults)
     _warn_of_unused(check, components, service, pipelines)
@@ -261,7 +269,9 @@ def _fault_of(check: _Check, path: Path, model: type[BaseModel], error: ErrorDet
     elif kind in {"duration", "size", "secret_type"}:
         check.fault(where, error["msg"])
     elif kind == "too_short":
-        check.fault(where, f"must have at least {context['min_length']}, got {_short(error['input'])}")
+        # Items with faults of their own are not counted by pydantic: theirs are told, and there are enough.
+        if len(error["input"]) < context["min_length"]:
+            check.fault(where, f"must have at least {context['min_length']}, got {_short(error['input'])}")
     else:
         given = "" if _secret(error) else f", got {_short(error['input'])}"
         check.fault(where, error["msg"].replace("Input should be", "must be") + given)
@@ -329,7 +339,8 @@ def _service(
         for kind, names in parts.items():
             for i, name in enumerate(names):
                 path = ("service", "pipelines", pipeline, kind, i)
-                _refer(check, path, kind, name, components)
+                if kind == "processors" or name not in components["connectors"]:
+                    _refer(check, path, kind, name, components)
                 if name in names[:i]:
                     check.fault(path, f"names {name!r} twice")
         plans.append(PipelinePlan(pipeline, parts["receivers"], parts["processors"], parts["exporters"]))
@@ -366,6 +377,7 @@ def _warn_of_unused(
         "extensions": set(service.extensions or ()),
         **{kind: {name for plan in pipelines for name in getattr(plan, kind)} for kind in KINDS[:3]},
     }
+    used["connectors"] = used["receivers"] | used["exporters"]
     for kind, found in components.items():
         for name in found:
             if name not in used[kind]:
