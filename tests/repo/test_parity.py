@@ -57,3 +57,10 @@ def test_settings_are_laid_over_those_that_are_needed() -> None:
     }
     assert parity.placed(base, "", {"kept": None, "more": 3}) == {"jobs": base["jobs"], "more": 3}
     assert base == {"jobs": [{"name": "a", "at": {"host": "b"}}], "kept": 1}
+
+
+def test_files_are_enough() -> None:
+    """There are ten files of the Collector at least, and each is told about by its first line."""
+    files = list(parity.FILES.glob("*.yaml"))
+    assert len(files) >= 10
+    assert all(path.read_text().startswith("# ") for path in files)

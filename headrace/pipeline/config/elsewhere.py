@@ -18,6 +18,11 @@ _PEM = "name a file, whose change is noticed"
 _GC = "there is no Go runtime to tune"
 _METADATA = "batches hold points, not headers of the requests they came in"
 
+_SIGNALS = "there are metrics alone, neither traces nor logs"
+_KUBERNETES = "nobody asks Kubernetes about senders: let the SDK set the attributes of the resource"
+_QUEUE = "use sending_queue of the exporter"
+_WAY = "send OTLP or remote write, or write a plugin"
+
 _SETTINGS: Final[dict[str, str]] = {
     "auth.request_params": "credentials are taken from headers",
     "balancer_name": "one connection is enough for a server, and a name is resolved anew when it breaks",
@@ -73,6 +78,23 @@ _TYPES: Final[dict[tuple[str, str], str]] = {
     ("extensions", "zpages"): "zpages shows traces of the Collector itself; ask the API or the metrics on port 8888",
     ("extensions", "pprof"): "pprof profiles Go programs; attach py-spy to the process",
     ("extensions", "memory_ballast"): "memory_ballast tunes Go's garbage collector; leave it out",
+    **dict.fromkeys(
+        (
+            ("processors", name)
+            for name in ("probabilistic_sampler", "tail_sampling", "span", "groupbytrace", "logdedup")
+        ),
+        _SIGNALS,
+    ),
+    **dict.fromkeys((("receivers", name) for name in ("jaeger", "zipkin", "filelog", "file_log", "syslog")), _SIGNALS),
+    **dict.fromkeys((("connectors", name) for name in ("spanmetrics", "span_metrics", "servicegraph")), _SIGNALS),
+    **dict.fromkeys((("processors", name) for name in ("k8sattributes", "k8s_attributes")), _KUBERNETES),
+    **dict.fromkeys((("processors", name) for name in ("queuebatch", "queue_batch")), _QUEUE),
+    **dict.fromkeys((("exporters", name) for name in ("kafka", "clickhouse", "loadbalancing", "load_balancing")), _WAY),
+    **dict.fromkeys((("receivers", name) for name in ("kafka", "statsd", "influxdb", "carbon")), _WAY),
+    ("connectors", "count"): "use stream_aggregate with count_samples",
+    ("connectors", "signaltometrics"): "use stream_aggregate",
+    ("extensions", "opamp"): "there is no remote management: change the file, and reload",
+    ("extensions", "oidc"): "use bearer_token_auth",
 }
 """Reasons by section and type."""
 
