@@ -70,7 +70,9 @@ _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("processors", "memory_limiter"): {
         f"{bound}_gc_interval_when_{limit}_limited": _GC for bound in ("min", "max") for limit in ("soft", "hard")
     },
-    ("exporters", "debug"): {"output_paths": "it prints to standard output"},
+    ("exporters", "debug"): {
+        "output_paths": "it prints to the log, or to standard output with use_internal_logger: false"
+    },
 }
 """Reasons by component and name."""
 
