@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
 from headrace.pipeline.batch import STALE_BITS, BatchContext, Flag, Metadata, MetricBatch
 from headrace.pipeline.counters import Counters, Drops
@@ -33,7 +34,7 @@ def converted(
     samples: Mapping[str, float], types: Mapping[str, MetricType] | None = None, table: SeriesTable | None = None
 ) -> Converted:
     """Convert samples given as ``name{label=value,...}`` and value, all at one time."""
-    table = table or SeriesTable()
+    table = SeriesTable() if table is None else table
     table.families.note([Metadata(family, type_) for family, type_ in (types or {}).items()])
     series = []
     for text in samples:
@@ -140,7 +141,7 @@ def test_several_times() -> None:
     picks = rng.permutation(20)
     ids = make_batch(labels, table=table).series
     times = 1 + picks // 4
-    values = (picks % 4 % 2 + 1.0) * times
+    values = ((picks % 4 % 2 + 1) * times).astype(np.float64)
     batch = MetricBatch.of(table, ids[picks % 4], times.astype(np.int64), values)
     points = metrics(edge().convert(batch).batch)["h"].histogram.data_points
     got = sorted((p.attributes[0].value.string_value, p.time_unix_nano, *p.bucket_counts) for p in points)
@@ -161,7 +162,7 @@ def test_native_histograms_return() -> None:
     """Exponential histograms that became native ones are the same again."""
     message = ExportMetricsServiceRequest()
     metric = message.resource_metrics.add().scope_metrics.add().metrics.add(name="e").exponential_histogram
-    metric.aggregation_temporality = 2
+    metric.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
     point = metric.data_points.add(time_unix_nano=5 * MS, count=12, sum=7.5, scale=3, zero_count=1, zero_threshold=0.25)
     point.positive.offset = -2
     point.positive.bucket_counts.extend([1, 0, 0, 0, 2, 3])
