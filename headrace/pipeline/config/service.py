@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from headrace.pipeline.config.model import ComponentConfig, PositiveDuration
 from headrace.pipeline.http.config import ServerAuthConfig, ServerConfig
 from headrace.pipeline.http.endpoint import Endpoint
-from headrace.pipeline.tls import TlsServerConfig  # noqa: TC001 -- pydantic reads it
+from headrace.pipeline.tls import TlsServerConfig
 
 
 class PipelineConfig(ComponentConfig):
