@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from headrace.pipeline.epochs import Pin
@@ -147,6 +149,23 @@ class ExemplarColumns:
             starts,
             self.spans[np.repeat(keep, sizes)],
             self.arena,
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[ExemplarColumns]) -> ExemplarColumns:
+        """Return the rows of all parts, at least one, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        sizes = np.concatenate([np.diff(part.starts) for part in parts])
+        shifts = np.cumsum([0, *(len(part.arena) for part in parts[:-1])])
+        spans = [part.spans + np.array([shift, 0, shift, 0]) for part, shift in zip(parts, shifts, strict=True)]
+        return ExemplarColumns(
+            np.concatenate([part.series for part in parts]),
+            np.concatenate([part.time_ns for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32),
+            np.concatenate(spans).astype(np.int32),
+            np.concatenate([part.arena for part in parts]),
         )
 
 

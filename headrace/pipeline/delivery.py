@@ -147,6 +147,7 @@ class Entry:
         """Deliver `batch` to all pipelines; see `headrace.pipeline.component.Sink`."""
         points = len(batch)
         granted: list[Reservation] = []
+        batch.table.families.note(batch.metadata)
         try:
             for pipeline in self.pipelines:
                 granted += pipeline.reserve(points, batch.size_bytes)
