@@ -37,7 +37,7 @@ BUILT_IN = {
         "stream_aggregate",
         "transform",
     ),
-    "exporters": ("debug", "nop", "prometheus", "prometheus_remote_write", "store"),
+    "exporters": ("debug", "nop", "otlp", "otlp_http", "prometheus", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
@@ -49,6 +49,8 @@ ALIASES = {
     ("processors", "delta_to_cumulative"): "deltatocumulative",
     ("processors", "metric_start_time"): "metricstarttime",
     ("processors", "metrics_transform"): "metricstransform",
+    ("exporters", "otlp_grpc"): "otlp",
+    ("exporters", "otlphttp"): "otlp_http",
     ("exporters", "prometheusremotewrite"): "prometheus_remote_write",
     ("extensions", "basicauth"): "basic_auth",
     ("extensions", "bearertokenauth"): "bearer_token_auth",

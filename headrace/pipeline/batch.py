@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -28,6 +29,8 @@ STALE_BITS = np.uint64(0x7FF0000000000002)
 NS_PER_MS = 1_000_000
 
 DEFAULT_WORKSPACE = "default"
+
+_NO_METADATA: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Flag(IntFlag):
@@ -151,23 +154,6 @@ class ExemplarColumns:
             self.arena,
         )
 
-    @staticmethod
-    def joined(parts: Sequence[ExemplarColumns]) -> ExemplarColumns:
-        """Return the rows of all parts, at least one, one part after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        sizes = np.concatenate([np.diff(part.starts) for part in parts])
-        shifts = np.cumsum([0, *(len(part.arena) for part in parts[:-1])])
-        spans = [part.spans + np.array([shift, 0, shift, 0]) for part, shift in zip(parts, shifts, strict=True)]
-        return ExemplarColumns(
-            np.concatenate([part.series for part in parts]),
-            np.concatenate([part.time_ns for part in parts]),
-            np.concatenate([part.value for part in parts]),
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32),
-            np.concatenate(spans).astype(np.int32),
-            np.concatenate([part.arena for part in parts]),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
@@ -195,12 +181,14 @@ class BatchContext:
         source: Id of the receiver.
         principal: Who sent it, empty where nobody was asked.
         received_ns: When, Unix nanoseconds.
+        metadata: Headers of the request, by lower-case name, where the receiver keeps them.
     """
 
     workspace: str = DEFAULT_WORKSPACE
     source: str = ""
     principal: str = ""
     received_ns: int = 0
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_METADATA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -306,8 +306,8 @@ class SeriesTable:
         """Return the labels of live series as symbols.
 
         Returns:
-            (k, 2) int32 symbols of names and values, and (n + 1,) int32 where those of each series begin. Symbols may be
-            renamed by the next `collect`.
+            (k, 2) int32 symbols of names and values, and (n + 1,) int32 where those of each series begin. Symbols may
+            be renamed by the next `collect`.
         """
         places, starts = self._places(ids)
         return self._pairs[places], starts

@@ -21,6 +21,7 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import Temporality
 from headrace.pipeline.otlp_names import metric_name
 from headrace.pipeline.series import UNKNOWN, Refusal
+from headrace.pipeline.streams.rows import joined_exemplars
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_point_kernels as points
 from headrace.pipeline.wire.otlp_exemplars import shortened
@@ -271,7 +272,7 @@ def _exemplars(parts: list[tuple[Exemplars, NDArray[np.int32]]]) -> ExemplarColu
         every = ExemplarColumns(series, one.times, one.values, one.starts, one.spans, one.arena)
         columns.append(shortened(every).select(series >= 0))
     columns = [one for one in columns if len(one)]
-    return ExemplarColumns.joined(columns) if columns else None
+    return joined_exemplars(columns)
 
 
 def _metadata(found: Walk, rows: NDArray[np.intp]) -> Iterator[Metadata]:

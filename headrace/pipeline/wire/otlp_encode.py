@@ -18,6 +18,7 @@ import numpy as np
 
 from headrace.kernels.bits import PAD
 from headrace.pipeline.batch import HistogramKind
+from headrace.pipeline.streams.rows import joined_exemplars
 from headrace.pipeline.wire import otlp_encode_attribute_kernels as attribute_kernels
 from headrace.pipeline.wire import otlp_encode_histogram_kernels as histogram_kernels
 from headrace.pipeline.wire import otlp_encode_kernels as kernels
@@ -47,7 +48,7 @@ class OtlpEncoder:
     def encode(self, batches: Sequence[MetricBatch]) -> memoryview:
         """Return an ExportMetricsServiceRequest with the points of some batches of one table, at least one.
 
-        Native histograms are not among them: see `headrace.pipeline.otlp_edge`.
+        Native histograms are not among them: see `headrace.pipeline.to_otlp`.
         """
         known = self._known_of(batches[0].table)
         rows = _Rows(batches)
@@ -145,10 +146,9 @@ def _exemplars(batches: Sequence[MetricBatch], rows: _Rows) -> tuple[NDArray[np.
     An exemplar is of a series; it goes to the first of its points that is not before it.
     """
     at = np.zeros(len(rows.series) + 1, np.int64)
-    parts = [batch.exemplars for batch in batches if batch.exemplars is not None and len(batch.exemplars)]
-    if not parts:
+    every = joined_exemplars([batch.exemplars for batch in batches if batch.exemplars])
+    if every is None:
         return at, _NO_BYTES
-    every = parts[0].joined(parts)
     times = np.concatenate([rows.times, rows.h_times[:, 1]])
     order = np.lexsort((times, rows.series))
     owners = np.empty(len(every), np.int64)

@@ -214,7 +214,7 @@ def _exemplar_size(
     size = 9 + (9 if times[e] != 0 else 0)
     for j in range(starts[e], starts[e + 1]):
         bytes_ = _id_bytes(spans, j, arena)
-        size += sized(bytes_ if bytes_ else _pair_size(arena, spans, j, STRING))
+        size += sized(bytes_ or _pair_size(arena, spans, j, STRING))
     return size
 
 

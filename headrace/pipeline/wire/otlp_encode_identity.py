@@ -81,25 +81,27 @@ def key_values(attributes: Iterable[tuple[str, AttributeValue]]) -> list[common_
 
 
 def _any(value: AttributeValue) -> common_pb2.AnyValue:
-    if value is None:
-        return common_pb2.AnyValue()
     if isinstance(value, str):
         return common_pb2.AnyValue(string_value=_clean(value))
+    if isinstance(value, list):
+        return common_pb2.AnyValue(array_value=common_pb2.ArrayValue(values=[_any(one) for one in value]))
+    if isinstance(value, dict):
+        return common_pb2.AnyValue(kvlist_value=common_pb2.KeyValueList(values=key_values(value.items())))
+    return _scalar(value)
+
+
+def _scalar(value: object) -> common_pb2.AnyValue:
     if isinstance(value, bool):
         return common_pb2.AnyValue(bool_value=value)
     if isinstance(value, int):
-        # JSON of an array may hold integers that no int64 does.
         return _integer(value)
     if isinstance(value, float):
         return common_pb2.AnyValue(double_value=value)
-    if isinstance(value, bytes):
-        return common_pb2.AnyValue(bytes_value=value)
-    if isinstance(value, list):
-        return common_pb2.AnyValue(array_value=common_pb2.ArrayValue(values=[_any(one) for one in value]))
-    return common_pb2.AnyValue(kvlist_value=common_pb2.KeyValueList(values=key_values(value.items())))
+    return common_pb2.AnyValue(bytes_value=value) if isinstance(value, bytes) else common_pb2.AnyValue()
 
 
 def _integer(value: int) -> common_pb2.AnyValue:
+    # JSON of an array may hold integers that no int64 does.
     if -(1 << 63) <= value < 1 << 63:
         return common_pb2.AnyValue(int_value=value)
     return common_pb2.AnyValue(double_value=math.copysign(math.inf, value) if abs(value) > 1 << 1023 else float(value))

@@ -1,9 +1,9 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels that lay out an OTLP metrics request and write it.
 
-A request is a tree: resources, their scopes, their metrics, their points. Rows come in any order. `arrange` threads them
-on lists (a metric knows its first row, a row the next one of its metric, and so upwards) and adds up sizes, so that
-`write` can put each length before what it is the length of. Nothing is sorted: rows of a metric stay in order, and
+A request is a tree: resources, their scopes, their metrics, their points. Rows come in any order. `arrange` threads
+them on lists (a metric knows its first row, a row the next one of its metric, and so upwards) and adds up sizes, so
+that `write` can put each length before what it is the length of. Nothing is sorted: rows of a metric stay in order, and
 metrics, scopes and resources come in the order of their first rows.
 
 Source:
@@ -19,7 +19,7 @@ import numpy as np
 from headrace.kernels.bits import float_bits, store_u64
 from headrace.kernels.jit import flat_kernel as kernel
 from headrace.pipeline.wire.otlp_encode_histogram_kernels import put_histogram
-from headrace.pipeline.wire.protobuf_write_kernels import copy, put_varint, sized, varint_size
+from headrace.pipeline.wire.protobuf_write_kernels import copy, put_varint, sized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,12 +30,12 @@ PARENT = 0
 HEAD = 1
 """Offset of the bytes before the children, and their size."""
 TAIL = 3
-"""Of a scope and a resource the same for what comes after them; of a metric: temporality, and 4 where it is monotonic."""
+"""Of a scope and a resource the same for what comes after them; of a metric: temporality, and 4 if it is monotonic."""
 FIELD = 4
 """Of a metric: number of the field with its points."""
 COLUMNS = 5
 
-# Columns of the nodes of one request: the part of the table above, the first and the last child, the next sibling, size.
+# Columns of the nodes of one request: the row of the table above, first and last child, next sibling, size.
 WHAT = 0
 FIRST = 1
 LAST = 2
@@ -192,7 +192,7 @@ def _hang(
 
 @kernel
 def _tail_size(field: int, tail: int) -> int:
-    if field == _GAUGE or field == _SUMMARY:
+    if field in (_GAUGE, _SUMMARY):
         return 0
     return 4 if tail & _MONOTONIC else 2
 
@@ -317,7 +317,7 @@ def _put_metric(
 @kernel
 def _put_tail(out: NDArray[np.uint8], p: int, field: int, tail: int) -> int:
     """Write what comes after the points of a metric."""
-    if field == _GAUGE or field == _SUMMARY:
+    if field in (_GAUGE, _SUMMARY):
         return p
     out[p] = 16
     out[p + 1] = tail & 3
