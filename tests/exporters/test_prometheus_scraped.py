@@ -133,8 +133,8 @@ def test_a_real_prometheus_has_what_was_delivered(programs: Programs, peers: Pat
     text = found["text"]
     assert text[f"__name__=requests_total,http_route=/a/{{b}},{route}"] == 42
     assert text[f"__name__=deltas_total,http_route=/a/{{b}},{route}"] == 42
-    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=0.1,{target[22:]},zone=z"] == 1
-    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=+Inf,{target[22:]},zone=z"] == 6
+    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=0.1,{target[21:]},zone=z"] == 1
+    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=+Inf,{target[21:]},zone=z"] == 6
     assert text[f"__name__=latency_seconds_sum,{target},zone=z"] == 7.5
     assert text[f"__name__=took,{target},quantile=0.99,zone=z"] == 3
     assert text[f"__name__=level_now,{target},zone=z"] == -0.25
