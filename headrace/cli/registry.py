@@ -37,6 +37,7 @@ BUILT_IN = {
         "stream_aggregate",
         "transform",
     ),
+    "connectors": ("failover", "forward", "routing"),
     "exporters": ("debug", "file", "nop", "otlp", "otlp_http", "prometheus", "prometheus_remote_write", "store"),
     "extensions": (
         "access",
@@ -155,9 +156,16 @@ def _built_in(kind: str, name: str) -> Factory[Any] | None:
 
 
 def _factories(module: object) -> Iterator[tuple[str, Factory[Any]]]:
-    from headrace.pipeline.component import ExporterFactory, ExtensionFactory, ProcessorFactory, ReceiverFactory
+    from headrace.pipeline.component import (
+        ConnectorFactory,
+        ExporterFactory,
+        ExtensionFactory,
+        ProcessorFactory,
+        ReceiverFactory,
+    )
 
     kinds = {
+        ConnectorFactory: "connectors",
         ReceiverFactory: "receivers",
         ProcessorFactory: "processors",
         ExporterFactory: "exporters",

@@ -104,6 +104,8 @@ class OtlpGrpc:
         return otlp_status.response(taken)
 
     async def _principal(self, context: Any) -> Principal:
+        if self._authenticator is None and self._config.tls is None:
+            return ANONYMOUS
         peer = Peer(_address_of(context.peer()), _subject_of(context.auth_context()))
         if self._authenticator is None:
             return ANONYMOUS if peer.subject is None else Principal(peer.subject, "mtls")

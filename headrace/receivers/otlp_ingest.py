@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.wire.otlp_walk import Walk
     from headrace.pipeline.workspaces import WorkspaceDirectory
 
-_INLINE_BYTES = 64 * 1024
-"""Bodies up to this size are read in well under a millisecond: not worth a thread."""
+_INLINE_BYTES = 1 << 20
+"""Bodies up to this size are read in less than a millisecond: not worth a thread, which costs a tenth of that."""
 
 _INLINE_COMPRESSED_BYTES = 2 * 1024
 """The same for those that may decompress to a thousand times their size."""

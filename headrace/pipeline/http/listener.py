@@ -45,6 +45,7 @@ class Listener:
         authenticator: Who checks credentials; None where the settings name none.
         budget: Memory for request bodies, shared among listeners.
         counters: The daemon's registry.
+        table: Its routes; none yet where it is left out.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Listener:
         authenticator: Authenticator | None,
         budget: BodyBudget,
         counters: Counters,
+        table: RouteTable | None = None,
     ) -> None:
-        self.table = RouteTable()
+        self.table = RouteTable() if table is None else table
         self.port = config.address.port
         """The port; once started, the one that the system gave where 0 was asked for."""
         self.tls: ServerTls | None = None
@@ -69,14 +71,23 @@ class Listener:
     def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
         """Take other settings; only before `start`."""
         self.config = config
-        self._authenticator = authenticator
-        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+        self.authenticate_by(authenticator)
         self._bounds = Bounds.of(config)
         self._cors = Cors(config.cors) if config.cors else None
         # Checked for every request, so decided once.
         self._extra = {name: value.reveal() for name, value in config.response_headers.items()}
         self._query_names = config.auth.request_params if config.auth is not None else ()
         self._checks_host = config.address.is_loopback and not config.authenticates
+
+    def authenticate_by(self, authenticator: Authenticator | None) -> None:
+        """Have credentials checked by another one from now on."""
+        self._authenticator = authenticator
+        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+
+    def check(self) -> None:
+        """Raise ConfigError where a certificate does not load."""
+        if self.config.tls is not None:
+            ServerTls(self.config.tls)
 
     @property
     def running(self) -> bool:
@@ -116,6 +127,11 @@ class Listener:
             why = error.strerror or str(error)
             raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
         self.port = self._listening.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Take no new connections; those that are open go on until `shutdown`."""
+        if self._listening is not None:
+            self._listening.close()
 
     async def shutdown(self, grace_s: float) -> None:
         """Take no new connections, let requests under way finish for `grace_s` seconds, then cut the rest."""
