@@ -26,7 +26,7 @@ from headrace.pipeline.wire.otlp_encode import OtlpEncoder
 from headrace.pipeline.wire.otlp_json_encode import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -114,7 +114,7 @@ class FileExporter:
             try:
                 for name, part in parts:
                     request = self._encoder.encode([part])
-                    await asyncio.to_thread(self._write, name, request)
+                    await asyncio.to_thread(self._write, name, request, len(part))
             except OSError as error:
                 self._failed.add(len(batch))
                 self._report(Status.RECOVERABLE_ERROR, f"{self._config.path}: {error.strerror or error}")
@@ -154,16 +154,14 @@ class FileExporter:
 
     # -- on a thread ---------------------------------------------------------------------------------------
 
-    def _write(self, name: str, request: memoryview) -> None:
+    def _write(self, name: str, request: memoryview, points: int) -> None:
         config = self._config
         data = to_json(request) if config.format == "json" else bytes(request)
         if config.compression:
             data = zstd.compress(data, config.compression_params.level or None)
         framed = config.format == "proto" or config.compression
-        writer = self._writer(name)
-        writer.write(_LENGTH.pack(len(data)) + data if framed else data + b"\n")
-        if not config.flush_interval:
-            writer.flush()
+        frame = _LENGTH.pack(len(data)) + data if framed else data + b"\n"
+        self._writer(name).write(frame, points, flushes=not config.flush_interval)
 
     def _writer(self, name: str) -> FileWriter:
         """Return the writer of a file, which is opened where it is not."""
@@ -173,29 +171,37 @@ class FileExporter:
                 self._writers.popitem(last=False)[1].close()
             path = Path(self._config.path.replace("*", name, 1) if self._config.group_by.enabled else self._config.path)
             append = self._config.append or name in self._known
-            writer = self._writers[name] = FileWriter(path, self._config, self._settings.clock_ns, append=append)
+            clock_ns = self._settings.clock_ns
+            writer = self._writers[name] = FileWriter(path, self._config, clock_ns, self._lose, append=append)
             self._known.add(name)
         self._writers.move_to_end(name)
         return writer
 
     def _close(self) -> None:
         while self._writers:
-            _, writer = self._writers.popitem()
-            try:
-                writer.close()
-            except OSError as error:
-                self._settings.logger.error("cannot write %s: %s", writer.path, error)  # noqa: TRY400 -- no bug of ours
+            self._attempt(self._writers.popitem()[1], FileWriter.close)
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            self._attempt(writer, FileWriter.flush)
+
+    def _attempt(self, writer: FileWriter, action: Callable[[FileWriter], None]) -> None:
+        """Flush or close; a fault is reported, since nobody waits for an answer."""
+        try:
+            action(writer)
+        except OSError as error:
+            self._report(Status.RECOVERABLE_ERROR, f"{writer.path}: {error.strerror or error}")
+
+    def _lose(self, points: int) -> None:
+        """Count points that were acknowledged and are not in the file."""
+        self._settings.drops.add("not_flushed", points)
+        self._settings.logger.error("%d points written to %s are lost", points, self._config.path)
 
     async def _flush_often(self) -> None:
         while True:
             await asyncio.sleep(self._config.flush_interval.total_seconds())
             async with self._busy:
-                try:
-                    await asyncio.to_thread(lambda: [writer.flush() for writer in self._writers.values()])
-                except OSError as error:
-                    why = f"{self._config.path}: {error.strerror or error}"
-                    self._settings.logger.error("what was written last is lost: %s", why)  # noqa: TRY400 -- no bug of ours
-                    self._report(Status.RECOVERABLE_ERROR, why)
+                await asyncio.to_thread(self._flush)
 
     def _report(self, status: Status, why: str = "") -> None:
         if self._statuses is not None:

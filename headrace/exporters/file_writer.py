@@ -27,10 +27,19 @@ class FileWriter:
         path: The file.
         config: Rotation, folder and mode.
         clock_ns: Unix time in nanoseconds, for the names of files that are put aside.
+        on_loss: Told how many points that were written before are lost, because a later flush failed.
         append: Keep what is in the file.
     """
 
-    def __init__(self, path: Path, config: FileConfig, clock_ns: Callable[[], int], *, append: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: FileConfig,
+        clock_ns: Callable[[], int],
+        on_loss: Callable[[int], None],
+        *,
+        append: bool,
+    ) -> None:
         self.path = path
         self._rotation = config.rotation
         self._clock_ns = clock_ns
@@ -38,36 +47,53 @@ class FileWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not any(path.parent.iterdir()):
                 path.parent.chmod(int(config.directory_permissions, 8))
+        self._on_loss = on_loss
+        self._size = self._flushed = self._waiting = 0
         # With rotation a file that is there is gone on with, as long as it is not too large.
         self._file = self._open(keeps=append or self._rotation is not None)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, points: int, *, flushes: bool) -> None:
         """Append `data`, which is never torn apart, to this file or the next.
 
+        Args:
+            data: One or more whole requests.
+            points: How many points they hold.
+            flushes: Whether to hand everything to the system before returning.
+
         Raises:
-            OSError: The disk is full, or the like; what was written of `data` is taken back.
+            OSError: The disk is full, or the like; nothing of `data` is in the file.
         """
+        if self._file.closed:
+            self._file = self._open(keeps=True)
         if self._rotation is not None and self._size and self._size + len(data) > self._limit:
             self._rotate(self._rotation)
         try:
             self._file.write(data)
+            if flushes:
+                self._file.flush()
         except OSError:
             self._take_back()
             raise
         self._size += len(data)
+        if flushes:
+            self._note_flushed()
+        else:
+            self._waiting += points
 
     def flush(self) -> None:
         """Hand everything to the system.
 
         Raises:
-            OSError: The disk is full, or the like; what was written since the last flush is taken back.
+            OSError: The disk is full, or the like; what was written since the last flush is lost.
         """
+        if self._file.closed:
+            return
         try:
             self._file.flush()
         except OSError:
             self._take_back()
             raise
-        self._flushed = self._size
+        self._note_flushed()
 
     def close(self) -> None:
         """Flush and close."""
@@ -76,6 +102,10 @@ class FileWriter:
         finally:
             with suppress(OSError):
                 self._file.close()
+
+    def _note_flushed(self) -> None:
+        self._flushed = self._size
+        self._waiting = 0
 
     @property
     def _limit(self) -> int:
@@ -88,6 +118,9 @@ class FileWriter:
 
     def _take_back(self) -> None:
         """Cut the file off where it was flushed last, so that it holds whole requests only."""
+        lost, self._waiting = self._waiting, 0
+        if lost:
+            self._on_loss(lost)
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
@@ -98,7 +131,8 @@ class FileWriter:
         self.close()
         self.path.rename(self._aside(rotation))
         self._file = self._open(keeps=False)
-        self._tidy(rotation)
+        with suppress(OSError):
+            self._tidy(rotation)
 
     def _aside(self, rotation: RotationConfig) -> Path:
         """Return a name that nothing has yet: the time in front of the suffix."""

@@ -27,7 +27,7 @@ from headrace.pipeline.http.routes import Route
 from headrace.pipeline.topology import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from headrace.pipeline.host import Host
     from headrace.pipeline.http.request import Request

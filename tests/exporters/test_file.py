@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,18 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from pydantic import ValidationError
 
-from headrace.exporters.file import FileExporter
+from headrace.exporters.file import FACTORY, FileExporter
 from headrace.exporters.file_config import FileConfig
 from headrace.exporters.file_writer import FileWriter
 from headrace.pipeline.errors import ConfigError, Refused
 from headrace.pipeline.host import Host
 from headrace.pipeline.status import Status
+from headrace.receivers.otlp_json_file import FACTORY as RECEIVER
 from headrace.receivers.otlp_json_file import OtlpJsonFileConfig, OtlpJsonFileReceiver
 from headrace.testing.batches import make_batch, make_settings, rows
 from headrace.testing.clock import ManualClock
+from headrace.testing.exporters import ExporterContract
+from headrace.testing.receivers import ReceiverContract
 from headrace.testing.sinks import MemorySink
 from otlp_batches import CUMULATIVE, OtlpBatches, attributes, request
 
@@ -155,7 +159,8 @@ async def test_groups(tmp_path: Path) -> None:
 
 
 def writer(path: Path, clock: ManualClock, **rotation: Any) -> FileWriter:
-    return FileWriter(path, FileConfig(path=str(path), rotation=rotation), clock.clock_ns, append=False)
+    config = FileConfig(path=str(path), rotation=rotation)
+    return FileWriter(path, config, clock.clock_ns, lambda _points: None, append=False)
 
 
 def test_rotation(tmp_path: Path) -> None:
@@ -163,7 +168,7 @@ def test_rotation(tmp_path: Path) -> None:
     clock = ManualClock(1_700_000_000_123_000_000)
     out = writer(tmp_path / "out.json", clock, max_megabytes=1, max_backups=2)
     for number in range(5):
-        out.write(bytes([48 + number]) * (700 << 10))
+        out.write(bytes([48 + number]) * (700 << 10), 1, flushes=False)
         clock.advance(1)
     out.close()
     aside = sorted(path.name for path in tmp_path.iterdir())
@@ -172,9 +177,9 @@ def test_rotation(tmp_path: Path) -> None:
     # A file that is there is gone on with, and a small one is not put aside.
     (tmp_path / "out-notes.json").write_text("kept")
     again = writer(tmp_path / "out.json", clock, max_megabytes=1, max_days=1)
-    again.write(b"x" * 100)
+    again.write(b"x" * 100, 1, flushes=False)
     clock.advance(3 * 86_400)
-    again.write(b"y" * (900 << 10))
+    again.write(b"y" * (900 << 10), 1, flushes=False)
     again.close()
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["out-2023-11-17T22-13-25.123.json", "out-notes.json", "out.json"]
@@ -185,16 +190,15 @@ def test_two_rotations_in_a_millisecond(tmp_path: Path) -> None:
     """No file takes the place of another."""
     out = writer(tmp_path / "out", ManualClock(), max_megabytes=1)
     for _ in range(4):
-        out.write(b"x" * (1 << 20))
+        out.write(b"x" * (1 << 20), 1, flushes=False)
     out.close()
     assert len(list(tmp_path.iterdir())) == 4
 
 
 class Full:
-    """A file on a disk that is full after some bytes."""
+    """A file on a disk that is full."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    closed = False
 
     def write(self, data: bytes) -> int:
         raise OSError(28, "No space left on device")
@@ -206,6 +210,12 @@ class Full:
         raise OSError(28, "No space left on device")
 
 
+def fill(out: FileWriter) -> None:
+    """Have the disk be full from now on, until the file is opened again."""
+    whole, out._file = out._file, Full()  # type: ignore[assignment]
+    whole.close()
+
+
 async def test_a_full_disk_refuses(tmp_path: Path) -> None:
     """The sender is told to try again, the status says why, and the file holds whole requests only."""
     path = tmp_path / "out"
@@ -213,8 +223,7 @@ async def test_a_full_disk_refuses(tmp_path: Path) -> None:
     await written.exporter.start(written.host)
     await written.exporter.deliver(written.otlp.of(message()))
     (out,) = written.exporter._writers.values()
-    whole, out._file = out._file, Full(path)  # type: ignore[assignment]
-    whole.close()
+    fill(out)
     with pytest.raises(Refused, match="No space left"):
         await written.exporter.deliver(written.otlp.of(message(value=2)))
     assert written.host.statuses.of("exporters.file").status is Status.RECOVERABLE_ERROR
@@ -222,6 +231,28 @@ async def test_a_full_disk_refuses(tmp_path: Path) -> None:
     assert written.host.statuses.of("exporters.file").status is Status.OK
     await written.exporter.shutdown()
     assert [value for _, _, value in await replayed(str(path))] == [1.0, 2.0]
+    assert written.settings.drops.by_reason() == {}
+
+
+async def test_what_was_acknowledged_and_not_flushed(tmp_path: Path) -> None:
+    """A later write that fails takes it along: it is counted as lost, and what comes after stands in the file."""
+    path = tmp_path / "out"
+    written = Written(str(path), flush_interval="1h")
+    await written.exporter.start(written.host)
+    await written.exporter.deliver(written.otlp.of(message()))
+    (out,) = written.exporter._writers.values()
+    fill(out)
+    with pytest.raises(Refused, match="No space left"):
+        await written.exporter.deliver(written.otlp.of(message(value=2)))
+    assert written.settings.drops.by_reason() == {"not_flushed": 2}
+    await written.exporter.deliver(written.otlp.of(message(value=3)))
+    fill(out)
+    written.exporter._flush()
+    assert written.host.statuses.of("exporters.file").error == f"{path}: No space left on device"
+    assert written.settings.drops.by_reason() == {"not_flushed": 4}
+    await written.exporter.deliver(written.otlp.of(message(value=4)))
+    await written.exporter.shutdown()
+    assert [value for _, _, value in await replayed(str(path))] == [4.0]
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -309,4 +340,35 @@ async def test_a_file_that_is_no_such(tmp_path: Path) -> None:
     assert sink.batches == []
     assert receiver._settings.drops.by_reason() == {"corrupt_file": 1}
     with pytest.raises(ValidationError, match="storage"):
-        OtlpJsonFileConfig(include=("x",), storage="file_storage")
+        OtlpJsonFileConfig.model_validate({"include": ["x"], "storage": "file_storage"})
+
+
+class TestFile(ExporterContract):
+    """Into a file that is counted."""
+
+    factory = FACTORY
+
+    def configuration(self) -> dict[str, Any]:
+        return {"path": str(self.directory / "out.json")}
+
+    def arrived(self) -> int:
+        return (self.directory / "out.json").read_text().count("asDouble")
+
+
+class TestOtlpJsonFile(ReceiverContract):
+    """From a file that grows."""
+
+    factory = RECEIVER
+
+    def configuration(self) -> dict[str, Any]:
+        return {"include": [str(self.directory / "*.json")], "poll_interval": "10ms"}
+
+    async def provoke(self, receiver: OtlpJsonFileReceiver) -> None:
+        with (self.directory / "in.json").open("a") as file:
+            file.write(json.dumps(LINE) + "\n")
+        await asyncio.sleep(0.1)
+
+
+LINE = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+    {"name": "m", "gauge": {"dataPoints": [{"timeUnixNano": "1000", "asDouble": 0.5}]}}
+]}]}]}  # fmt: skip

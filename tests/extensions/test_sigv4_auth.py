@@ -117,7 +117,8 @@ async def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch, t
         ({**KEYS, "profile": "lab"}, "set either access_key_id or profile"),
         ({"session_token": "t"}, "session_token needs access_key_id"),
         ({"region": "", "assume_role": {"arn": "arn:aws:iam::1:role/r"}}, "assume_role needs sts_region or region"),
-        ({"assume_role": {"arn": "x"}}, "assume_role"),
+        ({"assume_role": {}}, "arn"),
+        ({"assume_role": {"arn": "x", "session_name": "a b"}}, "session_name"),
     ],
 )
 def test_faults(config: dict[str, Any], why: str) -> None:
