@@ -17,7 +17,7 @@ from yarl import URL
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
 from headrace.pipeline.config.refusal import refuse
-from headrace.pipeline.http.auth import RequestSigner
+from headrace.pipeline.http.auth import RequestSigner, with_credentials
 from headrace.pipeline.http.body import Body
 from headrace.pipeline.http.compression import Compression, CompressionParams, check_level, compressor
 from headrace.pipeline.http.config import AuthConfig
@@ -237,8 +237,7 @@ class HttpClient:
         if self._session is None:
             raise AssertionError("bug: post before start")
         url = URL(target)
-        sent = {**self._headers, **headers}
-        sent |= self._authenticator.client_headers() if self._authenticator else {}
+        sent = with_credentials({**self._headers, **headers}, self._authenticator)
         if self._signer is not None:
             sent |= self._signer.sign("POST", str(url), sent, bytes(body))
         override = self._config.tls.server_name_override if self._config.tls else ""
