@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
 
 BUILT_IN = {
-    "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
+    "receivers": ("dead_letter", "hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
     "processors": (
         "attributes",
         "batch",
@@ -37,8 +37,17 @@ BUILT_IN = {
         "stream_aggregate",
         "transform",
     ),
-    "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
-    "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
+    "exporters": ("dead_letter", "debug", "nop", "prometheus_remote_write", "store"),
+    "extensions": (
+        "access",
+        "basic_auth",
+        "bearer_token_auth",
+        "dead_letter",
+        "file_storage",
+        "health_check",
+        "sigv4_auth",
+        "workspaces",
+    ),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
 

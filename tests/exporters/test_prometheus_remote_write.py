@@ -12,7 +12,8 @@ import cramjam
 import numpy as np
 import pytest
 
-from headrace.exporters.prometheus_remote_write import RemoteWriteExporter, RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write import RemoteWriteExporter
+from headrace.exporters.prometheus_remote_write_config import RemoteWriteExporterConfig
 from headrace.kernels.buffers import padded
 from headrace.pipeline.batch import STALE_BITS, BatchContext
 from headrace.pipeline.host import Host
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 def encode(batch: MetricBatch, max_bytes: int = 1 << 20, **external: str) -> list[bytes]:
     arena = LabelArena(batch.table, external)
     found = list(requests(arena, batch.series, batch.time_ms, batch.value, max_bytes))
-    assert sum(samples for _, samples in found) == len(batch)
-    return [bytes(data) for data, _ in found]
+    assert sum(one.samples for one in found) == len(batch)
+    return [bytes(one.body) for one in found]
 
 
 def decode(*data: bytes) -> list[tuple[str, int, float]]:
@@ -81,7 +82,7 @@ def test_freed_ids_are_encoded_again() -> None:
     arena = LabelArena(table, {})
     for name in ("a", "b"):
         batch = make_batch([name], table=table)
-        data = [bytes(one) for one, _ in requests(arena, batch.series, batch.time_ms, batch.value, 1000)]
+        data = [bytes(one.body) for one in requests(arena, batch.series, batch.time_ms, batch.value, 1000)]
         assert [found for found, _, _ in decode(*data)] == [name]
         del batch
         now += 100
