@@ -183,9 +183,9 @@ def _check(log: Path, senders: list[Sender]) -> None:
             missing += len(set(sender.acknowledged) - set(times))
             repeats += len(found) - len(times)
             newest = found[0] - 1
-            for time_ms in found:
-                assert time_ms <= newest + 1, f"{time_ms} came before what lies before it"
-                newest = max(newest, time_ms)
+            for at in found:
+                assert at <= newest + 1, f"{at} came before what lies before it"
+                newest = max(newest, at)
     again = sum(sender.repeated for sender in senders)
     print(  # noqa: T201 -- for -s
         f"{OUTAGE_S:g} s down, {ROUNDS} kills: {accepted} samples accepted, {missing} missing, {repeats} twice, "

@@ -72,7 +72,7 @@ def test_labels_of_resource_and_scope() -> None:
         "otel_scope_tier_x": "gold",
     }
     as_it_is = Naming(Strategy.NOTHING, resource=ResourceLabels(("host.name",)))
-    labels = prometheus_labels(series(**{"l.x": "1"}), as_it_is)
+    labels = prometheus_labels(series().set({"l.x": "1"}), as_it_is)
     assert labels == {"__name__": "http.requests", "host.name": "h1", "l.x": "1", "job": "shop", "instance": "i"}
 
 

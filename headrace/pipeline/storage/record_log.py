@@ -285,8 +285,12 @@ class RecordLog:
         while self._low in self._done:
             self._done.discard(self._low)
             self._low += 1
-        self._cursor.write(self._low, self._done)
-        self._retire()
+        try:
+            self._cursor.write(self._low, self._done)
+            self._retire()
+        except OSError as error:
+            # It is noted by the next one; until then a crash repeats what is done.
+            self._usage.failed(self._directory, error)
 
     @property
     def low(self) -> int:

@@ -45,7 +45,7 @@ def full_batch(table: SeriesTable) -> MetricBatch:
         time_ns=[1, -2, 3],
         context=BatchContext("default", "otlp", "somebody", 17),
     )
-    batch.value.view(np.uint64)[:] = [STALE_BITS, 0x7FF8000000000123, 0x8000000000000000]
+    batch.value[:] = np.array([STALE_BITS, 0x7FF8000000000123, 0x8000000000000000], np.uint64).view(np.float64)
     (histogram,) = table.intern([OTLP])
     one = {
         "series": [histogram], "time_ns": [5], "start_ns": [4], "flags": [2], "kind": [1], "count": [3.0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -11,7 +12,7 @@ import pytest
 
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import Refused, StoreFailed
-from headrace.pipeline.storage import Record, RecordLog, record_log
+from headrace.pipeline.storage import Record, RecordLog
 from headrace.pipeline.storage.cursor import MOST_DONE, Cursor
 from headrace.pipeline.storage.records import HEAD_BYTES, MAGIC, RecordFlag
 from headrace.pipeline.storage.usage import Usage
@@ -218,7 +219,7 @@ class BrokenDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room: int | None = None
         self.write = os.write
-        monkeypatch.setattr(record_log.os, "write", self)
+        monkeypatch.setattr("headrace.pipeline.storage.record_log.os.write", self)
 
     def __call__(self, fd: int, data: bytes) -> int:
         if self.room is not None:
@@ -250,9 +251,7 @@ async def test_a_full_disk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_syncs_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fsync an append waits for the disk, together with those that wait as well; without, never."""
     synced: list[int] = []
-    monkeypatch.setattr(record_log.os, "fdatasync", synced.append)
-    import asyncio
-
+    monkeypatch.setattr("headrace.pipeline.storage.record_log.os.fdatasync", synced.append)
     lab = Lab(tmp_path, fsync=True, segment_bytes=1 << 20)
     await asyncio.gather(*(lab.append(payload) for payload in PAYLOADS))
     assert 1 <= len(synced) <= 2
@@ -266,8 +265,6 @@ async def test_syncs_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_caller_that_goes_loses_nothing(lab: Lab) -> None:
     """The record is written all the same, and its number is told."""
-    import asyncio
-
     task = asyncio.create_task(lab.append(b"x"))
     await asyncio.sleep(0)
     task.cancel()

@@ -46,7 +46,7 @@ def labels(message: Any, references: Any) -> dict[str, str]:
 def test_round_trip() -> None:
     """Labels are sorted, symbols are there once, points of a series stay in order, all bits of values survive."""
     batch = make_batch(SERIES, time_ns=[3 * MS, 1_700_000_000_123 * MS, -4 * MS])
-    batch.value.view(np.uint64)[:] = [STALE_BITS, 0x8000000000000000, 0x7FF8000000000123]
+    batch.value[:] = np.array([STALE_BITS, 0x8000000000000000, 0x7FF8000000000123], np.uint64).view(np.float64)
     found = encode(batch, zone="eu", job="other")
     (message,) = messages(found)
     assert message.symbols[0] == ""
