@@ -296,6 +296,16 @@ def _unit_words(unit: str) -> tuple[str, str]:
     return _one_unit(main, _UNITS), _one_unit(per, _PER_UNITS)
 
 
+def unit_text(unit: str) -> str:
+    """Return a unit in words, as it is appended to names.
+
+    >>> unit_text("By"), unit_text("m/s"), unit_text("{packet}")
+    ('bytes', 'meters_per_second', '')
+    """
+    main, per = _unit_words(unit)
+    return f"{main}_per_{per}" if main and per else main or (f"per_{per}" if per else "")
+
+
 def _one_unit(unit: str, table: Mapping[str, str]) -> str:
     unit = unit.strip()
     if not unit or "{" in unit or "}" in unit:
