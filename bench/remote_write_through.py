@@ -11,6 +11,7 @@ import logging
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ class _Path:
         batch = timer("join", lambda: joined(batches))
         found = timer(f"encode_v{version}", lambda: list(self.encoder.encode(batch, version)))
         for one in found:
-            timer(f"snappy_out_v{version}", lambda one=one: cramjam.snappy.compress_raw(one.encoded.body))
+            timer(f"snappy_out_v{version}", partial(cramjam.snappy.compress_raw, one.encoded.body))
 
 
 async def _stored(batches: list[MetricBatch], timer: _Timer, table: SeriesTable) -> None:
@@ -128,8 +129,7 @@ async def _stored(batches: list[MetricBatch], timer: _Timer, table: SeriesTable)
         after = -1
         while (found := log.read(after)) is not None:
             after = found.head.seq
-            payload = found.payload or b""
-            timer("read_back", lambda payload=payload: decoder.decode(payload))
+            timer("read_back", partial(decoder.decode, found.payload or b""))
             log.acknowledge(after)
         await log.close()
 

@@ -60,34 +60,35 @@ class Round:
         while True:
             self._failure = None
             again, self._again = self._again, []
-            await self._send_all(chain(again, self._coming))
+            failure = await self._send_all(chain(again, self._coming))
             if self._not_spoken:
                 # In the place of those requests come others of the same points, before what is behind them.
                 parts = [one.part() for one in self._not_spoken]
                 self._not_spoken = []
                 behind = self._coming
                 self._coming = chain(*(self._encode(part) for part in parts), behind)
-                if self._failure is None:
+                if failure is None:
                     continue
-            if self._failure is None:
+            if failure is None:
                 losses, self._losses = self._losses, []
                 return losses
-            why, wait_s = self._failure
+            why, wait_s = failure
             lost = sum(loss.points for loss in self._losses)
             raise Throttled(why, wait_s, Rest(self.send, self._points + lost, self._left))
 
-    async def _send_all(self, requests: Iterator[Outgoing]) -> None:
+    async def _send_all(self, requests: Iterator[Outgoing]) -> tuple[str, float] | None:
+        """Send requests until one fails; return why, and how long to wait."""
         running: set[asyncio.Task[None]] = set()
         phase = 0
         try:
-            while self._failure is None and not self._not_spoken:
+            while not self._is_halted():
                 one = next(requests, None)
                 if one is None:
                     break
                 if one.phase != phase and running:
                     running = await _all_of(running)
                 phase = one.phase
-                if self._failure is not None or self._not_spoken:
+                if self._is_halted():
                     self._again.append(one)
                     break
                 running.add(asyncio.create_task(self._send_one(one)))
@@ -100,6 +101,11 @@ class Round:
             for task in running:
                 task.cancel()
             raise
+        return self._failure
+
+    def _is_halted(self) -> bool:
+        """Return whether an answer says that nothing more may be sent for now."""
+        return self._failure is not None or bool(self._not_spoken)
 
     async def _send_one(self, one: Outgoing) -> None:
         try:

@@ -7,6 +7,7 @@ beginning. What is refused again, for good, is counted and logged.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from glob import glob
 from pathlib import Path
@@ -84,7 +85,8 @@ class DeadLetterReceiver:
         for letter in letters_in(path, host.workspaces.table, lambda count, why: drops.add(why, count)):
             if self._config.reasons and letter.about.get("reason") not in self._config.reasons:
                 continue
-            await self._send(letter.batch)
+            context = replace(letter.batch.context, source=self._settings.id)
+            await self._send(letter.batch.with_columns(context=context))
             letters += 1
             points += len(letter.batch)
         self._settings.logger.info("%s: %d letters with %d points replayed", path, letters, points)

@@ -239,8 +239,10 @@ async def test_the_successor_waits_for_the_log(tmp_path: Path) -> None:
 
 async def test_a_storage_that_is_not_there() -> None:
     """The start fails, with the setting's name."""
-    sender = Sender(
-        make_settings("out", kind="exporters"), SendingConfig(sending_queue={"storage": "x"}), Process.__init__
-    )
+
+    async def send(_batches: Sequence[MetricBatch]) -> None:
+        raise AssertionError("nothing is sent")
+
+    sender = Sender(make_settings("out", kind="exporters"), SendingConfig(sending_queue={"storage": "x"}), send)
     with pytest.raises(ConfigError, match=r"exporters\.out\.sending_queue\.storage: extension 'x' is not in"):
         await sender.start(Host())
