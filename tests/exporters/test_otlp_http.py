@@ -130,10 +130,7 @@ async def test_retry_after_is_honoured() -> None:
 
 def _sleep_by(exporter: OtlpHttpExporter, sleep: Any) -> None:
     """Have an exporter wait by `sleep`."""
-    sender = exporter._sender
-    for owner in (sender, getattr(sender, "_attempts", None)):
-        if owner is not None:
-            owner._sleep = sleep
+    exporter._sender._attempts._sleep = sleep
 
 
 @pytest.mark.parametrize("encoding", ["proto", "json"])
