@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import Deciding, Limiter, NoReservation, Outcome
 from headrace.pipeline.errors import Refused
+from headrace.pipeline.taps.hub import Taps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,9 +100,20 @@ class Pipeline:
         pipeline_id: Such as ``metrics/edge``.
         steps: In order.
         exporters: All get every batch.
+        taps: Who looks at batches on their way.
+        edges: Names of the edges to the exporters, see `headrace.pipeline.taps.hub`.
     """
 
-    def __init__(self, pipeline_id: str, steps: Sequence[Step], exporters: Sequence[Exporter]) -> None:
+    def __init__(
+        self,
+        pipeline_id: str,
+        steps: Sequence[Step],
+        exporters: Sequence[Exporter],
+        taps: Taps | None = None,
+        edges: Sequence[str] = (),
+    ) -> None:
+        self._taps = taps or Taps()
+        self._edges = tuple(edges)
         self.id = pipeline_id
         self.steps = tuple(steps)
         self.exporters = tuple(exporters)
@@ -147,12 +159,19 @@ class Pipeline:
         points = len(batch)
         self.processing += 1
         try:
+            if self._taps.active and not first:
+                self._taps.see(self.id, batch)
             for step in self.steps[first:]:
                 batch = await step.run(batch)
+                if self._taps.active:
+                    self._taps.see(f"{self.id}.{step.id}", batch)
         finally:
             self.processing -= 1
         if batch.is_empty:
             return Outcome(points)
+        if self._taps.active:
+            for edge in self._edges:
+                self._taps.see(edge, batch)
         if len(self.exporters) == 1:
             outcome = await _deliver(self.exporters[0], batch)
             return replace(outcome, points=points)
@@ -170,10 +189,19 @@ class Entry:
         counters: Where the counts go.
         transport: For the counts: ``http``, ``grpc`` or empty.
         gate: Where batches wait during a reload.
+        taps: Who looks at batches on their way.
     """
 
-    def __init__(self, receiver_id: str, counters: Counters, transport: str = "", gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        receiver_id: str,
+        counters: Counters,
+        transport: str = "",
+        gate: Gate | None = None,
+        taps: Taps | None = None,
+    ) -> None:
         self.gate = gate or Gate()
+        self._taps = taps or Taps()
         self._counters = counters
         self._receiver_id = receiver_id
         self._transport = transport
@@ -216,6 +244,8 @@ class Entry:
         return self.pipelines
 
     async def _process(self, batch: MetricBatch) -> Outcome:
+        if self._taps.active:
+            self._taps.see(f"receivers.{self._receiver_id}", batch)
         if len(self.pipelines) == 1:
             return await self.pipelines[0].process(batch)
         answers = await asyncio.gather(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.series import SeriesLimits, SeriesTable
+from headrace.pipeline.taps.hub import Taps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,7 @@ class Host:
         extensions: Started extensions by id.
         services: What components offer to each other, by name: protocols defined in `headrace.pipeline`, such as
             ``listeners``, ``targets``. Nothing imports a sibling; they meet here.
+        taps: Who looks at batches on their way.
         clock_ns: Unix time in nanoseconds.
         monotonic_s: Seconds that never go back.
     """
@@ -96,6 +98,7 @@ class Host:
     readiness: Readiness = field(default_factory=Readiness)
     extensions: dict[str, Component] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
+    taps: Taps = field(default_factory=Taps)
     clock_ns: Callable[[], int] = time.time_ns
     monotonic_s: Callable[[], float] = time.monotonic
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace"))
