@@ -225,6 +225,7 @@ class Entry:
             await self.gate.passed()
         points = len(batch)
         granted: list[Reservation] = []
+        batch.table.families.note(batch.metadata)
         try:
             for pipeline in self._in_use():
                 granted += pipeline.reserve(points, batch.size_bytes)
