@@ -59,6 +59,7 @@ def _query(options: dict[str, Any], form: str) -> str:
 def _record(url: str, headers: dict[str, str], path: Path) -> int:
     size = 0
     with _opened(url, headers) as answer, path.open("wb") as file:
+        path.chmod(0o600)  # Labels are written as they are.
         try:
             while part := answer.read1(_CHUNK_BYTES):
                 size += file.write(part)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import Deciding, Limiter, NoReservation, Outcome
+from headrace.pipeline.deciding import decide
 from headrace.pipeline.errors import Refused
 from headrace.pipeline.taps.hub import Taps
 
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import ColumnProcessor, Exporter, Reservation
     from headrace.pipeline.counters import Counter, Counters
-
-_SLICE_S = 0.005
-"""Longest time that decisions about new series hold the loop at a stretch."""
-
-_SLICE_IDS = 32
-"""Decisions between two looks at the clock."""
 
 NO_RESERVATION = NoReservation()
 
@@ -41,13 +35,23 @@ class Step:
         processor: Runs.
         counters: Where the counts go.
         pipeline_id: Which pipeline the place is in.
+        members: Ids of the processors, where several are fused.
+
+    Attributes:
+        edges: Names of the edges behind the processors, see `headrace.pipeline.taps.hub`.
     """
 
     def __init__(
-        self, processor_id: str, processor: ColumnProcessor, counters: Counters, pipeline_id: str = "metrics"
+        self,
+        processor_id: str,
+        processor: ColumnProcessor,
+        counters: Counters,
+        pipeline_id: str = "metrics",
+        members: Sequence[str] = (),
     ) -> None:
         self.id = processor_id
         self.processor = processor
+        self.edges = tuple(f"{pipeline_id}.{name}" for name in members or (processor_id,))
         attributes = {"processor": processor_id, "pipeline": pipeline_id}
         self._incoming = counters.counter(
             "otelcol_processor_incoming_items", "Items that came to a processor.", attributes, "{item}"
@@ -59,11 +63,19 @@ class Step:
     async def run(self, batch: MetricBatch) -> MetricBatch:
         """Process one batch, after the decisions about its new series, which give way to others now and then."""
         if isinstance(self.processor, Deciding):
-            await _decide(self.processor, batch)
+            await decide(self.processor, batch)
         self._incoming.add(len(batch))
         batch = self.processor.process(batch)
         self._outgoing.add(len(batch))
         return batch
+
+    async def show(self, taps: Taps, before: MetricBatch, after: MetricBatch) -> None:
+        """Show taps what each of the processors has passed on."""
+        for edge, chain in taps.inside(self.edges, self.processor) if len(self.edges) > 1 else ():
+            if taps.want(edge):
+                await decide(chain, before)
+                taps.see(edge, chain.process(before))
+        taps.see(self.edges[-1], after)
 
 
 class Gate:
@@ -159,19 +171,15 @@ class Pipeline:
         points = len(batch)
         self.processing += 1
         try:
-            if self._taps.active and not first:
-                self._taps.see(self.id, batch)
-            for step in self.steps[first:]:
-                batch = await step.run(batch)
-                if self._taps.active:
-                    self._taps.see(f"{self.id}.{step.id}", batch)
+            if self._taps.active:
+                batch = await self._run_watched(batch, first)
+            else:
+                for step in self.steps[first:]:
+                    batch = await step.run(batch)
         finally:
             self.processing -= 1
         if batch.is_empty:
             return Outcome(points)
-        if self._taps.active:
-            for edge in self._edges:
-                self._taps.see(edge, batch)
         if len(self.exporters) == 1:
             outcome = await _deliver(self.exporters[0], batch)
             return replace(outcome, points=points)
@@ -179,6 +187,18 @@ class Pipeline:
             *(_deliver(exporter, batch) for exporter in self.exporters), return_exceptions=True
         )
         return worst(points, answers)
+
+    async def _run_watched(self, batch: MetricBatch, first: int) -> MetricBatch:
+        """Run the steps, and show taps what passes each edge."""
+        taps = self._taps
+        taps.see(self.steps[first - 1].edges[-1] if first else self.id, batch)
+        for step in self.steps[first:]:
+            before, batch = batch, await step.run(batch)
+            await step.show(taps, before, batch)
+        if not batch.is_empty:
+            for edge in self._edges:
+                taps.see(edge, batch)
+        return batch
 
 
 class Entry:
@@ -300,13 +320,3 @@ async def _deliver(exporter: Exporter, batch: MetricBatch) -> Outcome:
     with contextlib.suppress(Refused):  # The exporter has counted it; nobody waits for it.
         await exporter.deliver(batch)
     return Outcome(len(batch))
-
-
-async def _decide(processor: Deciding, batch: MetricBatch) -> None:
-    ids = processor.undecided(batch)
-    started = time.perf_counter()
-    for first in range(0, len(ids), _SLICE_IDS):
-        processor.decide(batch, ids[first : first + _SLICE_IDS])
-        if time.perf_counter() - started > _SLICE_S:
-            await asyncio.sleep(0)
-            started = time.perf_counter()

@@ -122,7 +122,7 @@ class Wiring:
         """Return the names of all edges, in the order in which a batch passes them."""
         found = [part.key for part in self.receivers.values()]
         for pipeline in reversed(self.pipelines.values()):
-            found += [pipeline.id, *(f"{pipeline.id}.{step.id}" for step in pipeline.steps)]
+            found += [pipeline.id, *(edge for step in pipeline.steps for edge in step.edges)]
         return [*found, *(part.key for part in (*self.connectors.values(), *self.exporters.values()))]
 
     def commit(self, before: Wiring | None = None) -> None:
@@ -249,8 +249,9 @@ class _Builder:
         processor = members[0].processor
         if members[0].decides:
             processor = SeriesChain([Stage(one.processor, one.settings.drops) for one in members])
-        names = "+".join(one.name for one in members)
-        return Place(pipeline, members, Step(names, processor, self.wiring.host.counters, pipeline))
+        names = [one.name for one in members]
+        step = Step("+".join(names), processor, self.wiring.host.counters, pipeline, names)
+        return Place(pipeline, members, step)
 
 
 def downstream_first(plan: GraphPlan) -> list[PipelinePlan]:

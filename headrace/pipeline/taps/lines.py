@@ -1,17 +1,23 @@
-"""Samples as lines: for people, and as JSON for programs."""
+"""Samples as lines: for people, and as JSON for programs. What looks like a secret is not shown."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.batch import NS_PER_MS, Flag
+from headrace.pipeline.config.model import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.series import SeriesTable
+
+_SECRET_NAME = re.compile(r"secret|passw|token|credential|authorization|api_?key", re.IGNORECASE)
+_USER_IN_URL = re.compile(r"://[^/@\s]+@")
 
 
 def samples(edge: str, batch: MetricBatch) -> Iterator[dict[str, Any]]:
@@ -55,8 +61,14 @@ def as_text(sample: dict[str, Any]) -> str:
     return f"{sample['edge']}  {sample['series']} {value} @{sample['time_unix_nano'] / 1e9:.3f}"
 
 
-def _of(edge: str, table: Any, series_id: int, time_ns: int) -> dict[str, Any]:
+def shown(name: str, value: str) -> str:
+    """Return the value of a label or attribute, without what looks like a secret by its name or as part of a URL."""
+    return REDACTED if _SECRET_NAME.search(name) else _USER_IN_URL.sub(f"://{REDACTED}@", value)
+
+
+def _of(edge: str, table: SeriesTable, series_id: int, time_ns: int) -> dict[str, Any]:
     series = table.series(series_id)
+    series = series.with_labels([(name, shown(name, value)) for name, value in series.labels])
     found: dict[str, Any] = {
         "edge": edge,
         "series": str(series),
@@ -64,5 +76,5 @@ def _of(edge: str, table: Any, series_id: int, time_ns: int) -> dict[str, Any]:
         "time_unix_nano": time_ns,
     }
     if series.resource is not None:
-        found["resource"] = {name: str(value) for name, value in series.resource.attributes}
+        found["resource"] = {name: shown(name, str(value)) for name, value in series.resource.attributes}
     return found

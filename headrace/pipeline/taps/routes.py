@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MAX_HELD_POINTS = 200_000
 """Points that wait for a slow client; further ones are skipped, and it is told how many."""
 
+MAX_HELD_BYTES = 64 << 20
+"""Bytes of their columns: histograms may be large."""
+
 SAMPLES_PER_S = 1000
 """Samples that are shown in a second where the client does not ask for more or less."""
 
@@ -58,6 +61,7 @@ class StreamTap:
         self._known: dict[str, bool] = {}
         self._queue: deque[tuple[str, MetricBatch]] = deque()
         self._held = 0
+        self._held_bytes = 0
         self._left = per_s
         self._since_s = monotonic_s()
         self._wake = asyncio.Event()
@@ -65,12 +69,16 @@ class StreamTap:
         self.skipped = 0
         """Points that fitted and were not shown since it was last set to 0."""
 
+    def wants(self, edge: str) -> bool:
+        """Return whether the edge fits a pattern."""
+        found = self._known.get(edge)
+        if found is None:
+            found = self._known[edge] = matches(edge, self._patterns)
+        return found
+
     def see(self, edge: str, batch: MetricBatch) -> None:
         """Keep what fits of a batch, within the limits."""
-        wanted = self._known.get(edge)
-        if wanted is None:
-            wanted = self._known[edge] = matches(edge, self._patterns)
-        if not wanted:
+        if not self.wants(edge):
             return
         batch = self._narrowed.narrow(batch)
         allowed = self._allowance()
@@ -82,6 +90,7 @@ class StreamTap:
         if len(batch):
             self._left -= len(batch)
             self._held += len(batch)
+            self._held_bytes += batch.size_bytes
             self._queue.append((edge, batch))
             self._wake.set()
 
@@ -103,6 +112,7 @@ class StreamTap:
             return None
         edge, batch = self._queue.popleft()
         self._held -= len(batch)
+        self._held_bytes -= batch.size_bytes
         return edge, batch
 
     def _allowance(self) -> float:
@@ -110,7 +120,7 @@ class StreamTap:
         now_s = self._monotonic_s()
         if now_s - self._since_s >= 1:
             self._since_s, self._left = now_s, self._per_s
-        return min(self._left, MAX_HELD_POINTS - self._held)
+        return min(self._left, MAX_HELD_POINTS - self._held) if self._held_bytes < MAX_HELD_BYTES else 0
 
 
 class TapRoutes:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from headrace.pipeline.counters import Counters
+from headrace.pipeline.chain import SeriesChain, Stage
+from headrace.pipeline.counters import Counters, Drops
 from headrace.pipeline.delivery import Entry, Pipeline, Step
 from headrace.pipeline.errors import InvalidInput, Refused
 from headrace.pipeline.identity import MetricType, Temporality
@@ -25,6 +26,7 @@ from stream_points import Number, batch_of, numbers_of, otlp
 
 if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.identity import Series
 
 
 class Half:
@@ -36,6 +38,9 @@ class Half:
 
 class Seen(list[tuple[str, int]]):
     """A tap that notes edges and numbers of points."""
+
+    def wants(self, edge: str) -> bool:
+        return bool(edge)
 
     def see(self, edge: str, batch: MetricBatch) -> None:
         self.append((edge, len(batch)))
@@ -58,6 +63,63 @@ async def test_every_edge_is_seen() -> None:
     await entry.send(make_batch(["a", "b"]))
     assert seen == [("receivers.otlp", 2), ("metrics/a", 2), ("metrics/a.half", 1), ("exporters.memory", 1)]
     assert taps.active is False
+
+
+class Rename:
+    """A series processor that appends a letter to names, and drops those that have grown too long."""
+
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+        self.asked = 0
+
+    def admit(self, series: Series) -> Series | None:
+        self.asked += 1
+        return series.set({"__name__": series.name + self.letter}) if len(series.name) < 4 else None
+
+
+class Names(list[tuple[str, list[str]]]):
+    """A tap that notes the names of series."""
+
+    def wants(self, edge: str) -> bool:
+        return edge != "metrics/a.second"
+
+    def see(self, edge: str, batch: MetricBatch) -> None:
+        self.append((edge, [name for name, _, _ in rows(batch)]))
+
+    def end(self) -> None:
+        pass
+
+
+async def test_fused_processors_are_seen_one_by_one() -> None:
+    """What goes from one to the next is computed for the tap alone, and only where it is wanted."""
+    taps, seen, counters = Taps(), Names(), Counters()
+    processors = [Rename(letter) for letter in "xyz"]
+    drops = Drops(counters, "processors.rename")
+    chain = SeriesChain([Stage(one, drops) for one in processors])
+    step = Step("first+second+third", chain, counters, "metrics/a", ["first", "second", "third"])
+    pipeline = Pipeline("metrics/a", [step], [MemoryExporter()], taps, ["exporters.memory"])
+    batch = make_batch(["a", "bb"])
+    taps.open(seen)
+    for _ in range(2):
+        await pipeline.process(batch)
+    assert seen[:4] == [
+        ("metrics/a", ["a", "bb"]),
+        ("metrics/a.first", ["ax", "bbx"]),
+        ("metrics/a.third", ["axyz"]),
+        ("exporters.memory", ["axyz"]),
+    ]
+    assert processors[0].asked == 4
+    assert drops.total("dropped_by_rule") == 2
+
+
+async def test_what_a_processor_sends_by_itself_is_seen() -> None:
+    """On the edge behind it and further on."""
+    taps, seen, counters = Taps(), Seen(), Counters()
+    steps = [Step(name, Half(), counters, "metrics/a") for name in ("one", "two")]
+    pipeline = Pipeline("metrics/a", steps, [MemoryExporter()], taps, ["exporters.memory"])
+    taps.open(seen)
+    await pipeline.process(make_batch(["a", "b"]), 1)
+    assert seen == [("metrics/a.one", 2), ("metrics/a.two", 1), ("exporters.memory", 1)]
 
 
 def test_taps_are_bounded() -> None:
@@ -120,6 +182,18 @@ def test_lines() -> None:
     assert as_text(second) == "exporters.x  sizes count=1 sum=1 @1700000000.000"
     assert json.loads(as_json(first))["value"] == "inf"
     assert json.loads(as_json(second))["labels"] == {"__name__": "sizes"}
+
+
+def test_secrets_are_not_shown() -> None:
+    """By the name of the label, and in URLs; in no form."""
+    labels = {"__name__": "up", "api_key": "k3y", "url": "https://joe:s3cret@host/a?b=c@d", "job": "a"}
+    (sample,) = samples("exporters.x", make_batch([labels]))
+    assert sample["labels"] == {
+        "__name__": "up", "api_key": "[REDACTED]", "url": "https://[REDACTED]@host/a?b=c@d", "job": "a",
+    }  # fmt: skip
+    text = as_text(sample) + as_json(sample)
+    assert "k3y" not in text
+    assert "s3cret" not in text
 
 
 def test_recordings_are_exact() -> None:
