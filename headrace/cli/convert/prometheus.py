@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from headrace.cli.convert.result import NAME, Converted
 from headrace.pipeline.config.source import read
 from headrace.pipeline.errors import ConfigError
+from headrace.receivers.prometheus import unsupported
+from headrace.receivers.prometheus.config import PrometheusYml
 
 ELSEWHERE = {
     "rule_files": "rules are not evaluated here; keep evaluating them where they are",
@@ -21,7 +25,9 @@ ELSEWHERE = {
     "otlp": "names are those of the exporter; use the receiver otlp",
     "runtime": "it tunes Go's runtime",
 }
-_RULES_ONLY = ("evaluation_interval", "rule_query_offset", "query_log_file", "scrape_failure_log_file")
+_RULES_ONLY = ("evaluation_interval",)
+_UNSAFE = {"TLS10", "TLS11"}
+_OWN_ADDRESS = "127.0.0.1:9090"
 _RETRIES = {"min_backoff": "initial_interval", "max_backoff": "max_interval"}
 _SAME_TLS = ("ca_file", "cert_file", "key_file", "insecure_skip_verify")
 
@@ -54,39 +60,92 @@ def convert(path: str, data_dir: str = "") -> Converted:
 
 def convert_document(made: Converted, document: dict[str, Any], folder: Path) -> None:
     """Put the jobs and remote writes of a document into `made`."""
-    scraping = {
-        "global": dict(document.get("global") or {}),
-        "scrape_configs": list(document.get("scrape_configs") or []),
-    }
-    for name in _RULES_ONLY:
-        if scraping["global"].pop(name, None) is not None:
-            made.miss(f"global.{name}", "belongs to what is not here")
-    for pattern in document.get("scrape_config_files") or []:
-        files = folder / pattern
-        for file in sorted(files.parent.glob(files.name)):
-            found = read(file.read_text(), str(file)).value or {}
-            scraping["scrape_configs"] += found.get("scrape_configs") or []
-    made.put("receivers", NAME, {"config": {key: value for key, value in scraping.items() if value}})
-    labels = scraping["global"].get("external_labels") or {}
-    for number, write in enumerate(document.get("remote_write") or []):
-        remote_write(made, write, number, labels)
+    for name in document:
+        if name not in {"global", "scrape_configs", "scrape_config_files", "remote_write", "storage", *ELSEWHERE}:
+            raise ConfigError(name, "is no section of a prometheus.yml")
     for name, why in ELSEWHERE.items():
         if document.get(name):
             made.miss(name, why)
-    for name in document:
-        known = {"global", "scrape_configs", "scrape_config_files", "remote_write", "storage", *ELSEWHERE}
-        if name not in known:
-            raise ConfigError(name, "is no section of a prometheus.yml")
+    shared = dict(document.get("global") or {})
+    for name in _RULES_ONLY:
+        if shared.pop(name, None) is not None:
+            made.miss(f"global.{name}", ELSEWHERE["rule_files"])
+    _leave_out(made, shared, unsupported.GLOBAL, "global")
+    labels = shared.get("external_labels") or {}
+    jobs = [_job(made, job) for job in _jobs(document, folder)]
+    if jobs:
+        made.put("receivers", NAME, {"config": {**({"global": shared} if shared else {}), "scrape_configs": jobs}})
+    else:
+        _check_global(shared)
+        _pushed(made)
+    for number, write in enumerate(document.get("remote_write") or []):
+        remote_write(made, write, number, labels)
+
+
+def _jobs(document: dict[str, Any], folder: Path) -> list[Any]:
+    """Return the jobs of a document and of the files that it names."""
+    jobs = list(document.get("scrape_configs") or [])
+    for pattern in document.get("scrape_config_files") or []:
+        path = folder / pattern
+        for file in sorted(path.parent.glob(path.name)):
+            found = read(file.read_text(), str(file)).value or {}
+            jobs += found.get("scrape_configs") or []
+    return jobs
+
+
+def _job(made: Converted, job: Any) -> Any:
+    """Return a job without what the receiver does not have."""
+    if not isinstance(job, dict):
+        return job  # to be refused with its place
+    job, where = dict(job), f"job {job.get('job_name')}"
+    _leave_out(made, job, unsupported.JOB, where)
+    if isinstance(job.get("tls_config"), dict):
+        job["tls_config"] = _safe(made, job["tls_config"], f"{where}.tls_config")
+    return job
+
+
+def _safe(made: Converted, tls: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return settings of TLS without a version that is not safe."""
+    if tls.get("min_version") not in _UNSAFE:
+        return tls
+    made.miss(f"{key}.min_version", f"{tls['min_version']} is not safe: it is TLS12 here")
+    return {name: value for name, value in tls.items() if name != "min_version"}
+
+
+def _leave_out(made: Converted, options: dict[str, Any], known: dict[str, str], where: str) -> None:
+    """Take options out of a mapping that have no counterpart; those that say nothing are not worth a word."""
+    for name in [name for name in options if name in known]:
+        if options.pop(name):
+            made.miss(f"{where}.{name}", known[name])
+
+
+def _check_global(options: dict[str, Any]) -> None:
+    """Find mistakes that are in no receiver's settings."""
+    try:
+        PrometheusYml.model_validate({"global": options})
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise ConfigError(".".join(map(str, found["loc"])), str(found["msg"])) from None
+
+
+def _pushed(made: Converted) -> None:
+    """Take what senders bring to a Prometheus, where there is nothing to scrape."""
+    made.miss("scrape_configs", f"there are no jobs: remote write and OTLP are taken at {_OWN_ADDRESS}")
+    made.put("receivers", "prometheus_remote_write", {"endpoint": _OWN_ADDRESS})
+    path = "/api/v1/otlp/v1/metrics"
+    made.put("receivers", "otlp", {"protocols": {"http": {"endpoint": _OWN_ADDRESS, "metrics_url_path": path}}})
 
 
 def remote_write(made: Converted, write: dict[str, Any], number: int, labels: dict[str, str]) -> None:
     """Make an exporter, and a pipeline that ends in it."""
-    write = dict(write)
     key = f"remote_write[{number}]"
+    if not isinstance(write, dict):
+        raise ConfigError(key, "is empty")
+    write = dict(write)
     name = str(write.pop("name", "") or (number + 1))
     if not write.get("url"):
         raise ConfigError(f"{key}.url", "is required")
-    settings: dict[str, Any] = {"endpoint": write.pop("url")}
+    settings: dict[str, Any] = {"endpoint": _url(made, write.pop("url"), key)}
     if "remote_timeout" in write:
         settings["timeout"] = write.pop("remote_timeout")
     if labels:
@@ -108,7 +167,14 @@ def remote_write(made: Converted, write: dict[str, Any], number: int, labels: di
     if exporter in made.document.get("exporters", {}):
         raise ConfigError(f"{key}.name", f"{name!r} is the name of another one")
     made.put("exporters", exporter, settings)
-    made.pipeline(f"metrics/{name}", [NAME], processors, [exporter])
+    made.pipeline(f"metrics/{name}", made.receivers, processors, [exporter])
+
+
+def _url(made: Converted, url: str, key: str) -> str:
+    if "://" in url:
+        return url
+    made.miss(f"{key}.url", f"{url} has no scheme: http:// was put in front of it")
+    return f"http://{url}"
 
 
 def _credentials(made: Converted, write: dict[str, Any], settings: dict[str, Any], name: str) -> None:
@@ -143,6 +209,10 @@ def _sigv4(made: Converted, sigv4: dict[str, Any], name: str) -> None:
 
 
 def _tls(made: Converted, tls: dict[str, Any], settings: dict[str, Any], key: str) -> None:
+    if tls and settings["endpoint"].startswith("http://"):
+        made.miss(key, "has no effect on an http:// URL")
+        return
+    tls = _safe(made, tls, key)
     found = {name: tls[name] for name in _SAME_TLS if name in tls}
     if "server_name" in tls:
         found["server_name_override"] = tls["server_name"]
@@ -181,4 +251,4 @@ def _store(made: Converted, document: dict[str, Any], data_dir: str) -> None:
     if retention.get("percentage"):
         made.miss("storage.tsdb.retention.percentage", "give retention_size of the exporter store")
     made.put("exporters", "store", settings)
-    made.pipeline("metrics/store", [NAME], [], ["store"])
+    made.pipeline("metrics/store", made.receivers, [], ["store"])

@@ -33,6 +33,11 @@ class Converted:
             self.document.setdefault("service", {}).setdefault("extensions", []).append(name)
         return name
 
+    @property
+    def receivers(self) -> list[str]:
+        """Ids of all receivers."""
+        return list(self.document.get("receivers", {}))
+
     def pipeline(self, name: str, receivers: list[str], processors: list[str], exporters: list[str]) -> None:
         """Add a pipeline."""
         body = {"receivers": receivers, **({"processors": processors} if processors else {}), "exporters": exporters}

@@ -68,9 +68,6 @@ def convert(arguments: Sequence[str]) -> Converted:
         raise ConfigError("-remoteWrite.url", "is required: vmagent sends on what it takes")
     for number, url in enumerate(urls):
         remote_write(made, _write(flags, number, url), number, _labels(flags))
-    pipelines = made.document["service"]["pipelines"]
-    for pipeline in pipelines.values():
-        pipeline["receivers"] = list(made.document["receivers"])
     _common_rules(made, flags)
     for name in flags:
         if name not in _OWN and name not in _PER_URL:
