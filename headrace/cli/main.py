@@ -8,7 +8,7 @@ import time
 import click
 
 from headrace.cli.access import access, audit
-from headrace.cli.operations import convert, tap
+from headrace.cli.operations import convert, plan, tap
 from headrace.cli.plugin import plugin
 from headrace.cli.promql.commands import promql
 from headrace.cli.query.commands import query
@@ -39,6 +39,7 @@ def main() -> None:
 main.add_command(access)
 main.add_command(audit)
 main.add_command(convert)
+main.add_command(plan)
 main.add_command(plugin)
 main.add_command(promql)
 main.add_command(query)

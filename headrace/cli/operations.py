@@ -35,6 +35,45 @@ def tap(url: str, **options: object) -> None:
     sys.exit(show(url, options))
 
 
+@click.command()
+@click.option(
+    "--against",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="The configuration in question; may be repeated, later ones lie over earlier ones.",
+)
+@click.option(
+    "--config",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="The present configuration, to compare with; without it, with what was received.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting over those of --against.")
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="Python file that defines components.")
+@click.option(
+    "--traffic",
+    metavar="FILE",
+    help="A recording of `headrace tap --record`, or a file of a file exporter; without it, what passes by now.",
+)
+@click.option("--receiver", default="", metavar="ID", help="Whom the requests of a file came to that does not say.")
+@click.option("--for", "lasts", default="30s", show_default=True, metavar="DURATION", help="How long to listen.")
+@click.option("--metrics", "most", type=click.IntRange(0), default=20, show_default=True, help="Metrics to name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@url_option
+@header_option
+def plan(**options: object) -> None:
+    """Show what another configuration would make of traffic: series and samples kept, renamed, dropped, added.
+
+    Processors and connectors run in memory, on recorded traffic or on what a running daemon receives. Nothing is
+    scraped, sent, stored or saved.
+    """
+    from headrace.cli.plan.work import plan
+
+    sys.exit(plan(options))
+
+
 @click.group()
 def convert() -> None:
     """Print the equivalent of another program's configuration, and what could not be carried over.

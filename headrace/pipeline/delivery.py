@@ -125,7 +125,7 @@ class Pipeline:
         edges: Sequence[str] = (),
     ) -> None:
         self._taps = taps or Taps()
-        self._edges = tuple(edges)
+        self.edges = tuple(edges)
         self.id = pipeline_id
         self.steps = tuple(steps)
         self.exporters = tuple(exporters)
@@ -196,7 +196,7 @@ class Pipeline:
             before, batch = batch, await step.run(batch)
             await step.show(taps, before, batch)
         if not batch.is_empty:
-            for edge in self._edges:
+            for edge in self.edges:
                 taps.see(edge, batch)
         return batch
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.identity import Series
     from headrace.pipeline.series import SeriesTable
 
 _SECRET_NAME = re.compile(r"secret|passw|token|credential|authorization|api_?key", re.IGNORECASE)
@@ -66,9 +67,13 @@ def shown(name: str, value: str) -> str:
     return REDACTED if _SECRET_NAME.search(name) else _USER_IN_URL.sub(f"://{REDACTED}@", value)
 
 
+def redacted(series: Series) -> Series:
+    """Return a series as it may be shown."""
+    return series.with_labels([(name, shown(name, value)) for name, value in series.labels])
+
+
 def _of(edge: str, table: SeriesTable, series_id: int, time_ns: int) -> dict[str, Any]:
-    series = table.series(series_id)
-    series = series.with_labels([(name, shown(name, value)) for name, value in series.labels])
+    series = redacted(table.series(series_id))
     found: dict[str, Any] = {
         "edge": edge,
         "series": str(series),
