@@ -112,8 +112,8 @@ def compared(before: Tally, after: Tally, numbers: Numbers, examples: int = 3) -
     old, new = before.became[:size], after.became[:size]
     both = (old != NONE) & (new != NONE)
     renamed = both & (old != new)
-    for one in np.flatnonzero(renamed).tolist():  # another type alone is no other name
-        renamed[one] = numbers.series(old[one]).labels != numbers.series(new[one]).labels
+    for place in np.flatnonzero(renamed).tolist():  # another type alone is no other name
+        renamed[place] = numbers.series(old[place]).labels != numbers.series(new[place]).labels
     groups = {
         "kept": both & ~renamed,
         "renamed": renamed,
