@@ -33,14 +33,17 @@ def address(number: int) -> str:
 
 
 def page(kind: int, generation: int, series: int) -> bytes:
-    """Return a page of `series` samples; half of the values change from one generation to the next."""
+    """Return a page of `series` samples; half of the values change from one generation to the next.
+
+    Labels differ without the name, too, so that a query can count samples over all names.
+    """
     lines = []
     for i in range(series):
         family, member = divmod(i, FAMILY)
         if not member:
             lines.append(f"# TYPE bench_metric_{family}_total counter\n")
         value = kind * 1000 + i + (generation * (i % 7 + 1) if i % 2 else 0)
-        lines.append(f'bench_metric_{family}_total{{code="{200 + member}",path="/api/v1/items/{member}"}} {value}\n')
+        lines.append(f'bench_metric_{family}_total{{code="{200 + member}",path="/api/v1/items/{i}"}} {value}\n')
     return "".join(lines).encode()
 
 
