@@ -73,31 +73,87 @@ class Population:
     faults: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Dropped:
+    discovered: Pairs
+
+
+Outcome = Target | _Dropped | str
+"""What became of an address: a target, nothing by relabelling, or why it can be none."""
+
+
+class Populator:
+    """Makes the targets of a job, again and again: only groups that are others are worked out anew.
+
+    Args:
+        job: The job.
+        relabeler: The job's ``relabel_configs``.
+    """
+
+    def __init__(self, job: Job, relabeler: Relabeler) -> None:
+        self._job = job
+        self._relabeler = relabeler
+        # By the address of the group, which stands beside it and so keeps the address from being used again.
+        self._known: dict[int, tuple[TargetGroup, list[Outcome]]] = {}
+
+    def populate(self, groups: Iterable[TargetGroup]) -> Population:
+        """Return what becomes of target groups, which are not changed afterwards."""
+        groups = list(groups)
+        known = {id(group): self._known[id(group)] for group in groups if id(group) in self._known}
+        before: dict[str, tuple[TargetGroup, list[Outcome]]] = {}
+        if len(known) < len(groups):
+            before = {group.source: (group, outcomes) for group, outcomes in self._known.values()}
+        for group in groups:
+            if id(group) not in known:
+                known[id(group)] = group, self._outcomes(group, before.get(group.source))
+        self._known = known
+        return _gathered(known[id(group)][1] for group in groups)
+
+    def _outcomes(self, group: TargetGroup, before: tuple[TargetGroup, list[Outcome]] | None) -> list[Outcome]:
+        """Work out a group; targets that the one before had as well, under the same labels, are taken from it."""
+        there: dict[Pairs, Outcome] = {}
+        if before is not None and before[0].labels == group.labels:
+            there = dict(zip((tuple(own.items()) for own in before[0].targets), before[1], strict=True))
+        return [
+            outcome if (outcome := there.get(tuple(own.items()))) is not None else self._outcome(group, own)
+            for own in group.targets
+        ]
+
+    def _outcome(self, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
+        discovered = _discovered(self._job, {**group.labels, **own})
+        relabelled = self._relabeler.apply(discovered)
+        if relabelled is None:
+            return _Dropped(discovered)
+        try:
+            return _target(self._job, discovered, dict(relabelled))
+        except ValueError as error:
+            return f"{own.get(ADDRESS, '')}: {error}"
+
+
 def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
-    """Make the targets of a job.
+    """Make the targets of a job, once.
 
     Args:
         job: The job.
         groups: Target groups.
         relabeler: The job's ``relabel_configs``.
     """
-    found: dict[object, Target] = {}
+    return Populator(job, relabeler).populate(groups)
+
+
+def _gathered(found: Iterable[list[Outcome]]) -> Population:
+    targets: dict[object, Target] = {}
     dropped: list[Pairs] = []
     faults: list[str] = []
-    for group in groups:
-        for own in group.targets:
-            discovered = _discovered(job, {**group.labels, **own})
-            relabelled = relabeler.apply(discovered)
-            if relabelled is None:
-                dropped.append(discovered)
-                continue
-            try:
-                target = _target(job, discovered, dict(relabelled))
-            except ValueError as error:
-                faults.append(f"{own.get(ADDRESS, '')}: {error}")
-                continue
-            found.setdefault(target.identity, target)
-    return Population(tuple(found.values()), tuple(dropped), tuple(faults))
+    for outcomes in found:
+        for outcome in outcomes:
+            if isinstance(outcome, Target):
+                targets.setdefault(outcome.identity, outcome)
+            elif isinstance(outcome, _Dropped):
+                dropped.append(outcome.discovered)
+            else:
+                faults.append(outcome)
+    return Population(tuple(targets.values()), tuple(dropped), tuple(faults))
 
 
 def seed_of(external_labels: Pairs) -> int:
