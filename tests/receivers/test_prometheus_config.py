@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from headrace.pipeline.prometheus_values import format_duration, parse_duration, parse_size
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.config import DEFAULT_PROTOCOLS, Job, PrometheusConfig, PrometheusYml, jobs_of
-from headrace.receivers.prometheus.values import format_duration, parse_duration, parse_size
 
 SUITE = Path(__file__).parents[2].parent / "shared" / "conformance" / "config"
 FILES = sorted(path.name for path in SUITE.glob("*.y*ml")) or ["absent.good.yml"]
@@ -33,6 +33,10 @@ SUPPORTED = {
     "scrape_config_disable_compression.good.yml", "scrape_config_files.good.yml", "scrape_config_files2.good.yml",
     "scrape_config_global_validation_mode.yml", "scrape_config_local_global_validation_mode.yml",
     "scrape_config_local_infer_escaping.yml", "scrape_config_local_validation_mode.yml",
+    "kubernetes_empty_apiserver.good.yml", "kubernetes_kubeconfig_without_apiserver.good.yml",
+    "kubernetes_selectors_endpoints.good.yml", "kubernetes_selectors_ingress.good.yml",
+    "kubernetes_selectors_node.good.yml", "kubernetes_selectors_pod.good.yml",
+    "kubernetes_selectors_service.good.yml",
 }  # fmt: skip
 
 
@@ -103,6 +107,21 @@ def test_a_good_file_loads_or_names_what_is_not_supported(name: str) -> None:
         ("target_label_missing.bad.yml", "target_label"),
         ("unknown_attr.bad.yml", "rule_files"),
         ("unknown_global_attr.bad.yml", "global.nonexistent_field"),
+        ("http_token_file.bad.yml", "at most one of bearer_token"),
+        ("http_url_bad_scheme.bad.yml", "URL scheme must be 'http' or 'https'"),
+        ("http_url_no_host.bad.yml", "host is missing in URL"),
+        ("kubernetes_api_server_with_own_namespace.bad.yml", "'api_server' and 'namespaces.own_namespace'"),
+        ("kubernetes_authorization_basicauth.bad.yml", "at most one of basic_auth"),
+        ("kubernetes_http_config_without_api_server.bad.yml", "provide the 'api_server' URL explicitly"),
+        ("kubernetes_kubeconfig_with_apiserver.bad.yml", "'kubeconfig_file' and 'api_server'"),
+        ("kubernetes_kubeconfig_with_http_config.bad.yml", "together with 'kubeconfig_file'"),
+        ("kubernetes_kubeconfig_with_own_namespace.bad.yml", "'kubeconfig_file' and 'namespaces.own_namespace'"),
+        ("kubernetes_namespace_discovery.bad.yml", "kubernetes_sd_configs.0.namespaces.foo"),
+        ("kubernetes_role.bad.yml", "kubernetes_sd_configs.0.role"),
+        ("kubernetes_selectors_duplicated_role.bad.yml", "duplicated selector role: pod"),
+        ("kubernetes_selectors_endpoints.bad.yml", "endpoints role supports only pod, service, endpoints"),
+        ("kubernetes_selectors_incorrect_selector.bad.yml", "invalid selector"),
+        ("kubernetes_selectors_pod.bad.yml", "pod role supports only pod, node selectors"),
         ("eureka_no_server.bad.yml", "eureka_sd_configs (is a kind of service discovery"),
     ],
 )
@@ -159,8 +178,9 @@ def test_jobs_take_what_they_lack_from_global() -> None:
         ({"file_sd_configs": [{"files": ["a/*/b.json"]}]}, "not valid for file discovery"),
         ({"file_sd_configs": [{"files": ["a.txt"]}]}, "not valid for file discovery"),
         ({"file_sd_configs": [{"files": []}]}, "at least 1 item"),
-        ({"kubernetes_sd_configs": [{"role": "pod"}]}, "kubernetes_sd_configs (is a kind of service discovery"),
-        ({"oauth2": {"client_id": "x"}}, "oauth2 (use authorization"),
+        ({"consul_sd_configs": [{"server": "a"}]}, "consul_sd_configs (is a kind of service discovery"),
+        ({"other_sd_configs": {"file": []}}, "not supported: other_sd_configs"),
+        ({"http_sd_configs": [{"url": "ftp://a"}]}, "URL scheme must be 'http' or 'https'"),
         ({"scrape_native_histograms": True}, "scrape_native_histograms (native histograms are not scraped"),
         ({"authorization": {"type": "Basic"}}, 'use "basic_auth"'),
         ({"basic_auth": {"username": "a", "password": "b", "password_file": "c"}}, "at most one of password"),

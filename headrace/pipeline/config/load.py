@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.pipeline.config.checking import checked
+from headrace.pipeline.config.connectors import connector_faults
 from headrace.pipeline.config.elsewhere import why_no_type
 from headrace.pipeline.config.faults import ConfigFaults, Fault, Place, hint, joined
 from headrace.pipeline.config.service import ServiceConfig, TelemetryConfig
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
     from headrace.pipeline.config.faults import Path
 
-KINDS = ("receivers", "processors", "exporters", "extensions")
+KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 _ID = re.compile(r"(?P<type>[a-zA-Z][0-9a-zA-Z_]{0,62})(?:/(?P<name>[^\s/][^\s]{0,1023}))?")
-_SECTIONS = {*KINDS, "connectors", "service"}
+_SECTIONS = {*KINDS, "service"}
 _OTHER_SIGNALS = {"traces", "logs", "profiles"}
 
 
@@ -67,7 +68,13 @@ class LoadedConfig:
     def plan(self) -> GraphPlan:
         """Return what the graph is made of."""
         components = self.components
-        return GraphPlan(components["receivers"], components["processors"], components["exporters"], self.pipelines)
+        return GraphPlan(
+            components["receivers"],
+            components["processors"],
+            components["exporters"],
+            self.pipelines,
+            components["connectors"],
+        )
 
     def extensions(self) -> dict[str, Planned]:
         """Return the extensions that run, in order."""
@@ -181,10 +188,11 @@ def validate(document: Document, registry: Registry, warnings: Iterable[str] = (
     for key in root:
         if key not in _SECTIONS:
             check.fault((key,), f"unknown section{hint(key, _SECTIONS)}")
-    if root.get("connectors"):
-        check.fault(("connectors",), "connectors are not supported")
     components = {kind: _components(check, kind, root.get(kind)) for kind in KINDS}
     service, pipelines = _service(check, root.get("service"), components)
+    if not check.faults:
+        for path, why in connector_faults(components["connectors"], components, pipelines):
+            check.fault(path, why)
     if check.faults or service is None:
         raise ConfigFaults(check.faults)
     _warn_of_unused(check, components, service, pipelines)
@@ -249,7 +257,8 @@ def _service(
         for kind, names in parts.items():
             for i, name in enumerate(names):
                 path = ("service", "pipelines", pipeline, kind, i)
-                _refer(check, path, kind, name, components)
+                if kind == "processors" or name not in components["connectors"]:
+                    _refer(check, path, kind, name, components)
                 if name in names[:i]:
                     check.fault(path, f"names {name!r} twice")
         plans.append(PipelinePlan(pipeline, parts["receivers"], parts["processors"], parts["exporters"]))
@@ -286,6 +295,7 @@ def _warn_of_unused(
         "extensions": set(service.extensions or ()),
         **{kind: {name for plan in pipelines for name in getattr(plan, kind)} for kind in KINDS[:3]},
     }
+    used["connectors"] = used["receivers"] | used["exporters"]
     for kind, found in components.items():
         for name in found:
             if name not in used[kind]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from headrace.pipeline.errors import ConfigError
 from headrace.receivers.prometheus.errors import ScrapeFailed
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from headrace.pipeline.prometheus_http import PrometheusClient
     from headrace.receivers.prometheus.config import Job, Protocol
-    from headrace.receivers.prometheus.http_config import Credentials
     from headrace.receivers.prometheus.targets import Target
 
 MAX_BODY_BYTES = 256 << 20
@@ -82,44 +82,29 @@ class Fetcher:
 
     Args:
         job: The job.
-        credentials: Adds the Authorization header.
-        user_agent: Value of the User-Agent header.
-        tls: Makes the TLS side when it is first needed.
+        client: Made with the job's settings; bodies come as they were sent.
     """
 
-    def __init__(self, job: Job, credentials: Credentials, user_agent: str, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(self, job: Job, client: PrometheusClient) -> None:
         self._job = job
-        self._credentials = credentials
-        self._tls = tls
-        self._context: ssl.SSLContext | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._client = client
         self.limit = min(job.body_size_limit or MAX_BODY_BYTES, MAX_BODY_BYTES)
         self._headers = {
             "Accept": accept(job.protocols, job.escaping),
             "Accept-Encoding": "gzip" if job.config.enable_compression else "identity",
-            "User-Agent": user_agent,
         }
 
     def start(self) -> None:
-        """Make the client; TLS files are read now where targets are asked over TLS.
+        """Read the files of credentials, and those of TLS where targets are asked over it.
 
         Raises:
             ConfigError: One of them does not load.
         """
-        if self._job.config.scheme == "https":
-            self._context = self._tls()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
+        self._client.start(secure=self._job.config.scheme == "https")
 
     async def close(self) -> None:
         """Close the connections; safe twice."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
     async def fetch(self, target: Target) -> Body:
         """Return the page of `target`.
@@ -133,31 +118,17 @@ class Fetcher:
                 return await self._fetch(target, timeout_s)
         except TimeoutError:
             raise ScrapeFailed("timeout", f"the target did not answer in {timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, ConfigError, OSError, ValueError) as error:
             raise ScrapeFailed("connection", f"{type(error).__name__}: {error}"[:500]) from error
 
     async def _fetch(self, target: Target, timeout_s: float) -> Body:
-        if self._session is None:
-            raise AssertionError("bug: fetch before start")
-        config = self._job.config
-        secure: dict[str, ssl.SSLContext | str | None] = {}
-        if target.url.startswith("https:"):
-            self._context = self._context or self._tls()
-            secure = {"ssl": self._context, "server_hostname": config.tls_config.server_name or None}
-        async with self._session.get(
-            target.url,
-            headers={
-                **self._headers,
-                "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}",
-                **self._credentials.headers(),
-            },
-            allow_redirects=config.follow_redirects,
-            proxy=config.proxy_url or None,
-            **secure,  # type: ignore[arg-type]  # both are as aiohttp has them
-        ) as answer:
+        headers = {**self._headers, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
+        async with self._client.get(target.url, headers) as answer:
             if answer.status != HTTPStatus.OK:
                 raise ScrapeFailed("http_status", f"server returned HTTP status {answer.status} {answer.reason}")
-            openmetrics = is_openmetrics(answer.headers.get("Content-Type", ""), config.fallback_scrape_protocol)
+            openmetrics = is_openmetrics(
+                answer.headers.get("Content-Type", ""), self._job.config.fallback_scrape_protocol
+            )
             data = await read_body(answer.content, answer.headers.get("Content-Encoding", ""), self.limit)
             return Body(data, openmetrics)
 

@@ -6,7 +6,7 @@ An option that is set to what it is by default (``false``, ``0``, nothing) says 
 from __future__ import annotations
 
 _NO_NATIVE = "native histograms are not scraped: the text formats have none"
-_DISCOVERY = "is a kind of service discovery that is not supported: use static_configs or file_sd_configs"
+_DISCOVERY = "is a kind of service discovery that is not supported: file_sd_configs and http_sd_configs take its place"
 
 SECTIONS = {
     "rule_files": "rules are evaluated by the store, not by the receiver",
@@ -32,24 +32,15 @@ GLOBAL = {
 }
 """Options of ``global``."""
 
-_HTTP = {
-    "oauth2": "use authorization, or basic_auth",
-    "no_proxy": "is not supported",
-    "proxy_from_environment": "name the proxy in proxy_url",
-    "proxy_connect_header": "is not supported",
-    "http_headers": "is not supported",
-}
-
 JOB = {
-    **_HTTP,
     **{name: why for name, why in GLOBAL.items() if name.startswith(("scrape_", "convert_", "always_"))},
     "native_histogram_bucket_limit": _NO_NATIVE,
     "native_histogram_min_bucket_factor": _NO_NATIVE,
     **{
         f"{kind}_sd_configs": _DISCOVERY
         for kind in (
-            "aws", "azure", "consul", "digitalocean", "dns", "docker", "dockerswarm", "ec2", "eureka", "gce",
-            "hetzner", "http", "ionos", "kubernetes", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
+            "aws", "azure", "consul", "digitalocean", "docker", "dockerswarm", "ec2", "eureka", "gce",
+            "hetzner", "ionos", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
             "oci", "openstack", "outscale", "ovhcloud", "puppetdb", "scaleway", "serverset", "stackit", "triton",
             "uyuni", "vultr",
         )
