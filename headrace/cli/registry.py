@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
 
 BUILT_IN = {
-    "receivers": ("hostmetrics", "otlp", "otlp_json_file", "prometheus", "prometheus_remote_write"),
+    "receivers": ("dead_letter", "hostmetrics", "otlp", "otlp_json_file", "prometheus", "prometheus_remote_write"),
     "processors": (
         "attributes",
         "batch",
@@ -38,11 +38,23 @@ BUILT_IN = {
         "transform",
     ),
     "connectors": ("failover", "forward", "routing"),
-    "exporters": ("debug", "file", "nop", "otlp", "otlp_http", "prometheus", "prometheus_remote_write", "store"),
+    "exporters": (
+        "dead_letter",
+        "debug",
+        "file",
+        "nop",
+        "otlp",
+        "otlp_http",
+        "prometheus",
+        "prometheus_remote_write",
+        "store",
+    ),
     "extensions": (
         "access",
         "basic_auth",
         "bearer_token_auth",
+        "dead_letter",
+        "file_storage",
         "headers_setter",
         "health_check",
         "profiler",
