@@ -15,6 +15,7 @@ import otlp_model as model
 from headrace.exporters.file import FACTORY, FileExporter
 from headrace.exporters.file_config import FileConfig
 from headrace.exporters.file_writer import FileWriter
+from headrace.extensions.file_storage import FileStorage, FileStorageConfig
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.errors import ConfigError, Refused, StoreFailed
 from headrace.pipeline.host import Host
@@ -465,30 +466,25 @@ async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "not mine, and long enough"
 
 
-class Storage:
-    """An extension that keeps states in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.states = StateDirectory(folder)
-
-    async def start(self, host: Host) -> None:
-        """Do nothing."""
-
-    async def shutdown(self) -> None:
-        """Do nothing."""
-
-
 async def poll_once(folder: Path, **config: Any) -> list[float]:
     """Read what is new, as a daemon that starts and ends; return the values."""
     receiver, sink = reading(str(folder / "in*"), storage="kept", **config)
-    host = Host(extensions={"kept": Storage(folder / "state")})
-    await receiver.start(host)
+    config_ = FileStorageConfig(directory=str(folder / "state"))
+    storage = FileStorage(make_settings("file_storage", kind="extensions"), config_)
+    host = Host(extensions={"kept": storage})
+    await storage.start(host)
+    try:
+        await receiver.start(host)
+    except StoreFailed:
+        await storage.shutdown()
+        raise
     task, receiver._task = receiver._task, None
     assert task is not None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await receiver.poll()
     await receiver._save()
+    await storage.shutdown()
     return [row[2] for batch in sink.batches for row in rows(batch)]
 
 
@@ -516,7 +512,7 @@ async def test_offsets_are_kept(tmp_path: Path, start_at: str) -> None:
 
 async def test_offsets_that_do_not_fit(tmp_path: Path) -> None:
     """They keep the receiver from starting, and so does a storage that there is none of."""
-    StateDirectory(tmp_path / "state").save("receivers.otlp_json_file", b'[["x"]]')
+    StateDirectory(tmp_path / "state/states").save("receivers.otlp_json_file", b'[["x"]]')
     with pytest.raises(StoreFailed, match="do not fit"):
         await poll_once(tmp_path)
     receiver, _ = reading("x", storage="gone")
