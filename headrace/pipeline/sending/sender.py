@@ -20,6 +20,7 @@ from headrace.pipeline.sending.attempts import Attempts
 from headrace.pipeline.sending.counts import SendingCounts
 from headrace.pipeline.sending.gathering import Gathering
 from headrace.pipeline.sending.letters import DeadLetters
+from headrace.pipeline.sending.metadata import ClientMetadata
 from headrace.pipeline.sending.queues import Entry, MemoryQueue, StoredQueue
 from headrace.pipeline.sending.results import Loss
 from headrace.pipeline.sending.room import QueueRoom
@@ -75,6 +76,8 @@ class Sender:
         self._room = QueueRoom(config.sending_queue)
         self._counts = SendingCounts(settings, self._room, config.sending_queue.queue_size)
         self._letters = DeadLetters(settings, config.sending_queue.dead_letter)
+        batch = config.sending_queue.batch
+        self._metadata = ClientMetadata(batch.partition.metadata_keys if batch else ())
         self._stopping = asyncio.Event()
         self._attempts = Attempts(
             settings,
@@ -103,6 +106,7 @@ class Sender:
             StoreFailed: The storage cannot be read.
         """
         self._letters.find(host, f"{self._key}.sending_queue.dead_letter")
+        self._metadata.find(host)
         if not self._queue_config.enabled:
             return
         storage = self._queue_config.storage
@@ -176,6 +180,7 @@ class Sender:
         """
         if batch.is_empty:
             return Outcome(0)
+        batch = self._metadata.narrowed(batch)
         if not self._queue_config.enabled:
             return await self._deliver_now(batch)
         place = await self._place(batch)
