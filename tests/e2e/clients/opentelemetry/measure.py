@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions
     from opentelemetry.sdk.metrics.export import MetricExporter
 
-DELTA = dict.fromkeys((Counter, Histogram, ObservableCounter), AggregationTemporality.DELTA)
-RESOURCE = {
+DELTA: dict[type, AggregationTemporality] = dict.fromkeys(
+    (Counter, Histogram, ObservableCounter), AggregationTemporality.DELTA
+)
+RESOURCE: dict[str, str | int | list[str]] = {
     "service.name": "",
     "service.namespace": "shop",
     "service.instance.id": "one",
