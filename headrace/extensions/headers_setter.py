@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from headrace.pipeline import request_metadata
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.config.refusal import refuse
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.host import Host
 
-_OF_SENDERS = "a request carries the points of several senders"
-_REFUSED = {
-    "from_context": _OF_SENDERS,
-    "from_attribute": _OF_SENDERS,
-    "default_value": "it stands in for from_context and from_attribute, which are not supported: use value",
-}
+_REFUSED = {"from_attribute": "who sent a point is not told to exporters: use from_context"}
 
 
 class Action(StrEnum):
@@ -51,6 +47,14 @@ class HeaderConfig(ComponentConfig):
     value_file: str = ""
     """File with its value, read again when it changes."""
 
+    from_context: str = ""
+    """Header of the requests that the points came in, whose value it gets; receivers keep them with
+    ``include_metadata``. Several values are joined by commas. Where there is none, or where the points came with
+    different ones, it is `default_value`; without that the header stays as it is."""
+
+    default_value: Secret | None = None
+    """Value where `from_context` finds none."""
+
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, given: Any) -> Any:
@@ -58,11 +62,13 @@ class HeaderConfig(ComponentConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = (self.value is not None) + bool(self.value_file)
+        given = (self.value is not None) + bool(self.value_file) + bool(self.from_context)
         if self.action is Action.DELETE and given:
             raise ValueError("delete takes no value")
         if self.action is not Action.DELETE and given != 1:
-            raise ValueError("set either value or value_file")
+            raise ValueError("set one of value, value_file and from_context")
+        if self.default_value is not None and not self.from_context:
+            raise ValueError("default_value stands in for from_context, which is not set")
         return self
 
 
@@ -118,17 +124,25 @@ class HeadersSetter:
             there = [name for name in sent if name.lower() == one.key.lower()]
             if (there and one.action is Action.INSERT) or (not there and one.action is Action.UPDATE):
                 continue
+            value = self._value(number, one)
+            if value is None and one.action is not Action.DELETE:
+                continue
             for name in there:
                 del sent[name]
-            if one.action is not Action.DELETE:
-                sent[one.key] = self._value(number, one)
+            if value is not None:
+                sent[one.key] = value
         return sent
 
-    def _value(self, number: int, one: HeaderConfig) -> str:
+    def _value(self, number: int, one: HeaderConfig) -> str | None:
+        """Return the value of a header, None where it has none."""
         file = self._files.get(number)
         if file is not None:
             return file.value
-        return one.value.reveal() if one.value is not None else ""
+        found = request_metadata.current().get(one.from_context.lower()) if one.from_context else None
+        if found is not None:
+            return ", ".join(found)
+        given = one.default_value if one.from_context else one.value
+        return given.reveal() if given is not None else None
 
 
 FACTORY = ExtensionFactory(name="headers_setter", config=HeadersSetterConfig, create=HeadersSetter)

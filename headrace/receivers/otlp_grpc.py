@@ -17,8 +17,9 @@ from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejecte
 from headrace.pipeline.grpc.server import channel_options
 from headrace.pipeline.grpc.server_tls import server_credentials
 from headrace.pipeline.http.auth import ANONYMOUS, Authenticator, Peer, Principal, Unauthenticated
+from headrace.pipeline.request_metadata import metadata_of
 from headrace.receivers import otlp_status
-from headrace.receivers.otlp_ingest import Body, metadata_of
+from headrace.receivers.otlp_ingest import Body
 
 if TYPE_CHECKING:
     from headrace.pipeline.grpc.server import GrpcServerConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 from headrace.extensions.bearer_token_auth import BearerTokenAuth, BearerTokenAuthConfig
 from headrace.extensions.headers_setter import HeadersSetter, HeadersSetterConfig
 from headrace.extensions.sigv4_auth import Sigv4Auth, Sigv4AuthConfig
+from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import Settings
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.host import Host
 from headrace.pipeline.http.auth import ClientAuthenticator, HeaderEditor, RequestSigner, with_credentials
+from headrace.pipeline.request_metadata import sending
+from headrace.testing.batches import make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +86,29 @@ async def test_beside_another_extension() -> None:
     assert "Authorization" in signer.sign("POST", "https://x/", {}, b"")
 
 
+async def test_values_of_the_request_that_points_came_in() -> None:
+    """Several are joined; where there is none, the default is taken, or the header stays as it is."""
+    headers = [
+        {"key": "a", "from_context": "X-A"},
+        {"key": "b", "from_context": "x-b", "default_value": "none"},
+        {"key": "c", "from_context": "x-c"},
+        {"key": "d", "from_context": "x-a", "action": "update"},
+    ]
+    made = await started(headers)
+    batch = replace(make_batch(["n"]), context=BatchContext(metadata={"x-a": ("1", "2")}))
+    with sending([batch]):
+        assert made.edit_headers({"C": "kept"}) == {"C": "kept", "a": "1, 2", "b": "none"}
+    assert made.edit_headers({"c": "kept", "d": "old"}) == {"c": "kept", "d": "old", "b": "none"}
+
+
 async def test_faults() -> None:
     """Settings that do not fit each other, or are not supported, are refused by name."""
     for header, why in (
-        ({"key": "a"}, "either value or value_file"),
-        ({"key": "a", "value": "1", "value_file": "f"}, "either value or value_file"),
+        ({"key": "a"}, "set one of value"),
+        ({"key": "a", "value": "1", "value_file": "f"}, "set one of value"),
         ({"key": "a", "action": "delete", "value": "1"}, "takes no value"),
-        ({"key": "a", "from_context": "tenant"}, "from_context"),
+        ({"key": "a", "value": "1", "from_context": "tenant"}, "set one of value"),
+        ({"key": "a", "value": "1", "default_value": "2"}, "from_context, which is not set"),
         ({"key": "a", "from_attribute": "tenant"}, "from_attribute"),
     ):
         with pytest.raises(ValidationError, match=why):

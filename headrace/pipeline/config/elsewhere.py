@@ -13,10 +13,9 @@ _DEFAULTS: Final[dict[str, Any]] = {"transport": "tcp", "keep_alives_enabled": T
 
 _TLS = "OpenSSL chooses what is safe for min_version"
 _BUFFERS = "buffers are sized by what they hold"
-_HTTP_1 = "requests are HTTP/1.1"
+_HTTP_1 = "HTTP/1.1 is spoken"
 _PEM = "name a file, whose change is noticed"
 _GC = "there is no Go runtime to tune"
-_METADATA = "batches hold points, not headers of the requests they came in"
 
 _SIGNALS = "there are metrics alone, neither traces nor logs"
 _KUBERNETES = "nobody asks Kubernetes about senders: let the SDK set the attributes of the resource"
@@ -33,13 +32,11 @@ _SETTINGS: Final[dict[str, str]] = {
     "force_attempt_http2": _HTTP_1,
     "http2_ping_timeout": _HTTP_1,
     "http2_read_idle_timeout": _HTTP_1,
-    "include_metadata": _METADATA,
     "keep_alives_enabled": "see idle_timeout",
     "max_idle_conns": "see max_conns_per_host and idle_conn_timeout",
     "max_idle_conns_per_host": "see max_conns_per_host and idle_conn_timeout",
-    "metadata_cardinality_limit": _METADATA,
-    "metadata_keys": _METADATA,
-    "middlewares": "there are none",
+    "compression_params": "gRPC compresses by itself, at a level of its own",
+    "middlewares": "extensions cannot be put around requests",
     "read_buffer_size": _BUFFERS,
     "response_headers": "answers have no headers of their own",
     "tls.ca_file": "clients are checked by client_ca_file",
@@ -50,7 +47,7 @@ _SETTINGS: Final[dict[str, str]] = {
     "tls.include_system_ca_certs_pool": "the authorities are those of the file, or those of the system without one",
     "tls.key_pem": _PEM,
     "tls.max_version": "there is no version above 1.3 to keep out",
-    "tls.tpm": "keys are read from files",
+    "tls.tpm": "keys are read from files or from the configuration",
     "tls_config.max_version": "there is no version above 1.3 to keep out",
     "transport": "listeners are TCP",
     "write_buffer_size": _BUFFERS,

@@ -13,7 +13,6 @@ import grpc
 from pydantic import Field, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration, Secret
-from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.grpc.server import READ_OPTIONS, WRITE_OPTION
 from headrace.pipeline.grpc.target import host_of, is_secure, target_of
 from headrace.pipeline.grpc.tls import check_tls
@@ -33,11 +32,6 @@ _COMPRESSION = {
     "": grpc.Compression.NoCompression,
 }
 _NOT_SPOKEN = ("zstd", "snappy")
-
-_UNSUPPORTED = {
-    "middlewares": "extensions cannot be put around requests",
-    "compression_params": "gRPC compresses by itself, at a level of its own",
-}
 
 _MAX_ANSWER_BYTES = 4 << 20
 
@@ -94,11 +88,6 @@ class GrpcClientConfig(ComponentConfig):
 
     timeout: NonNegativeDuration = timedelta(seconds=5)
     """Time for one call; 0 for no limit."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod

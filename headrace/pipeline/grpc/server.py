@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
-from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.grpc.tls import check_tls
 from headrace.pipeline.http.config import MIB, ServerAuthConfig, ServerConfig, exposure
 from headrace.pipeline.http.endpoint import Endpoint
@@ -17,8 +16,6 @@ from headrace.pipeline.tls import TlsServerConfig
 READ_OPTIONS = ("grpc.experimental.tcp_read_chunk_size", "grpc.experimental.tcp_max_read_chunk_size")
 WRITE_OPTION = "grpc.http2.write_buffer_size"
 """Names of settings of gRPC's core that clients and servers have."""
-
-_UNSUPPORTED = {"middlewares": "extensions cannot be put around requests"}
 
 _FRAME_BYTES = 1 << 20
 _WINDOW_BYTES = 4 << 20
@@ -103,11 +100,6 @@ class GrpcServerConfig(ComponentConfig):
 
     include_metadata: bool = False
     """Keep the metadata of requests with their points, for components that ask for it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import aiohttp
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
-from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.http.auth import RequestSigner, with_credentials
 from headrace.pipeline.http.body import Body
 from headrace.pipeline.http.compression import Compression, CompressionParams, check_level, compressor
@@ -42,12 +41,6 @@ _READ_BUFFER_BYTES = 64 * 1024
 
 _INLINE_BYTES = 16 * 1024
 """Bodies up to this size are compressed in well under a millisecond: not worth a thread."""
-
-_UNSUPPORTED = {
-    "middlewares": "extensions cannot be put around requests",
-    "http2_read_idle_timeout": "HTTP/1.1 is spoken",
-    "http2_ping_timeout": "HTTP/1.1 is spoken",
-}
 
 
 class CookiesConfig(ComponentConfig):
@@ -110,11 +103,6 @@ class ClientConfig(ComponentConfig):
 
     proxy_url: str = ""
     """HTTP proxy to send through."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod

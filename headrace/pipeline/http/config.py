@@ -8,12 +8,11 @@ unknown key.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
-from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.http.cors import CorsConfig
 from headrace.pipeline.http.decompression import ALGORITHMS
 from headrace.pipeline.http.endpoint import Endpoint
@@ -22,8 +21,6 @@ from headrace.pipeline.tls import TlsServerConfig
 MIB = 1 << 20
 
 Encoding = Literal["", "gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"]
-
-_UNSUPPORTED = {"middlewares": "extensions cannot be put around requests"}
 
 
 class AuthConfig(ComponentConfig):
@@ -94,11 +91,6 @@ class ServerConfig(ComponentConfig):
 
     idle_timeout: NonNegativeDuration = timedelta(seconds=60)
     """How long an unused connection is kept; 0 for ever."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod

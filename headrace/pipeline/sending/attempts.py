@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace.pipeline.request_metadata import sending
 from headrace.pipeline.sending.results import GIVEN_UP, REJECTED, Loss, Permanent, Rest, Throttled
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Settings
     from headrace.pipeline.sending.config import SendingConfig
-    from headrace.pipeline.sending.results import Send
+from headrace.pipeline.sending.results import Send
 
 
 @dataclass(slots=True)
@@ -67,6 +68,10 @@ class Attempts:
 
     async def run(self, batches: Sequence[MetricBatch]) -> Result:
         """Send `batches` as one request."""
+        with sending(batches):
+            return await self._run(batches)
+
+    async def _run(self, batches: Sequence[MetricBatch]) -> Result:
         result = Result()
         rest = Rest(lambda: self._send(batches), sum(map(len, batches)), lambda: batches)
         began = self._settings.monotonic_s()

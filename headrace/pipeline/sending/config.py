@@ -5,12 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
-from headrace.pipeline.config.refusal import refuse
 
-_UNSUPPORTED_IN_BATCH = {"partition": "a batch never mixes workspaces; there is nothing else to keep apart"}
+
+def lower_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of headers in lower case.
+
+    Raises:
+        ValueError: One is there twice.
+    """
+    lower = tuple(name.lower() for name in names)
+    twice = next((name for name in lower if lower.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is there twice")
+    return lower
 
 
 class RetryConfig(ComponentConfig):
@@ -49,6 +59,14 @@ class RetryConfig(ComponentConfig):
         return interval * (1 + self.randomization_factor * (2 * spread - 1))
 
 
+class PartitionConfig(ComponentConfig):
+    """What is not sent together."""
+
+    metadata_keys: Annotated[tuple[str, ...], AfterValidator(lower_names)] = ()
+    """Headers of requests that receivers with ``include_metadata`` keep: points that came with different ones are not
+    sent in one request. What waits keeps its order, and is joined as far as these stay the same."""
+
+
 class QueueBatchConfig(ComponentConfig):
     """How what waits is joined and cut before it is sent."""
 
@@ -65,10 +83,8 @@ class QueueBatchConfig(ComponentConfig):
     """What sizes count: points, or bytes that points take in memory. That of the queue where it is not set and the
     queue counts one of these, else ``items``."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED_IN_BATCH)
+    partition: PartitionConfig = PartitionConfig()
+    """What is not sent together."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

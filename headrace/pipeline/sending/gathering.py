@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.pipeline.request_metadata import values_of
+
 if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.sending.config import QueueConfig
@@ -44,11 +46,12 @@ class Gathering:
         self._min = batch.min_size if batch else (_JOINED_POINTS if joins else 0)
         self._max = batch.max_size if batch else 0
         self._wait_s = batch.flush_timeout.total_seconds() if batch else 0.0
+        self._keys = batch.partition.metadata_keys if batch else ()
         self._held: Part | None = None
         self._coming: asyncio.Task[Entry] | None = None
 
     async def gather(self, stopping: asyncio.Event, *, drain: bool) -> list[Part]:
-        """Return the parts of one request, of one table; nothing at the end.
+        """Return the parts of one request, of one table and one partition; nothing at the end.
 
         Args:
             stopping: Once it is set nothing is waited for.
@@ -62,7 +65,7 @@ class Gathering:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         part: Part | None = first
         while part is not None:
-            if parts and part.batch.table is not parts[0].batch.table:
+            if parts and not self._go_together(parts[0].batch, part.batch):
                 self._held = part
                 break
             part = self._fitted(part, size)
@@ -73,6 +76,9 @@ class Gathering:
                 break
             part = await self._more(deadline, stopping)
         return parts
+
+    def _go_together(self, one: MetricBatch, other: MetricBatch) -> bool:
+        return one.table is other.table and values_of(one, self._keys) == values_of(other, self._keys)
 
     async def close(self) -> None:
         """Let go of what was on its way out of the queue."""

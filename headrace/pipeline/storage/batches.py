@@ -187,7 +187,13 @@ class BatchDecoder:
             points["start_ns"],
             integers=arrays.get("integers"),
             metadata=tuple(Metadata(f, MetricType(t), h, u) for f, t, h, u in value["metadata"]),
-            context=BatchContext(workspace, value["source"], value["principal"], value["received_ns"]),
+            context=BatchContext(
+                workspace,
+                value["source"],
+                value["principal"],
+                value["received_ns"],
+                {name: tuple(values) for name, values in value.get("headers", {}).items()},
+            ),
         )
         found = {
             name: replace(side, series=dictionary.ids(side.series)) for name, side in sides.items() if side is not None
@@ -288,6 +294,7 @@ def _value(batch: MetricBatch) -> dict[str, Any]:
         "source": context.source,
         "principal": context.principal,
         "received_ns": context.received_ns,
+        "headers": {name: list(values) for name, values in context.metadata.items()},
         "metadata": [[one.family, int(one.type), one.help, one.unit] for one in batch.metadata],
     }
 

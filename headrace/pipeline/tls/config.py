@@ -8,12 +8,9 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, Secret
-from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.tls.suites import CURVES, SUITES
 
 Version = Literal["1.2", "1.3"]
-
-_UNSUPPORTED = {"tpm": "keys are read from files or from the configuration"}
 
 
 class TlsConfig(ComponentConfig):
@@ -55,11 +52,6 @@ class TlsConfig(ComponentConfig):
 
     reload_interval: NonNegativeDuration = timedelta(seconds=10)
     """Look for changed files at the first connection after this long. Zero looks at every connection."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED)
 
     @field_validator("min_version", "max_version", mode="before")
     @classmethod

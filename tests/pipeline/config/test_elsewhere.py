@@ -12,22 +12,53 @@ from headrace.pipeline.config.faults import ConfigFaults
 from headrace.pipeline.config.load import LoadedConfig, load_files
 
 
-def load(receiver: str, body: Any) -> LoadedConfig:
+def load(receiver: str, body: Any, exporters: dict[str, Any] | None = None) -> LoadedConfig:
+    exporters = exporters or {"nop": None}
     text = {
         "receivers": {receiver: body},
-        "exporters": {"nop": None},
-        "service": {"pipelines": {"metrics": {"receivers": [receiver], "exporters": ["nop"]}}},
+        "exporters": exporters,
+        "service": {"pipelines": {"metrics": {"receivers": [receiver], "exporters": list(exporters)}}},
     }
     return load_files([f"yaml:{json.dumps(text)}"], ComponentRegistry())
 
 
-def test_a_reason_is_given_at_the_place_of_the_setting() -> None:
-    """By the name of a setting of a block that many components share, wherever it lies."""
+def refused(receiver: str, body: Any, exporters: dict[str, Any] | None = None) -> dict[str, str]:
+    """Return what is not supported, by place, and why."""
     with pytest.raises(ConfigFaults) as caught:
-        load("otlp/a", {"protocols": {"http": {"middlewares": [{"id": "a"}], "tls": {"tpm": {"enabled": True}}}}})
-    lines = [(fault.key, fault.why) for fault in caught.value.faults if "not supported" in fault.why]
-    assert ("receivers::otlp/a::protocols::http::middlewares", "not supported: there are none") in lines
-    assert ("receivers::otlp/a::protocols::http::tls::tpm", "not supported: keys are read from files") in lines
+        load(receiver, body, exporters)
+    told = "not supported: "
+    return {one.key: one.why.removeprefix(told) for one in caught.value.faults if one.why.startswith(told)}
+
+
+_AROUND = "extensions cannot be put around requests"
+_KEYS = "keys are read from files or from the configuration"
+
+
+def test_a_reason_is_given_at_the_place_of_the_setting() -> None:
+    """By the name of a setting of a block that many components share, wherever it lies; all of them at once."""
+    block = {"middlewares": [{"id": "a"}], "tls": {"tpm": {"enabled": True}}}
+    found = refused("otlp/a", {"protocols": {"http": block, "grpc": block}})
+    place = "receivers::otlp/a::protocols::"
+    assert found == {
+        f"{place}{protocol}::{name}": why
+        for protocol in ("http", "grpc")
+        for name, why in (("middlewares", _AROUND), ("tls::tpm", _KEYS))
+    }
+
+
+def test_settings_of_clients() -> None:
+    """What the clients of the exporters do not have."""
+    http = {"endpoint": "https://a", "middlewares": ["a"], "http2_ping_timeout": "1s", "http2_read_idle_timeout": "1s"}
+    grpc = {"endpoint": "a:1", "middlewares": ["a"], "compression_params": {"level": 3}, "tls": {"tpm": {"x": 1}}}
+    found = refused("otlp", {}, {"otlp_http": http, "otlp": grpc})
+    assert found == {
+        "exporters::otlp_http::middlewares": _AROUND,
+        "exporters::otlp_http::http2_ping_timeout": "HTTP/1.1 is spoken",
+        "exporters::otlp_http::http2_read_idle_timeout": "HTTP/1.1 is spoken",
+        "exporters::otlp::middlewares": _AROUND,
+        "exporters::otlp::compression_params": "gRPC compresses by itself, at a level of its own",
+        "exporters::otlp::tls::tpm": _KEYS,
+    }
 
 
 def test_what_says_nothing_passes() -> None:
