@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
 from headrace.pipeline.grpc.tls import check_tls
@@ -66,12 +66,12 @@ class KeepaliveServerConfig(ComponentConfig):
 class GrpcServerConfig(ComponentConfig):
     """Settings of a gRPC server."""
 
+    transport: Literal["tcp", "unix"] = "tcp"
+    """``tcp``, or ``unix``: then `endpoint` is the path of a socket, which whoever may write to it can use."""
+
     endpoint: str
     """Where to listen. An address other machines can reach needs `auth`, ``tls.client_ca_file``, or
     ``allow_unauthenticated``."""
-
-    transport: Literal["tcp"] = "tcp"
-    """Only TCP."""
 
     tls: TlsServerConfig | None = None
     """Serve TLS."""
@@ -101,23 +101,26 @@ class GrpcServerConfig(ComponentConfig):
     include_metadata: bool = False
     """Keep the metadata of requests with their points, for components that ask for it."""
 
-    @field_validator("endpoint")
-    @classmethod
-    def _check_endpoint(cls, endpoint: str) -> str:
-        Endpoint.parse(endpoint)
-        return endpoint
-
     @field_validator("tls")
     @classmethod
     def _check_tls(cls, tls: TlsServerConfig | None) -> TlsServerConfig | None:
         check_tls(tls)
         return tls
 
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str, info: ValidationInfo) -> str:
+        # Where the transport is wrong, that is told alone.
+        if "transport" in info.data:
+            Endpoint.at(endpoint, info.data["transport"])
+        return endpoint
+
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
         why = exposure(
             ServerConfig.model_construct(
                 endpoint=self.endpoint,
+                transport=self.transport,
                 tls=self.tls,
                 auth=self.auth,
                 allow_unauthenticated=self.allow_unauthenticated,
@@ -130,7 +133,16 @@ class GrpcServerConfig(ComponentConfig):
     @property
     def address(self) -> Endpoint:
         """The parsed endpoint."""
-        return Endpoint.parse(self.endpoint)
+        return Endpoint.at(self.endpoint, self.transport)
+
+    @property
+    def listens_on(self) -> str:
+        """The endpoint as gRPC's core takes it."""
+        address = self.address
+        if address.path:
+            return str(address)
+        host = address.host or "::"
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
     @property
     def max_bytes(self) -> int:
