@@ -37,7 +37,8 @@ class KeepaliveServerParametersConfig(ComponentConfig):
     """Time for the calls of a connection that is closed for its age; no limit where it is not set."""
 
     time: PositiveDuration = timedelta(hours=2)
-    """Ask a client that was silent for this long whether it is there."""
+    """Ask a client that was silent for this long whether it is there; one without calls is asked only with
+    ``enforcement_policy.permit_without_stream``."""
 
     timeout: PositiveDuration = timedelta(seconds=20)
     """Time for its answer."""
@@ -179,6 +180,8 @@ def _keepalive_options(keepalive: KeepaliveServerConfig) -> list[tuple[str, int]
         "grpc.max_connection_age_grace_ms": ours.max_connection_age_grace,
         "grpc.keepalive_time_ms": ours.time,
         "grpc.keepalive_timeout_ms": ours.timeout,
+        # A ping has a time limit of its own, a minute where nobody sets it, which this core waits for in any case.
+        "grpc.http2.ping_timeout_ms": ours.timeout,
         "grpc.http2.min_ping_interval_without_data_ms": theirs.min_time,
     }
     options = [(name, value // timedelta(milliseconds=1)) for name, value in durations.items() if value is not None]
