@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.config import ServerConfig
 
 _log = logging.getLogger(__name__)
+
+_FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
+_BACKLOG = 1024
+"""Connections that wait to be taken."""
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
@@ -66,6 +73,7 @@ class Listener:
         self._counts = HttpCounts(counters, config.endpoint)
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
+        self._socket = 0
         self.configure(config, authenticator)
 
     def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
@@ -77,7 +85,8 @@ class Listener:
         # Checked for every request, so decided once.
         self._extra = {name: value.reveal() for name, value in config.response_headers.items()}
         self._query_names = config.auth.request_params if config.auth is not None else ()
-        self._checks_host = config.address.is_loopback and not config.authenticates
+        # A web page cannot reach a socket that is a file.
+        self._checks_host = config.address.is_loopback and not config.authenticates and not config.address.path
 
     def authenticate_by(self, authenticator: Authenticator | None) -> None:
         """Have credentials checked by another one from now on."""
@@ -97,6 +106,8 @@ class Listener:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the listener."""
+        if self.config.address.path:
+            return str(self.config.address)
         scheme = "https" if self.config.tls else "http"
         host = self.config.address.host or "127.0.0.1"
         return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
@@ -109,24 +120,37 @@ class Listener:
         """
         if self._listening is not None:
             return
-        address = self.config.address
         if self.config.tls is not None:
             self.tls = ServerTls(self.config.tls)
         self._server = Server(self._serve, self._bounds, self._counts)
         try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._server,
-                address.host or None,
-                address.port,
-                ssl=self.tls.context if self.tls else None,
-                ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
-                backlog=1024,
-                reuse_address=True,
-            )
+            self._listening = await self._listen(self._server)
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
-        self.port = self._listening.sockets[0].getsockname()[1]
+        if not self.config.address.path:
+            self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def _listen(self, server: Server) -> asyncio.Server:
+        address, loop = self.config.address, asyncio.get_running_loop()
+        timeout_s = self._bounds.read_header_s if self.tls else None
+        context = self.tls.context if self.tls else None
+        if address.path:
+            made = await loop.create_unix_server(
+                server, address.path, ssl=context, ssl_handshake_timeout=timeout_s, backlog=_BACKLOG
+            )
+            self._socket = _inode(address.path)
+            return made
+        return await loop.create_server(
+            server,
+            address.host or None,
+            address.port,
+            family=_FAMILIES[self.config.transport],
+            ssl=context,
+            ssl_handshake_timeout=timeout_s,
+            backlog=_BACKLOG,
+            reuse_address=True,
+        )
 
     def close(self) -> None:
         """Take no new connections; those that are open go on until `shutdown`."""
@@ -141,6 +165,13 @@ class Listener:
         self._server.pre_shutdown()
         await self._server.shutdown(max(grace_s, 0.01))  # to aiohttp, 0 means for ever
         self._listening = self._server = None
+        self._unlink()
+
+    def _unlink(self) -> None:
+        """Remove the socket's file, where it is still this listener's."""
+        path = self.config.address.path
+        if path and _inode(path) == self._socket:
+            Path(path).unlink()
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; everything raised below becomes an answer here."""
@@ -239,6 +270,13 @@ class Listener:
             self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
             answer.force_close()  # what is left of the body is not worth reading
         return answer
+
+
+def _inode(path: str) -> int:
+    """Return which file a path leads to, 0 for none."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(path).stat().st_ino
+    return 0
 
 
 def answer_error(error: Exception) -> web.Response | None:
