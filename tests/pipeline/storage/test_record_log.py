@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from headrace.testing.batches import make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class Lab:
@@ -66,6 +66,10 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 PAYLOADS = [bytes([i]) * (50 + i) for i in range(40)]
@@ -255,12 +259,12 @@ async def test_a_disk_that_stays_full(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     """However often it is tried, no files and no descriptors are left, and what waits is not touched."""
     disk = BrokenDisk(monkeypatch)
     await lab.append(*PAYLOADS[:2])
-    before = lab.files(), len(os.listdir("/proc/self/fd"))
+    before = lab.files(), descriptors()
     for room in range(60):
         disk.room = room
         with pytest.raises(StoreFailed, match="No space left"):
             await lab.append(PAYLOADS[2])
-    assert (lab.files(), len(os.listdir("/proc/self/fd"))) <= before
+    assert (lab.files(), descriptors()) <= before
     with pytest.raises(Refused, match="the storage failed: No space left"):
         lab.log.check()
     disk.room = None

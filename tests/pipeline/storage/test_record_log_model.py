@@ -124,7 +124,7 @@ def test_it_holds_what_was_acknowledged_until_it_is_done(steps: list[tuple[str, 
             model.log.acknowledge(seq)
         await model.log.close()
         model.open()
-        assert not list(directory.glob("*.queue"))
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
+        assert not list(Path(folder).glob("*.queue"))
