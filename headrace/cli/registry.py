@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
 
 BUILT_IN = {
-    "receivers": ("dead_letter", "hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
+    "receivers": ("dead_letter", "hostmetrics", "otlp", "otlp_json_file", "prometheus", "prometheus_remote_write"),
     "processors": (
         "attributes",
         "batch",
@@ -41,6 +41,7 @@ BUILT_IN = {
     "exporters": (
         "dead_letter",
         "debug",
+        "file",
         "nop",
         "otlp",
         "otlp_http",
@@ -54,15 +55,19 @@ BUILT_IN = {
         "bearer_token_auth",
         "dead_letter",
         "file_storage",
+        "headers_setter",
         "health_check",
+        "profiler",
         "sigv4_auth",
         "workspaces",
+        "zpages",
     ),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
 
 ALIASES = {
     ("receivers", "host_metrics"): "hostmetrics",
+    ("receivers", "otlpjsonfile"): "otlp_json_file",
     ("receivers", "prometheusremotewrite"): "prometheus_remote_write",
     ("processors", "cumulative_to_delta"): "cumulativetodelta",
     ("processors", "delta_to_cumulative"): "deltatocumulative",
@@ -75,6 +80,7 @@ ALIASES = {
     ("extensions", "bearertokenauth"): "bearer_token_auth",
     ("extensions", "healthcheck"): "health_check",
     ("extensions", "healthcheckv2"): "health_check",
+    ("extensions", "pprof"): "profiler",
     ("extensions", "sigv4auth"): "sigv4_auth",
 }
 """Other spellings of our own types."""
