@@ -1,8 +1,8 @@
 """A destination that is down for minutes, and a daemon that is killed meanwhile: does all that was accepted arrive?
 
 ``python -m bench.destination_down --minutes 10 --kills 5`` writes numbered samples to a daemon with a queue on disk.
-The destination goes down; while it is, the daemon is killed (SIGKILL) and started again at even distances, and once more
-while the queue is worked off. Then every sample that was acknowledged has to be at the destination, each series in
+The destination goes down; while it is, the daemon is killed (SIGKILL) and started again at even distances, and once
+more while the queue is worked off. Then every sample that was acknowledged has to be at the destination, each series in
 order; what came twice is counted. The figures go to ``build/destination_down.json``.
 """
 
