@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.sending.config import QueueConfig
     from headrace.pipeline.sending.queues import Entry, SendingQueue
 
-_JOINED_POINTS = 50_000
-"""Points that are sent together where they wait anyway, by exporters that keep order."""
-
-
 _LOOK_S = 0.05
 
 
@@ -36,7 +32,7 @@ class Gathering:
         config: How much is sent together.
         stopping: Once it is set nothing is waited for.
         interrupted: Once it is set nothing is taken any more, also of what waits.
-        joins: Whether what waits anyway is joined where `config` says nothing about it.
+        joined_points: Points of what waits anyway that are joined where `config` says nothing about it; 0 for none.
     """
 
     def __init__(
@@ -46,14 +42,14 @@ class Gathering:
         stopping: asyncio.Event,
         interrupted: asyncio.Event,
         *,
-        joins: bool,
+        joined_points: int,
     ) -> None:
         self._queue = queue
         self._stopping = stopping
         self._interrupted = interrupted
         self._sizer = config.batch_sizer
         batch = config.batch
-        self._min = batch.min_size if batch else (_JOINED_POINTS if joins else 0)
+        self._min = batch.min_size if batch else joined_points
         self._max = batch.max_size if batch else 0
         self._wait_s = batch.flush_timeout.total_seconds() if batch else 0.0
         self._held: Part | None = None

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _DRAIN_S = 10.0
 
+_JOINED_POINTS = 50_000
+"""Points that are sent together where they wait anyway, by exporters that keep order."""
+
 _HAND_OVER_S = 2.0
 """How long requests on their way may take when another exporter takes over; batches wait meanwhile."""
 
@@ -68,12 +71,13 @@ class Sender:
         send: Send,
         *,
         ordered: bool = False,
+        joined_points: int = _JOINED_POINTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         spread: Callable[[], float] = random.random,  # noqa: S311 -- spreads load, guards nothing
     ) -> None:
         self._settings = settings
         self._queue_config = config.sending_queue
-        self._ordered = ordered
+        self._joined_points = joined_points if ordered else 0
         self._key = f"{settings.kind}.{settings.id}"
         self._room = QueueRoom(config.sending_queue)
         self._counts = SendingCounts(settings, self._room, config.sending_queue.queue_size)
@@ -250,7 +254,9 @@ class Sender:
             # Another exporter of this name, of the configuration before this one, still has it open.
             queue = await self._open(host, self._storage)
             await self._inherit(queue)
-        gathering = Gathering(queue, self._queue_config, self._stopping, self._interrupted, joins=self._ordered)
+        gathering = Gathering(
+            queue, self._queue_config, self._stopping, self._interrupted, joined_points=self._joined_points
+        )
         while True:
             await self._consumers.acquire()
             parts = await gathering.gather()
