@@ -32,9 +32,9 @@ def stand(programs: Programs, tmp_path: Path) -> Iterator[Stand]:
     }
     document["service"]["pipelines"]["metrics/write"]["processors"] = ["filter", "relabel"]
     stand.start(document)
-    plain, deltas = stand.writers()
+    writers = stand.writers()
     yield stand
-    for writer in (*plain, deltas):
+    for writer in writers:
         writer.stop()
         assert writer.wrong == []
 

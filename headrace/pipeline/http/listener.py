@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -21,7 +21,8 @@ from headrace.pipeline.http.routes import Mounted, RouteTable
 from headrace.pipeline.http.tls import ServerTls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Mapping, Sequence
 
     from multidict import CIMultiDictProxy
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+_BACKLOG = 1024
 
 CLIENT_CLOSED_REQUEST = 499
 """Counted when the client went away; nobody reads the answer."""
@@ -65,13 +68,14 @@ class Listener:
         self._budget = budget
         self._counts = HttpCounts(counters, config.endpoint)
         self._server: Server | None = None
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self.configure(config, authenticator)
 
     def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
         """Take other settings; only before `start`."""
         self.config = config
-        self.authenticate_by(authenticator)
+        self._authenticator = authenticator
+        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
         self._bounds = Bounds.of(config)
         self._cors = Cors(config.cors) if config.cors else None
         # Checked for every request, so decided once.
@@ -79,10 +83,11 @@ class Listener:
         self._query_names = config.auth.request_params if config.auth is not None else ()
         self._checks_host = config.address.is_loopback and not config.authenticates
 
-    def authenticate_by(self, authenticator: Authenticator | None) -> None:
-        """Have credentials checked by another one from now on."""
-        self._authenticator = authenticator
-        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+    def reconfigure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
+        """Take other settings while open, the same TLS among them: connections go on, and new requests obey them."""
+        self.configure(config, authenticator)
+        if self._server is not None:
+            self._server.bounds = self._bounds
 
     def check(self) -> None:
         """Raise ConfigError where a certificate does not load."""
@@ -92,7 +97,11 @@ class Listener:
     @property
     def running(self) -> bool:
         """Whether the address is open."""
-        return self._listening is not None
+        return bool(self._listening)
+
+    def sockets(self) -> list[socket.socket]:
+        """Return duplicates of the sockets that are listened on, for a listener that takes this one's place."""
+        return [one.dup() for server in self._listening for one in server.sockets]
 
     @property
     def url(self) -> str:
@@ -101,46 +110,54 @@ class Listener:
         host = self.config.address.host or "127.0.0.1"
         return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
-    async def start(self) -> None:
+    async def start(self, inherited: Sequence[socket.socket] = ()) -> None:
         """Listen; do nothing where that is so already.
+
+        Args:
+            inherited: Sockets of the listener before, which may go on for a while; else the address is opened.
 
         Raises:
             ConfigError: The address is taken or not this machine's, or a certificate does not load.
         """
-        if self._listening is not None:
+        if self._listening:
             return
-        address = self.config.address
         if self.config.tls is not None:
             self.tls = ServerTls(self.config.tls)
-        self._server = Server(self._serve, self._bounds, self._counts)
+        self._server = server = Server(self._serve, self._bounds, self._counts)
+        address = self.config.address
         try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._server,
-                address.host or None,
-                address.port,
-                ssl=self.tls.context if self.tls else None,
-                ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
-                backlog=1024,
-                reuse_address=True,
-            )
+            if inherited:
+                self._listening = [await self._listen(server, sock=one) for one in inherited]
+            else:
+                opened = await self._listen(server, host=address.host or None, port=address.port, reuse_address=True)
+                self._listening = [opened]
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
-        self.port = self._listening.sockets[0].getsockname()[1]
+        self.port = self._listening[0].sockets[0].getsockname()[1]
+
+    async def _listen(self, server: Server, **where: Any) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            server,
+            ssl=self.tls.context if self.tls else None,
+            ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
+            backlog=_BACKLOG,
+            **where,
+        )
 
     def close(self) -> None:
         """Take no new connections; those that are open go on until `shutdown`."""
-        if self._listening is not None:
-            self._listening.close()
+        for one in self._listening:
+            one.close()
 
     async def shutdown(self, grace_s: float) -> None:
         """Take no new connections, let requests under way finish for `grace_s` seconds, then cut the rest."""
-        if self._listening is None or self._server is None:
+        if not self._listening or self._server is None:
             return
-        self._listening.close()
+        self.close()
         self._server.pre_shutdown()
         await self._server.shutdown(max(grace_s, 0.01))  # to aiohttp, 0 means for ever
-        self._listening = self._server = None
+        self._listening, self._server = [], None
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; everything raised below becomes an answer here."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.config import AuthConfig, ServerConfig
+from headrace.pipeline.http.config import ServerAuthConfig, ServerConfig
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from http_lab import CLOSE, body
@@ -90,9 +91,34 @@ async def test_settings_of_an_open_endpoint_change(lab: Lab) -> None:
     lab.listeners.begin()
     with pytest.raises(ConfigError, match=r"receivers\.a\.auth\.authenticator"):
         lab.listeners.add(
-            ServerConfig(endpoint=f"127.0.0.1:{port}", auth=AuthConfig(authenticator="nobody")),
+            ServerConfig(endpoint=f"127.0.0.1:{port}", auth=ServerAuthConfig(authenticator="nobody")),
             [route("/a", "closed")],
             "receivers.a",
         )
     await lab.listeners.abort()
     assert await ask(lab, listener, "/a") == "again"
+
+
+async def test_nobody_is_shut_out_meanwhile(lab: Lab) -> None:
+    """Connections that come while settings change are taken by the listener before or the one after."""
+    port = free_port()
+    lab.listeners.add(config(port), [route("/a", "a")], "receivers.a")
+    await lab.listeners.start()
+    (listener,) = lab.listeners.open
+    asked: list[str] = []
+
+    async def keep_asking() -> None:
+        while len(asked) < 1000:
+            asked.append(await ask(lab, listener, "/a"))
+
+    asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
+    for number in range(20):
+        await asyncio.sleep(0.005)
+        lab.listeners.begin()
+        lab.listeners.add(config(port, 50 + number), [route("/a", "a")], "receivers.a")
+        await lab.listeners.start()
+        await lab.listeners.commit({"receivers.a"})
+    asked += ["stop"] * 1000
+    await asyncio.gather(*asking)
+    assert len(asked) > 1050
+    assert set(asked) == {"a", "stop"}
