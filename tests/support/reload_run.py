@@ -152,7 +152,7 @@ def _judge(outcome: Outcome, stand: Stand, writers: Writers) -> None:
     outcome.out_of_order = sum(one > other for samples in found for (one, _), (other, _) in pairwise(samples))
     outcome.deltas_last, outcome.deltas_falls = _last(stand, "deltas"), _falls(stand, "deltas")
     outcome.clicks_last, outcome.clicks_falls = _last(stand, "clicks"), _falls(stand, "clicks")
-    outcome.many_series = len(stand.sink.of("many"))
+    outcome.many_series = len({key.partition("|")[0] for key in stand.sink.of("many")})
 
 
 def _wait(arrived: Callable[[], bool]) -> None:
@@ -164,17 +164,16 @@ def _wait(arrived: Callable[[], bool]) -> None:
 
 
 def _distinct(stand: Stand) -> int:
-    found = [*stand.sink.of("x").values(), *stand.sink.of("y").values()]
-    return sum(len({time_ms for time_ms, _ in samples}) for samples in found)
-
-
-def _values(stand: Stand, prefix: str) -> list[float]:
-    return [value for samples in stand.sink.of(prefix).values() for _, value in samples]
+    """Return how many samples came, whatever was added to their series."""
+    found = {**stand.sink.of("x"), **stand.sink.of("y")}
+    return len({(key.partition("|")[0], time_ms) for key, samples in found.items() for time_ms, _ in samples})
 
 
 def _last(stand: Stand, prefix: str) -> float:
-    return max(_values(stand, prefix), default=0.0)
+    return max((value for samples in stand.sink.of(prefix).values() for _, value in samples), default=0.0)
 
 
 def _falls(stand: Stand, prefix: str) -> int:
-    return sum(one > other for one, other in pairwise(_values(stand, prefix)))
+    """Return how often the value of a series fell: requests with different series may overtake each other."""
+    found = stand.sink.of(prefix).values()
+    return sum(one > other for samples in found for (_, one), (_, other) in pairwise(samples))

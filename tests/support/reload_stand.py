@@ -63,6 +63,7 @@ class Sink:
             for one in request.timeseries:
                 labels = {label.name.decode(): label.value.decode() for label in one.labels}
                 key = labels.get("writer", "") + labels["__name__"] + labels.get("n", "")
+                key += f"|{labels.get('reload', '')}"  # what a rule adds makes another series of it
                 found = self.samples.setdefault(key, [])
                 found += [(sample.timestamp, sample.value) for sample in one.samples]
 
