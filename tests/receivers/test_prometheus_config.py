@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from headrace.pipeline.prometheus_values import format_duration, parse_duration, parse_size
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.config import PrometheusConfig, PrometheusYml
-from headrace.receivers.prometheus.job import Job, finest_schema, jobs_of
+from headrace.receivers.prometheus.job import Job, jobs_of
 from headrace.receivers.prometheus.protocols import default_protocols
 
 SUITE = Path(__file__).parents[2].parent / "shared" / "conformance" / "config"

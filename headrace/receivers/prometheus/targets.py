@@ -86,13 +86,13 @@ def populate(job: Job, groups: Iterable[tuple[TargetGroup, Mapping[str, str]]], 
     faults: list[str] = []
     for group, meta in groups:
         for address in group.targets:
-            discovered = _discovered(job, {**meta, **group.labels, _ADDRESS: address})
+            discovered = discovered_labels(job, {**meta, **group.labels, _ADDRESS: address})
             relabelled = relabeler.apply(discovered)
             if relabelled is None:
                 dropped.append(discovered)
                 continue
             try:
-                target = _target(job, discovered, dict(relabelled))
+                target = target_of(job, discovered, dict(relabelled))
             except ValueError as error:
                 faults.append(f"{address}: {error}")
                 continue
@@ -106,7 +106,8 @@ def seed_of(external_labels: Pairs) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
+def discovered_labels(job: Job, labels: dict[str, str]) -> Pairs:
+    """Return the labels that relabelling begins with: those of discovery, and the job's; `labels` is changed."""
     config = job.config
     defaults = {
         "job": config.job_name,
@@ -122,7 +123,12 @@ def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
     return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
-def _target(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+def target_of(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+    """Make the target of a label set that relabelling has left; `labels` is changed.
+
+    Raises:
+        ValueError: It makes none.
+    """
     address = labels.get(_ADDRESS, "")
     if not address:
         raise ValueError("no address")
