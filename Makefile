@@ -97,6 +97,10 @@ npm: ## Install the JavaScript client that one of the tests marked peer runs; ne
 docs: setup ## Build the documentation into build/docs and check its links.
 	@$(BIN)/python scripts/build_docs.py --output build/docs
 
+.PHONY: parity
+parity: setup ## Write docs/parity.md: what there is of other collectors, asked of the code.
+	@$(BIN)/python scripts/parity.py
+
 .PHONY: wheel
 wheel: setup ## Build the source distribution and, from it, the wheel, into dist.
 	@rm -rf dist

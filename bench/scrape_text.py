@@ -124,7 +124,7 @@ async def first_sight(body: Body, rules: int) -> float:
 def scraper(body: Body, rules: int) -> TargetScraper:
     """Make a scraper that gets `body`."""
     job = make_job(rules)
-    [target] = populate(job, [(group, {}) for group in job.config.static_configs], Relabeler([])).targets
+    [target] = populate(job, [group.group("") for group in job.config.static_configs], Relabeler([])).targets
     table = SeriesTable()
     relabeler = Relabeler(job.config.metric_relabel_configs) if rules else None
     shared = Shared(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 DOCS = check_links.ROOT / "docs"
-KINDS = ("receivers", "processors", "exporters", "extensions")
+KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 PAGE = """<!doctype html>
 <html lang="en">

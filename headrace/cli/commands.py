@@ -12,12 +12,14 @@ from headrace.cli.warm import warm_up
 from headrace.pipeline.config.faults import ConfigFaults
 from headrace.pipeline.config.load import LoadedConfig, load_files
 from headrace.pipeline.config.service import ServiceConfig
+from headrace.pipeline.config.substitution import Substitution
 from headrace.pipeline.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from headrace.cli.sigv4_proxy import ProxyOptions
+    from headrace.cli.watch import Watched
 
 _FAILED = 1
 _BAD_CONFIG = 2
@@ -45,10 +47,23 @@ def _told(make: Callable[[], LoadedConfig]) -> LoadedConfig | None:
     return loaded
 
 
-def run_daemon(files: Sequence[str], settings: Sequence[str], plugins: Sequence[str], started_s: float) -> int:
+def run_daemon(
+    files: Sequence[str], settings: Sequence[str], plugins: Sequence[str], started_s: float, *, watch: bool
+) -> int:
     """Run the daemon on configuration files; return the exit code."""
-    loaded = load(files, settings, plugins)
-    return _BAD_CONFIG if loaded is None else _run(loaded, started_s)
+    from headrace.cli.watch import Watched
+
+    watched = Watched(files)
+    registry: list[ComponentRegistry] = []
+
+    def read() -> LoadedConfig:
+        # The same types of components for all reloads, so that what has not changed is recognised.
+        found = registry[0] if registry else ComponentRegistry(plugins)
+        registry[:] = [found]
+        return load_files(files, found, settings, Substitution(read_file=watched.read))
+
+    loaded = _told(read)
+    return _BAD_CONFIG if loaded is None else _run(loaded, started_s, read, watched, watch=watch)
 
 
 def run_serve(options: Mapping[str, Any], started_s: float) -> int:
@@ -102,14 +117,21 @@ def serve_config(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(loaded: LoadedConfig, started_s: float) -> int:
+def _run(
+    loaded: LoadedConfig,
+    started_s: float,
+    read: Callable[[], LoadedConfig] | None = None,
+    watched: Watched | None = None,
+    *,
+    watch: bool = False,
+) -> int:
     from headrace.cli import daemon, logs
 
     logs.configure(loaded.telemetry.logs)
     used = [(kind, planned.factory) for kind, found in loaded.components.items() for planned in found.values()]
     warm_up(used, _tell)
     try:
-        return daemon.run(loaded, started_s, _tell)
+        return daemon.run(lambda: daemon.Daemon(loaded, started_s, read, watched, watches=watch), _tell)
     except HeadraceError as error:
         click.echo(str(error), err=True)
         return _BAD_CONFIG if isinstance(error, ConfigError) else _FAILED

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from headrace.cli.reload import Reloader
 from headrace.pipeline.component import Settings
 from headrace.pipeline.graph import Graph
 from headrace.pipeline.host import Host
@@ -24,6 +25,7 @@ from headrace.pipeline.telemetry import Telemetry, serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headrace.cli.watch import Watched
     from headrace.pipeline.component import Component
     from headrace.pipeline.config.load import LoadedConfig
     from headrace.pipeline.graph import Planned
@@ -41,11 +43,22 @@ class Daemon:
     Args:
         config: What to run.
         started_s: When the process began, by the monotonic clock; for the message that it is ready.
+        load: Reads the configuration again for a reload; without it there are none.
+        watched: The files it is made of.
+        watches: Whether their changes lead to reloads although the configuration does not say so.
     """
 
-    def __init__(self, config: LoadedConfig, started_s: float | None = None) -> None:
+    def __init__(
+        self,
+        config: LoadedConfig,
+        started_s: float | None = None,
+        load: Callable[[], LoadedConfig] | None = None,
+        watched: Watched | None = None,
+        *,
+        watches: bool = False,
+    ) -> None:
         self.host = Host()
-        self._config = config
+        self.config = config
         self._started_s = time.monotonic() if started_s is None else started_s
         self._stop = asyncio.Event()
         self.failure = ""
@@ -54,13 +67,16 @@ class Daemon:
         self.host.services.update(
             listeners=self.listeners,
             targets=TargetsRegistry(),
-            config_yaml=lambda: yaml.safe_dump(config.resolved(), sort_keys=False),
+            config_yaml=lambda: yaml.safe_dump(self.config.resolved(), sort_keys=False),
         )
-        if config.service.state_directory:
-            self.host.services["state"] = StateDirectory(Path(config.service.state_directory))
+        self.keep_state()
+        self._reload_asked = asyncio.Event()
+        self._watched = watched
+        self.watches = watches
+        self.reloader = Reloader(self, load) if load is not None else None
         self.telemetry = Telemetry(self.host.counters, self.host.monotonic_s)
-        self._graph: Graph | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self.graph: Graph | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, on_ready: Callable[[str], None] = lambda _text: None) -> int:
         """Run until a signal; return the exit code.
@@ -71,6 +87,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, self._signalled)
+        if self.reloader is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         try:
             await self.start()
             waiting = asyncio.create_task(self._announce(on_ready))
@@ -81,32 +99,38 @@ class Daemon:
             await self.shutdown()
             for one in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(one)
+            loop.remove_signal_handler(signal.SIGHUP)
         return 1 if self.failure else 0
 
     async def start(self) -> None:
         """Start everything; what was started is stopped by `shutdown`, also after a failure."""
-        for name, planned in self._config.extensions().items():
-            self.host.extensions[name] = self._extension(name, planned)
-        self._open_telemetry()
+        for name, planned in self.config.extensions().items():
+            self.host.extensions[name] = self.extension(name, planned)
+        self.open_telemetry(self.config)
         for extension in self.host.extensions.values():
             await extension.start(self.host)
-        self._graph = Graph(self._config.plan(), self.host)
-        await self._graph.start()
+        self.graph = Graph(self.config.plan(), self.host)
+        await self.graph.start()
         await self.listeners.start()
-        self._sweeper = asyncio.create_task(self._sweep(), name="sweep of idle series")
+        self._tasks.append(asyncio.create_task(self._sweep(), name="sweep of idle series"))
+        if self.reloader is not None:
+            self._tasks.append(asyncio.create_task(self._reload(self.reloader), name="reloads"))
+        if self._watched is not None:
+            self._watched.note()
+            self._tasks.append(asyncio.create_task(self._watched.watch(self._files_changed), name="watch"))
 
     async def shutdown(self) -> None:
         """Stop everything: listeners, then receivers, processors, exporters, then extensions."""
         self.host.readiness.block("daemon", "stopping")
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
-            self._sweeper = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         await self.listeners.shutdown()
-        if self._graph is not None:
-            for fault in await self._graph.shutdown():
+        if self.graph is not None:
+            for fault in await self.graph.shutdown():
                 _log.error("%s", fault)
-            self._graph = None
+            self.graph = None
         for name, extension in reversed(self.host.extensions.items()):
             try:
                 await extension.shutdown()
@@ -115,7 +139,15 @@ class Daemon:
         self.host.extensions.clear()
         self.telemetry.shutdown()
 
-    def _extension(self, name: str, planned: Planned) -> Component:
+    def keep_state(self) -> None:
+        """Keep states of processors where the configuration says, or nowhere."""
+        directory = self.config.service.state_directory
+        self.host.services.pop("state", None)
+        if directory:
+            self.host.services["state"] = StateDirectory(Path(directory))
+
+    def extension(self, name: str, planned: Planned) -> Component:
+        """Make an extension."""
         host = self.host
         logger = host.logger.getChild(f"extensions.{name}")
         settings = Settings("extensions", name, host.counters, logger, host.clock_ns, host.monotonic_s)
@@ -125,8 +157,9 @@ class Daemon:
     def _authenticator(self, extension: str, asked_by: str) -> Authenticator:
         return self.host.extension(extension, Authenticator, asked_by)  # type: ignore[type-abstract]
 
-    def _open_telemetry(self) -> None:
-        metrics = self._config.telemetry.metrics
+    def open_telemetry(self, config: LoadedConfig) -> None:
+        """Serve the daemon's own metrics as a configuration says."""
+        metrics = config.telemetry.metrics
         if metrics.level == "none":
             return
         for reader in metrics.readers:
@@ -146,6 +179,16 @@ class Daemon:
             if freed:
                 _log.info("freed %d series that were idle for %d s", freed, _IDLE_S)
 
+    async def _reload(self, reloader: Reloader) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            await reloader.reload()
+
+    def _files_changed(self) -> None:
+        if self.config.service.reload.watch or self.watches:
+            self._reload_asked.set()
+
     def _fail(self, why: str) -> None:
         self.failure = why
         self._stop.set()
@@ -158,11 +201,11 @@ class Daemon:
         self._stop.set()
 
 
-def run(config: LoadedConfig, started_s: float, on_ready: Callable[[str], None]) -> int:
+def run(make: Callable[[], Daemon], on_ready: Callable[[str], None]) -> int:
     """Run a daemon in an event loop of its own."""
 
     async def main() -> int:
-        return await Daemon(config, started_s).run(on_ready)
+        return await make().run(on_ready)
 
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(main())

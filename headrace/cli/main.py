@@ -8,6 +8,7 @@ import time
 import click
 
 from headrace.cli.access import access, audit
+from headrace.cli.plugin import plugin
 from headrace.cli.promql.commands import promql
 from headrace.cli.query.commands import query
 from headrace.cli.tsdb import tsdb
@@ -36,6 +37,7 @@ def main() -> None:
 
 main.add_command(access)
 main.add_command(audit)
+main.add_command(plugin)
 main.add_command(promql)
 main.add_command(query)
 main.add_command(tsdb)
@@ -45,11 +47,12 @@ main.add_command(tsdb)
 @_config_option
 @_set_option
 @_plugin_option
-def run(files: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+@click.option("--watch", is_flag=True, help="Reload when a configuration file changes; SIGHUP reloads in any case.")
+def run(files: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...], *, watch: bool) -> None:
     """Run the daemon on a configuration."""
     from headrace.cli.commands import run_daemon
 
-    sys.exit(run_daemon(files, settings, plugins, _STARTED_S))
+    sys.exit(run_daemon(files, settings, plugins, _STARTED_S, watch=watch))
 
 
 @main.command()

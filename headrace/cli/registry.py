@@ -37,7 +37,8 @@ BUILT_IN = {
         "stream_aggregate",
         "transform",
     ),
-    "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
+    "connectors": ("failover", "forward", "routing"),
+    "exporters": ("debug", "nop", "otlp", "otlp_http", "prometheus", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
@@ -49,10 +50,13 @@ ALIASES = {
     ("processors", "delta_to_cumulative"): "deltatocumulative",
     ("processors", "metric_start_time"): "metricstarttime",
     ("processors", "metrics_transform"): "metricstransform",
+    ("exporters", "otlp_grpc"): "otlp",
+    ("exporters", "otlphttp"): "otlp_http",
     ("exporters", "prometheusremotewrite"): "prometheus_remote_write",
     ("extensions", "basicauth"): "basic_auth",
     ("extensions", "bearertokenauth"): "bearer_token_auth",
     ("extensions", "healthcheck"): "health_check",
+    ("extensions", "healthcheckv2"): "health_check",
     ("extensions", "sigv4auth"): "sigv4_auth",
 }
 """Other spellings of our own types."""
@@ -140,9 +144,16 @@ def _built_in(kind: str, name: str) -> Factory[Any] | None:
 
 
 def _factories(module: object) -> Iterator[tuple[str, Factory[Any]]]:
-    from headrace.pipeline.component import ExporterFactory, ExtensionFactory, ProcessorFactory, ReceiverFactory
+    from headrace.pipeline.component import (
+        ConnectorFactory,
+        ExporterFactory,
+        ExtensionFactory,
+        ProcessorFactory,
+        ReceiverFactory,
+    )
 
     kinds = {
+        ConnectorFactory: "connectors",
         ReceiverFactory: "receivers",
         ProcessorFactory: "processors",
         ExporterFactory: "exporters",

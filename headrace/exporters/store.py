@@ -145,6 +145,7 @@ class StoreExporter:
     """Writes batches to the workspaces' engines."""
 
     optional = False
+    needs_restart = "the store has its directory and its queries open"
 
     def __init__(self, settings: Settings, config: StoreConfig) -> None:
         self.config = config

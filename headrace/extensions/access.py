@@ -40,6 +40,8 @@ _REFRESH_S = 1.0
 class Access:
     """The extension."""
 
+    needs_restart = "everything that authenticates relies on it"
+
     def __init__(self, settings: Settings, config: AccessConfig) -> None:
         self._settings = settings
         self._config = config

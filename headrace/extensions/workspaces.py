@@ -87,6 +87,8 @@ class WorkspacesConfig(ServerConfig):
 class WorkspacesExtension:
     """Answers the operations of the control plane."""
 
+    needs_restart = "everything that knows workspaces relies on it"
+
     def __init__(self, settings: Settings, config: WorkspacesConfig) -> None:
         self._settings = settings
         self._config = config

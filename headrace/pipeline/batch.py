@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from headrace.pipeline.epochs import Pin
@@ -26,6 +29,8 @@ STALE_BITS = np.uint64(0x7FF0000000000002)
 NS_PER_MS = 1_000_000
 
 DEFAULT_WORKSPACE = "default"
+
+_NO_METADATA: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Flag(IntFlag):
@@ -176,12 +181,14 @@ class BatchContext:
         source: Id of the receiver.
         principal: Who sent it, empty where nobody was asked.
         received_ns: When, Unix nanoseconds.
+        metadata: Headers of the request, by lower-case name, where the receiver keeps them.
     """
 
     workspace: str = DEFAULT_WORKSPACE
     source: str = ""
     principal: str = ""
     received_ns: int = 0
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_METADATA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from headrace.pipeline.counters import Counters, Drops
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.config import ComponentConfig
     from headrace.pipeline.host import Host
     from headrace.pipeline.identity import Series
+    from headrace.pipeline.outlets import Outlets
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,42 @@ class Exporter(Component, Protocol):
         """
 
 
+class Connector(Exporter, Protocol):
+    """Ends some pipelines and begins others. Its factory's ``create`` takes (settings, config, outlets).
+
+    ``reserve`` grants what the pipelines grant that a batch may go to, and ``deliver`` sends it into them; both by
+    the outlets. A reload may change what the outlets lead to, between two batches.
+    """
+
+
+@runtime_checkable
+class Inheriting(Protocol):
+    """A component that takes over what its predecessor of the same id holds when its settings change in a reload."""
+
+    async def take_over(self, predecessor: Any) -> None:
+        """Move everything that `predecessor` was given and has not passed on, in order.
+
+        Called before `start`, while no batch reaches either of them; `predecessor` is shut down afterwards.
+        """
+
+
+def is_exclusive(component: object) -> bool:
+    """Return whether two instances of a component cannot run beside each other.
+
+    A component says so by an attribute ``exclusive``, because both would open one file or directory. In a reload the
+    old one is stopped before the new one starts.
+    """
+    return bool(getattr(component, "exclusive", False))
+
+
+def restart_reason(component: object) -> str:
+    """Return why settings of a component cannot change while the daemon runs; empty where they can.
+
+    A component says so by an attribute ``needs_restart``.
+    """
+    return str(getattr(component, "needs_restart", ""))
+
+
 class Reservation(Protocol):
     """Room that an exporter keeps for a batch."""
 
@@ -257,6 +294,18 @@ class ExporterFactory(Factory[C]):
     """Makes exporters."""
 
     create: Callable[[Settings, C], Exporter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorFactory(Factory[C]):
+    """Makes connectors.
+
+    Attributes:
+        pipelines: Returns the ids of the pipelines that a configuration names, each with its place in it.
+    """
+
+    create: Callable[[Settings, C, Outlets], Connector]
+    pipelines: Callable[[C], Iterable[tuple[tuple[str | int, ...], str]]] = lambda _config: ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.batch import MetricBatch
 
+Observed = dict[str, dict[tuple[tuple[str, str], ...], "Callable[[], float]"]]
+"""Callables by name and attributes."""
+
 _SAMPLES = 20
 """Dropped series that are remembered by each component, newest last, for an operator who asks what was dropped."""
 
@@ -89,6 +92,30 @@ class Counters:
         """Have `read` called for the value of a point whenever it is asked for."""
         points = self._instrument(name, description, unit, monotonic=monotonic).points
         points[tuple(sorted((attributes or {}).items()))] = read
+
+    def observed(self) -> Observed:
+        """Return what is observed now, for `restore`."""
+        return {
+            name: {key: point for key, point in instrument.points.items() if not isinstance(point, Counter)}
+            for name, instrument in self.instruments.items()
+        }
+
+    def restore(self, observed: Observed) -> None:
+        """Observe again what was observed then, and nothing that came after."""
+        for name, instrument in self.instruments.items():
+            before = observed.get(name, {})
+            for key in [key for key, point in instrument.points.items() if not isinstance(point, Counter)]:
+                if key not in before:
+                    del instrument.points[key]
+            instrument.points.update(before)
+
+    def forget(self, attributes: Mapping[str, str]) -> None:
+        """Observe no more what has all of these attributes: the component is gone."""
+        wanted = set(attributes.items())
+        for instrument in self.instruments.values():
+            for key in [key for key, point in instrument.points.items() if not isinstance(point, Counter)]:
+                if wanted <= set(key):
+                    del instrument.points[key]
 
     def value(self, name: str, attributes: Mapping[str, str] | None = None) -> float:
         """Return the value of a point, or the sum over the points that have these attributes; 0 for none."""

@@ -65,6 +65,33 @@ class Step:
         return batch
 
 
+class Gate:
+    """Keeps batches waiting before the first pipeline while a reload puts one graph in place of another."""
+
+    def __init__(self) -> None:
+        self._open: asyncio.Event | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether batches have to wait."""
+        return self._open is not None
+
+    def close(self) -> None:
+        """Keep batches waiting."""
+        self._open = self._open or asyncio.Event()
+
+    def open(self) -> None:
+        """Let them pass."""
+        if self._open is not None:
+            self._open.set()
+            self._open = None
+
+    async def passed(self) -> None:
+        """Wait until batches may pass."""
+        while self._open is not None:
+            await self._open.wait()
+
+
 class Pipeline:
     """Steps and the exporters behind them.
 
@@ -78,6 +105,12 @@ class Pipeline:
         self.id = pipeline_id
         self.steps = tuple(steps)
         self.exporters = tuple(exporters)
+        self.successor: Pipeline | None = None
+        """The pipeline that has taken this one's place: what was on its way here goes there."""
+        self.processing = 0
+        """Batches between the first step and the last."""
+        self.under_way = 0
+        """Batches between the first step and their acknowledgement."""
         self._limiters = [step.processor for step in steps if isinstance(step.processor, Limiter)]
 
     def reserve(self, points: int, size_bytes: int) -> list[Reservation]:
@@ -102,9 +135,22 @@ class Pipeline:
         Raises:
             Refused: An exporter could not take the batch after all.
         """
+        if self.successor is not None and not first:
+            return await self.successor.process(batch)
+        self.under_way += 1
+        try:
+            return await self._process(batch, first)
+        finally:
+            self.under_way -= 1
+
+    async def _process(self, batch: MetricBatch, first: int) -> Outcome:
         points = len(batch)
-        for step in self.steps[first:]:
-            batch = await step.run(batch)
+        self.processing += 1
+        try:
+            for step in self.steps[first:]:
+                batch = await step.run(batch)
+        finally:
+            self.processing -= 1
         if batch.is_empty:
             return Outcome(points)
         if len(self.exporters) == 1:
@@ -121,11 +167,13 @@ class Entry:
 
     Args:
         receiver_id: For the counts.
-        transport: For the counts: ``http``, ``grpc`` or empty.
         counters: Where the counts go.
+        transport: For the counts: ``http``, ``grpc`` or empty.
+        gate: Where batches wait during a reload.
     """
 
-    def __init__(self, receiver_id: str, counters: Counters, transport: str = "") -> None:
+    def __init__(self, receiver_id: str, counters: Counters, transport: str = "", gate: Gate | None = None) -> None:
+        self.gate = gate or Gate()
         self._counters = counters
         self._receiver_id = receiver_id
         self._transport = transport
@@ -145,10 +193,13 @@ class Entry:
 
     async def send(self, batch: MetricBatch) -> Outcome:
         """Deliver `batch` to all pipelines; see `headrace.pipeline.component.Sink`."""
+        while self.gate.closed:
+            await self.gate.passed()
         points = len(batch)
         granted: list[Reservation] = []
+        batch.table.families.note(batch.metadata)
         try:
-            for pipeline in self.pipelines:
+            for pipeline in self._in_use():
                 granted += pipeline.reserve(points, batch.size_bytes)
             outcome = await self._process(batch)
         except Refused:
@@ -159,6 +210,11 @@ class Entry:
         self._accepted.add(outcome.accepted)
         self._failed.add(points - outcome.accepted)
         return outcome
+
+    def _in_use(self) -> tuple[Pipeline, ...]:
+        if not self.pipelines:
+            raise Refused("this receiver is not in use", 1)
+        return self.pipelines
 
     async def _process(self, batch: MetricBatch) -> Outcome:
         if len(self.pipelines) == 1:

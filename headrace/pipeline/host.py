@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.series import SeriesLimits, SeriesTable
+from headrace.pipeline.status import Status, Statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ class Host:
         counters: All counters.
         workspaces: Series tables.
         readiness: Who is not ready.
+        statuses: How components are.
         extensions: Started extensions by id.
         services: What components offer to each other, by name: protocols defined in `headrace.pipeline`, such as
             ``listeners``, ``targets``. Nothing imports a sibling; they meet here.
@@ -94,6 +96,7 @@ class Host:
     counters: Counters = field(default_factory=Counters)
     workspaces: Workspaces = field(default_factory=Workspaces)
     readiness: Readiness = field(default_factory=Readiness)
+    statuses: Statuses = field(default_factory=Statuses)
     extensions: dict[str, Component] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
     clock_ns: Callable[[], int] = time.time_ns
@@ -102,8 +105,10 @@ class Host:
     on_failure: Callable[[str], None] = lambda _why: None
     """Called by `fail`; the daemon stops."""
 
-    def fail(self, why: str) -> None:
-        """Report a failure after `start` that the daemon cannot run with."""
+    def fail(self, why: str, component: str = "") -> None:
+        """Report a failure after `start`, of `component`, that the daemon cannot run with."""
+        if component:
+            self.statuses.report(component, Status.FATAL_ERROR, why)
         self.logger.error("%s", why)
         self.on_failure(why)
 

@@ -1,4 +1,4 @@
-"""Prometheus names and labels of OpenTelemetry metrics: the strategy ``UnderscoreEscapingWithSuffixes``.
+"""Prometheus names and labels of OpenTelemetry metrics; `headrace.pipeline.naming` has the choices there are.
 
 Source:
     OpenTelemetry specification, "Prometheus and OpenMetrics compatibility"; where it and the translator that
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME, Form, MetricType, Series
+from headrace.pipeline.naming import Naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from headrace.pipeline.identity import AttributeValue, Kind, Resource
+    from headrace.pipeline.identity import AttributeValue, Kind, Resource, Scope
 
 _UNITS = {
     "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
@@ -30,6 +31,7 @@ _UNITS = {
 }  # fmt: skip
 _PER_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
 
+_FOREIGN = re.compile(r"[^A-Za-z0-9:_]+")
 _NOT_WORD = re.compile(r"[^A-Za-z0-9:]+")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_]")
 _NOT_UNIT = re.compile(r"[^A-Za-z0-9]+")
@@ -37,7 +39,10 @@ _NOT_UNIT = re.compile(r"[^A-Za-z0-9]+")
 _IDENTIFYING = frozenset({"service.namespace", "service.name", "service.instance.id"})
 
 
-def metric_name(name: str, unit: str, kind: Kind) -> str:
+_DEFAULT = Naming()
+
+
+def metric_name(name: str, unit: str, kind: Kind, naming: Naming = _DEFAULT) -> str:
     """Return the Prometheus name of a metric.
 
     Raises:
@@ -47,23 +52,60 @@ def metric_name(name: str, unit: str, kind: Kind) -> str:
     >>> metric_name("system.cpu.time", "s", Kind(MetricType.COUNTER))
     'system_cpu_time_seconds_total'
     """
+    if not name.strip("_") or (naming.strategy.escapes and not _NOT_WORD.sub("", name)):
+        raise InvalidInput(f"metric name {name!r} has no character that Prometheus allows")
+    if not naming.strategy.escapes:
+        return _unescaped(name, unit, kind, naming)
+    words = _words(name, unit, kind) if naming.strategy.adds_suffixes else [_squeezed(name)]
+    text = "_".join([_squeezed(naming.namespace), *words] if naming.namespace else words)
+    return f"_{text}" if text[0].isdigit() else text
+
+
+def _words(name: str, unit: str, kind: Kind) -> list[str]:
+    """Return the words of an escaped name with suffixes."""
     words = [word for word in _NOT_WORD.split(name) if word]
     main, per = _unit_words(unit)
     if main and main not in words:
         words.append(main)
     if per and per not in words:
         words += ("per", per)
+    last = _type_word(unit, kind)
+    return [*(word for word in words if word != last), last] if last else words
+
+
+def _squeezed(name: str) -> str:
+    """Return a name whose runs of foreign characters are single underscores, none at its ends."""
+    return "_".join(part for part in _FOREIGN.split(name) if part)
+
+
+def _unescaped(name: str, unit: str, kind: Kind, naming: Naming) -> str:
+    """Return a name with all its characters, its suffixes in the one right order."""
+    text = f"{naming.namespace}_{name}" if naming.namespace else name
+    if not naming.strategy.adds_suffixes:
+        return text
+    main, per = _unit_words(unit)
+    per = f"per_{per}" if per else ""
+    last = _type_word(unit, kind)
+    for suffix in (last, per):
+        text = _trimmed(text, suffix)
+    if main and not text.endswith(main):
+        text = f"{text}_{main}"
+    return "_".join(filter(None, (text, per, last)))
+
+
+def _trimmed(text: str, suffix: str) -> str:
+    """Return `text` without `suffix` and the one character before it, whatever that is."""
+    return text[: -len(suffix) - 1] if suffix and text.endswith(suffix) and len(text) > len(suffix) + 1 else text
+
+
+def _type_word(unit: str, kind: Kind) -> str:
+    """Return what is appended for the type of a metric."""
     if kind.type is MetricType.COUNTER:
-        words = [*(word for word in words if word != "total"), "total"]
-    elif kind.type is MetricType.GAUGE and unit == "1" and not kind.is_sum:
-        words = [*(word for word in words if word != "ratio"), "ratio"]
-    text = "_".join(words)
-    if not words or not name.strip("_"):
-        raise InvalidInput(f"metric name {name!r} has no character that Prometheus allows")
-    return f"_{text}" if text[0].isdigit() else text
+        return "total"
+    return "ratio" if kind.type is MetricType.GAUGE and unit == "1" and not kind.is_sum else ""
 
 
-def label_name(key: str) -> str:
+def label_name(key: str, naming: Naming = _DEFAULT) -> str:
     """Return the Prometheus name of an attribute.
 
     Raises:
@@ -72,9 +114,11 @@ def label_name(key: str) -> str:
     >>> label_name("http.request.method"), label_name("0x"), label_name("_private")
     ('http_request_method', 'key_0x', 'key_private')
     """
-    name = _NOT_LABEL.sub("_", key)
+    name = _NOT_LABEL.sub("_", key) if naming.strategy.escapes else key
     if not name.strip("_"):
         raise InvalidInput(f"attribute {key!r} has no character that a label name allows")
+    if not naming.strategy.escapes:
+        return name
     if name[0].isdigit():
         return f"key_{name}"
     return f"key{name}" if name[0] == "_" and name[1] != "_" else name
@@ -93,11 +137,12 @@ def attribute_text(value: AttributeValue) -> str:
     return json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=False)
 
 
-def labels_of(attributes: Iterable[tuple[str, str]]) -> dict[str, str]:
+def labels_of(attributes: Iterable[tuple[str, str]], naming: Naming = _DEFAULT) -> dict[str, str]:
     """Translate attribute names; values whose names become equal are joined by ``;`` in the order of the keys.
 
     Args:
         attributes: Name and value as text; ``__name__`` and empty values are left out.
+        naming: How.
 
     Raises:
         InvalidInput: A name has nothing but underscores.
@@ -106,7 +151,7 @@ def labels_of(attributes: Iterable[tuple[str, str]]) -> dict[str, str]:
     for key, value in sorted(attributes):
         if key == METRIC_NAME or not value:
             continue
-        name = label_name(key)
+        name = label_name(key, naming)
         labels[name] = f"{labels[name]};{value}" if name in labels else value
     return labels
 
@@ -120,43 +165,69 @@ def target_labels(resource: Resource) -> dict[str, str]:
     return {label: value for label, value in labels.items() if value}
 
 
-def target_info(resource: Resource) -> Series | None:
+def target_info(resource: Resource, naming: Naming = _DEFAULT) -> Series | None:
     """Return the series ``target_info`` of a resource; None where it has no job or instance, or says nothing more.
 
     Raises:
         InvalidInput: An attribute's name has nothing but underscores.
     """
     target = target_labels(resource)
-    more = labels_of((key, attribute_text(value)) for key, value in resource.attributes if key not in _IDENTIFYING)
+    told = ((key, attribute_text(value)) for key, value in resource.attributes if key not in _IDENTIFYING)
+    more = labels_of(told, naming)
     if not target or not more:
         return None
-    return Series.of({**more, **target, METRIC_NAME: "target_info"})
+    name = f"{naming.namespace}_target_info" if naming.namespace else "target_info"
+    return Series.of({**more, **target, METRIC_NAME: name})
 
 
-def prometheus_labels(series: Series) -> Mapping[str, str]:
+def scope_labels(scope: Scope, naming: Naming = _DEFAULT) -> dict[str, str]:
+    """Return the labels of an instrumentation scope; attributes that would replace one of the three are left out.
+
+    Raises:
+        InvalidInput: An attribute's name has nothing but underscores.
+    """
+    fixed = {"name": scope.name, "version": scope.version, "schema_url": scope.schema_url}
+    told = ((f"otel_scope_{key}", attribute_text(value)) for key, value in scope.attributes if key not in fixed)
+    return labels_of(told, naming) | {f"otel_scope_{key}": value for key, value in fixed.items() if value}
+
+
+def prometheus_labels(series: Series, naming: Naming = _DEFAULT) -> Mapping[str, str]:
     """Return the Prometheus labels of an OTLP series, its metric name (of a histogram: the family's) included.
+
+    The attributes of a point are stronger than those of its resource; job, instance and scope are stronger than both.
 
     Raises:
         InvalidInput: A name has no character that Prometheus allows.
     """
-    labels = labels_of(series.labels)
+    labels = labels_of(series.labels, naming)
     if series.resource is not None:
+        chosen = [(key, attribute_text(value)) for key, value in series.resource.attributes if key in naming.resource]
+        labels = labels_of(chosen, naming) | labels if chosen else labels
         labels.update(target_labels(series.resource))
-    labels[METRIC_NAME] = metric_name(series.name, series.unit, series.kind)
+    if naming.scope and series.scope is not None:
+        labels.update(scope_labels(series.scope, naming))
+    labels[METRIC_NAME] = metric_name(series.name, series.unit, series.kind, naming)
     return labels
 
 
 class OtlpNames:
-    """A series processor that makes Prometheus series out of OTLP series and leaves others alone."""
+    """A series processor that makes Prometheus series out of OTLP series and leaves others alone.
 
-    leaves_plain = True
+    Args:
+        naming: How; a namespace is given to series of Prometheus sources as well.
+    """
+
+    def __init__(self, naming: Naming = _DEFAULT) -> None:
+        self._naming = naming
+        self.leaves_plain = not naming.namespace
 
     def admit(self, series: Series) -> Series | None:
         """Return the translated series, None where nothing is left of a name."""
         if series.form is Form.PROMETHEUS:
-            return series
+            space = self._naming.namespace
+            return series.set({METRIC_NAME: f"{space}_{series.name}"}) if space else series
         try:
-            labels = prometheus_labels(series)
+            labels = prometheus_labels(series, self._naming)
         except InvalidInput:
             return None
         plain = Series.of(labels)
@@ -223,6 +294,16 @@ def _unit_words(unit: str) -> tuple[str, str]:
     """Return the words of a unit before and after the slash."""
     main, _, per = unit.strip().partition("/")
     return _one_unit(main, _UNITS), _one_unit(per, _PER_UNITS)
+
+
+def unit_text(unit: str) -> str:
+    """Return a unit in words, as it is appended to names.
+
+    >>> unit_text("By"), unit_text("m/s"), unit_text("{packet}")
+    ('bytes', 'meters_per_second', '')
+    """
+    main, per = _unit_words(unit)
+    return f"{main}_per_{per}" if main and per else main or (f"per_{per}" if per else "")
 
 
 def _one_unit(unit: str, table: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from headrace.pipeline.batch import Flag, HistogramKind
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME, Form, Series, Temporality
+from headrace.pipeline.naming import Naming
 from headrace.pipeline.native_histogram_kernels import TOO_COARSE
 from headrace.pipeline.native_histogram_making import of_exponential
 from headrace.pipeline.native_histograms import NativeHistograms
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import ExemplarColumns, HistogramColumns, MetricBatch
     from headrace.pipeline.counters import Drops
     from headrace.pipeline.series import SeriesTable
+
+_DEFAULT = Naming()
 
 DELTA = "delta_temporality"
 COARSE = "native_histogram_invalid_schema"
@@ -74,11 +77,15 @@ class PrometheusEdge:
 
     Args:
         drops: Where rejected points are counted.
+        naming: How OTLP series are named, and which labels they get.
+        before: Stages that see the series before they are named; what they drop is rejected with their reason.
     """
 
-    def __init__(self, drops: Drops) -> None:
+    def __init__(self, drops: Drops, naming: Naming = _DEFAULT, before: Sequence[Stage] = ()) -> None:
         self._drops = drops
-        self._chain = SeriesChain([Stage(_Cumulative(), drops, DELTA), Stage(OtlpNames(), drops, INVALID)])
+        self._naming = naming
+        named = Stage(OtlpNames(naming), drops, INVALID)
+        self._chain = SeriesChain([Stage(_Cumulative(), drops, DELTA), *before, named])
         self._views: weakref.WeakKeyDictionary[SeriesTable, _View] = weakref.WeakKeyDictionary()
 
     def undecided(self, batch: MetricBatch) -> NDArray[np.int32]:
@@ -96,7 +103,7 @@ class PrometheusEdge:
             self._chain.decide(batch, ids)
         before = self._drops.by_reason()
         view = self._view(batch.table)
-        info = view.target_info(batch)
+        info = view.target_info(batch) if self._naming.target_info else None
         flat = self._chain.process(batch)
         if flat.histograms is not None:
             flat = self._expand(flat, flat.histograms, view)
@@ -144,7 +151,7 @@ class PrometheusEdge:
     def _view(self, table: SeriesTable) -> _View:
         view = self._views.get(table)
         if view is None:
-            view = self._views[table] = _View(table)
+            view = self._views[table] = _View(table, self._naming)
             table.register(view)
         return view
 
@@ -162,8 +169,9 @@ class _Cumulative:
 class _View:
     """What the edge remembers about one table."""
 
-    def __init__(self, table: SeriesTable) -> None:
+    def __init__(self, table: SeriesTable, naming: Naming) -> None:
         self._table = weakref.ref(table)
+        self._naming = naming
         self._block = np.full(1024, kernels.NO_BLOCK, np.int32)
         self._block_start = np.zeros(64, np.int64)
         self._block_size = np.zeros(64, np.int32)
@@ -273,7 +281,7 @@ class _View:
         known = self._infos.get(resource)
         if known is None:
             try:
-                series = target_info(table.resource(resource))
+                series = target_info(table.resource(resource), self._naming)
             except InvalidInput:
                 series = None
             known = self._infos[resource] = -1 if series is None else int(table.intern([series])[0])

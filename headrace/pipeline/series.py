@@ -20,6 +20,7 @@ from headrace.kernels.key_table import KeyTable
 from headrace.kernels.text_cache_kernels import CELLS, EMPTY
 from headrace.pipeline import series_kernels as kernels
 from headrace.pipeline.epochs import Epochs, Holder, Pin
+from headrace.pipeline.families import Families
 from headrace.pipeline.identity import Form, Kind, Resource, Scope, Series
 from headrace.pipeline.wire.spans import LabelSpans
 
@@ -155,6 +156,8 @@ class SeriesTable:
         self._refused = np.full(_REFUSED_CELLS, -1, np.int8)
         self._resources: _Parts[Resource] = _Parts()
         self._scopes: _Parts[Scope] = _Parts()
+        self.families = Families()
+        """What sources have said about metric families."""
 
     # -- raw keys ------------------------------------------------------------------------------------------
 
@@ -297,8 +300,33 @@ class SeriesTable:
 
     def label_spans(self, ids: NDArray[np.int32]) -> LabelSpans:
         """Return the labels of live series as bytes of the table's own arena, sorted by name; copy to keep them."""
+        return self.spans_of(*self.label_symbols(ids))
+
+    def label_symbols(self, ids: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the labels of live series as symbols.
+
+        Returns:
+            (k, 2) int32 symbols of names and values, and (n + 1,) int32 where those of each series begin. Symbols may
+            be renamed by the next `collect`.
+        """
         places, starts = self._places(ids)
-        return LabelSpans(*self._symbols.spans(self._pairs[places]), starts)
+        return self._pairs[places], starts
+
+    def spans_of(self, pairs: NDArray[np.int32], starts: NDArray[np.int32]) -> LabelSpans:
+        """Return what `label_symbols` gave as bytes of the table's own arena; copy to keep them."""
+        return LabelSpans(*self._symbols.spans(pairs), starts)
+
+    def heads(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the (n, 6) int32 rows of `Head` of live series."""
+        return self._heads[ids]
+
+    def types_of(self, variant: int) -> tuple[tuple[str, str], ...]:
+        """Return `Series.types` of the `Head.variant`."""
+        return _types_of(self._symbols.text(variant))
+
+    def symbol(self, text: str) -> int:
+        """Return the symbol of a text."""
+        return self._symbols.intern(text)
 
     def _places(self, ids: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return where the pairs of live series are, one series after the other, and where each one's begin."""

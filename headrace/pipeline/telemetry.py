@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_OWNER = "service.telemetry.metrics"
+OWNER = "service.telemetry.metrics"
+"""Whose the routes are."""
 
 
 class PullReader(MetricReader):
@@ -103,7 +104,7 @@ def serve(telemetry: Telemetry, host: Host, config: ServerConfig) -> None:
         del request
         return web.Response(text=telemetry.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    host.service("listeners", Listeners).add(config, [Route("/metrics", ("GET", "HEAD"), answer)], _OWNER)
+    host.service("listeners", Listeners).add(config, [Route("/metrics", ("GET", "HEAD"), answer)], OWNER)
 
 
 def exposition(data: MetricsData) -> Iterator[str]:

@@ -16,11 +16,11 @@ from pydantic import field_validator, model_validator
 from headrace.pipeline.batch import DEFAULT_WORKSPACE, BatchContext
 from headrace.pipeline.component import ReceiverFactory, Settings, Sink
 from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.grpc.server import GrpcServerConfig
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.http.listeners import Listeners
 from headrace.pipeline.wire.otlp import OtlpDecoder
 from headrace.receivers.otlp_grpc import OtlpGrpc
-from headrace.receivers.otlp_grpc_config import OtlpGrpcConfig
 from headrace.receivers.otlp_http import OtlpHttp
 from headrace.receivers.otlp_ingest import Ingest
 
@@ -44,6 +44,14 @@ class OtlpHttpConfig(ServerConfig):
         if not path.startswith("/") or "{" in path:
             raise ValueError(f"must start with a slash and hold no braces, got {path!r}")
         return path
+
+
+class OtlpGrpcConfig(GrpcServerConfig):
+    """Settings of OTLP over gRPC."""
+
+    endpoint: str = "127.0.0.1:4317"
+    """Where to listen. An address other machines can reach needs `auth`, ``tls.client_ca_file``, or
+    ``allow_unauthenticated``."""
 
 
 class OtlpProtocolsConfig(ComponentConfig):
@@ -100,7 +108,7 @@ class OtlpReceiver:
         self._ingest.start(host)
         http = self._config.protocols.http
         if http is not None:
-            routes = OtlpHttp(self._ingest, http.metrics_url_path).routes()
+            routes = OtlpHttp(self._ingest, http, http.metrics_url_path).routes()
             owner = f"{self._settings.kind}.{self._settings.id}"
             host.service("listeners", Listeners).add(http, routes, owner)
         if self.grpc is not None:

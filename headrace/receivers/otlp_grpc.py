@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, TooLarge, Unsupported
+from headrace.pipeline.grpc.server import channel_options
+from headrace.pipeline.grpc.server_tls import server_credentials
 from headrace.pipeline.http.auth import ANONYMOUS, Authenticator, Peer, Principal, Unauthenticated
 from headrace.receivers import otlp_status
-from headrace.receivers.otlp_grpc_config import channel_options
-from headrace.receivers.otlp_grpc_tls import server_credentials
-from headrace.receivers.otlp_ingest import Body
+from headrace.receivers.otlp_ingest import Body, metadata_of
 
 if TYPE_CHECKING:
+    from headrace.pipeline.grpc.server import GrpcServerConfig
     from headrace.pipeline.host import Host
-    from headrace.receivers.otlp_grpc_config import OtlpGrpcConfig
     from headrace.receivers.otlp_ingest import Ingest
 
 _EXPORT = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -46,7 +46,7 @@ class OtlpGrpc:
         owner: Key of the receiver in the configuration, for errors.
     """
 
-    def __init__(self, ingest: Ingest, config: OtlpGrpcConfig, owner: str) -> None:
+    def __init__(self, ingest: Ingest, config: GrpcServerConfig, owner: str) -> None:
         self._ingest = ingest
         self._config = config
         self._key = f"{owner}.protocols.grpc"
@@ -88,7 +88,8 @@ class OtlpGrpc:
     async def _export(self, data: bytes, context: Any) -> bytes:
         try:
             principal = await self._principal(context)
-            body = Body(data, _encoding_of(data), is_json=False, limit=self._config.max_bytes)
+            metadata = metadata_of(context.invocation_metadata() or ()) if self._config.include_metadata else {}
+            body = Body(data, _encoding_of(data), is_json=False, limit=self._config.max_bytes, metadata=metadata)
             taken = await self._ingest.export(body, self._ingest.default_workspace, principal.name)
         except Unauthenticated as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.why)
@@ -103,6 +104,8 @@ class OtlpGrpc:
         return otlp_status.response(taken)
 
     async def _principal(self, context: Any) -> Principal:
+        if self._authenticator is None and self._config.tls is None:
+            return ANONYMOUS
         peer = Peer(_address_of(context.peer()), _subject_of(context.auth_context()))
         if self._authenticator is None:
             return ANONYMOUS if peer.subject is None else Principal(peer.subject, "mtls")

@@ -14,14 +14,16 @@ from headrace.pipeline.errors import InvalidInput, Refused, Rejected, TooLarge, 
 from headrace.pipeline.http.request import BodyTimeout, text
 from headrace.pipeline.http.routes import Route
 from headrace.receivers import otlp_status
-from headrace.receivers.otlp_ingest import Body, Taken
+from headrace.receivers.otlp_ingest import Body, Taken, metadata_of
 
 if TYPE_CHECKING:
+    from headrace.pipeline.http.config import ServerConfig
     from headrace.pipeline.http.request import Request
     from headrace.receivers.otlp_ingest import Ingest
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
+_NO_METADATA: dict[str, tuple[str, ...]] = {}
 PROMETHEUS_PATH = "/api/v1/otlp/v1/metrics"
 """Where Prometheus takes OTLP."""
 
@@ -31,11 +33,13 @@ class OtlpHttp:
 
     Args:
         ingest: Takes their bodies.
+        config: Settings of the listener.
         path: Where.
     """
 
-    def __init__(self, ingest: Ingest, path: str) -> None:
+    def __init__(self, ingest: Ingest, config: ServerConfig, path: str) -> None:
         self._ingest = ingest
+        self._config = config
         self._path = path
 
     def routes(self) -> list[Route]:
@@ -54,7 +58,14 @@ class OtlpHttp:
             return _fault(otlp_status.NOT_FOUND, f"workspace {workspace[:100]!r} does not exist", 404, is_json=is_json)
         encoding = request.headers.get("Content-Encoding", "")
         try:
-            body = Body(await request.body(), encoding, is_json, request.max_body_bytes)
+            body = Body(
+                await request.body(),
+                encoding,
+                is_json,
+                request.max_body_bytes,
+                self._config.compression_algorithms,
+                metadata_of(request.headers.items()) if self._config.include_metadata else _NO_METADATA,
+            )
             taken = await self._ingest.export(body, workspace, request.principal.name)
         except BodyTimeout:
             raise

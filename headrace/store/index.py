@@ -257,8 +257,9 @@ class Index:
         other._pairs = np.concatenate([numbers[pairs], np.zeros((2, 2), np.int32)])
         other._firsts[refs] = starts[:-1]
         other._lengths[refs] = np.diff(starts)
-        other._rebuild(2 * len(refs) + 512)
         other._extend(refs, 0)
+        # Of those that are alive, which `_extend` has made all of them.
+        other._rebuild(2 * len(refs) + 512)
         other.created = self.created
         return other
 

@@ -11,13 +11,14 @@ from headrace.pipeline.component import Deciding
 from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
 from headrace.testing.batches import make_batch, make_settings, with_native
+from headrace.testing.components import FactoryContract
 
 if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import ColumnProcessor, ProcessorFactory
 
 
-class ProcessorContract:
+class ProcessorContract(FactoryContract):
     """Subclass it, set `factory`, and pytest runs the contract.
 
     Attributes:

@@ -20,8 +20,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from headrace.pipeline.component import Outcome
 from headrace.pipeline.errors import InvalidInput, Refused, TooLarge, Unsupported
 from headrace.pipeline.host import Host
+from headrace.pipeline.http.decompression import decompress
 from headrace.receivers.otlp import FACTORY, OtlpConfig
-from headrace.receivers.otlp_compression import decompress
 from headrace.testing.batches import make_settings, rows
 from headrace.testing.sinks import MemorySink
 from http_lab import Lab

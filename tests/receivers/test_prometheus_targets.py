@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +11,7 @@ import pytest
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.targets import TargetsRegistry
-from headrace.receivers.prometheus.config import FileSdConfig, PrometheusConfig
-from headrace.receivers.prometheus.discovery import FileDiscovery, parse_groups
+from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import Job, jobs_of
 from headrace.receivers.prometheus.scrape import next_tick
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
@@ -43,7 +40,9 @@ def job(**options: Any) -> Job:
 
 def population(*groups: dict[str, Any], **options: Any) -> Population:
     one = job(static_configs=list(groups), **options)
-    return populate(one, [(group, {}) for group in one.config.static_configs], Relabeler(one.config.relabel_configs))
+    return populate(
+        one, [group.group("") for group in one.config.static_configs], Relabeler(one.config.relabel_configs)
+    )
 
 
 def test_labels_of_a_target() -> None:
@@ -125,101 +124,11 @@ def test_ticks(now: int, tick: int) -> None:
     assert next_tick(now, 10, 3) == tick
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.json", '[{"targets": ["a:1"], "labels": {"x": "y"}}]'), ("a.yml", "- targets: [a:1]\n  labels: {x: y}\n"),
-     ("a.yaml", '- {"targets": ["a:1"], "labels": {"x": "y"}}')],
-)  # fmt: skip
-def test_files_are_json_or_yaml(name: str, text: str) -> None:
-    """By their name."""
-    [group] = parse_groups(name, text)
-    assert (group.targets, group.labels) == (("a:1",), {"x": "y"})
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "why"),
-    [
-        ("a.json", "{", "Expecting"),
-        ("a.yml", "a: [", "not YAML"),
-        ("a.yml", "a: b", "no list of target groups"),
-        ("a.json", '[{"targets": ["a:1"]}, {"target": []}]', "target group 2: target"),
-        ("a.json", '[{"targets": ["http://a/"]}]', "target group 1: targets: .*valid hostname"),
-        ("a.json", "[null]", "target group 1"),
-        ("a.json", "[" * 100_000, "recursion|Expecting|not"),
-    ],
-)
-def test_files_that_are_refused(name: str, text: str, why: str) -> None:
-    """Group and field are named."""
-    with pytest.raises(ValueError, match=why):
-        parse_groups(name, text)
-
-
-def discovery(*files: str, faults: list[int] | None = None) -> FileDiscovery:
-    counted = [] if faults is None else faults
-    return FileDiscovery(FileSdConfig(files=files), logging.getLogger("test"), lambda: counted.append(1))
-
-
-def addresses(found: FileDiscovery) -> list[str]:
-    return sorted(target for group, _ in found.groups() for target in group.targets)
-
-
 def write(path: Path, *targets: str) -> None:
     """Replace a file as a careful writer does."""
     spare = path.with_suffix(".new")
     spare.write_text(json.dumps([{"targets": list(targets)}]))
     spare.replace(path)
-
-
-def test_files_come_change_and_go(tmp_path: Path) -> None:
-    """A look finds what is different; unchanged files are not read again."""
-    found = discovery(f"{tmp_path}/t*.json")
-    assert not found.refresh()
-    write(tmp_path / "t1.json", "a:1")
-    assert found.refresh()
-    write(tmp_path / "t2.json", "b:1")
-    assert found.refresh()
-    assert addresses(found) == ["a:1", "b:1"]
-    assert found.groups()[1][1] == {"__meta_filepath": f"{tmp_path}/t2.json"}
-    assert not found.refresh()
-    write(tmp_path / "t1.json", "c:1", "d:1")
-    assert found.refresh()
-    assert addresses(found) == ["b:1", "c:1", "d:1"]
-    (tmp_path / "t2.json").unlink()
-    assert found.refresh()
-    assert addresses(found) == ["c:1", "d:1"]
-
-
-def test_a_broken_file_keeps_its_targets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told once a change, with the file and the reason, and counted."""
-    faults: list[int] = []
-    path = tmp_path / "t.json"
-    found = discovery(str(path), faults=faults)
-    write(path, "a:1")
-    found.refresh()
-    path.write_text("{")
-    assert not found.refresh()
-    assert not found.refresh(everything=True)
-    assert addresses(found) == ["a:1"]
-    assert faults == [1]
-    assert str(path) in caplog.text
-    path.write_text("")
-    path.write_bytes(b"\xff\xfe")
-    found.refresh()
-    assert faults == [1, 1]
-
-
-def test_a_change_that_stat_does_not_show_is_found_in_time(tmp_path: Path) -> None:
-    """Everything is read again at the refresh interval."""
-    path = tmp_path / "t.json"
-    found = discovery(str(path))
-    path.write_text('[{"targets": ["a:1"]}]')
-    stamp = path.stat()
-    found.refresh()
-    path.write_text('[{"targets": ["b:1"]}]')
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert not found.refresh()
-    assert found.refresh(everything=True)
-    assert addresses(found) == ["b:1"]
 
 
 async def test_a_file_with_targets_is_watched(lab: ScrapeLab, tmp_path: Path) -> None:
@@ -287,16 +196,15 @@ async def test_a_target_that_goes_is_marked_and_one_that_comes_back_is_not(
             return sleep if name == "sleep" else getattr(asyncio, name)
 
     monkeypatch.setattr("headrace.receivers.prometheus.pool.asyncio", Slow())
-    groups = job(static_configs=[]).config.static_configs
-    there = pool._job
-    pool._job = job(static_configs=list(groups))
+    there = pool._discoverer._fixed
+    pool._discoverer._fixed = []
     pool.sync()
     assert pool.scrapers == []
-    pool._job = there
+    pool._discoverer._fixed = there
     pool.sync()
     assert pool.scrapers == [scraper]
     await asyncio.sleep(0)
-    pool._job = job(static_configs=[])
+    pool._discoverer._fixed = []
     pool.sync()
     slept.clear()
     await until(lambda: len(slept) == 1)

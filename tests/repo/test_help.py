@@ -16,7 +16,7 @@ main()
 """
 
 HEAVY = {"numba", "llvmlite", "numpy", "re2", "grpc", "aiohttp", "opentelemetry"}
-COMPONENTS = tuple(f"headrace.{kind}." for kind in ("receivers", "processors", "exporters", "extensions"))
+COMPONENTS = tuple(f"headrace.{kind}." for kind in ("receivers", "processors", "exporters", "connectors", "extensions"))
 
 
 def test_help_loads_no_compiler_and_no_component() -> None:

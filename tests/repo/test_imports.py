@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "headrace"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-COMPONENT_KINDS = ("receivers", "processors", "exporters", "extensions")
+COMPONENT_KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 # Of the framework the store knows the values that reach it and the wire formats, not the wiring.
 STORE_MAY_IMPORT = (

@@ -87,11 +87,13 @@ def test_histories_against_a_dict(seed: int) -> None:
             wide = dice.choice([3, 3000])
             sets = list(label_sets(dice, dice.choice([1, 20, 400]), wide))
             refs = index.intern(LabelSets.of(sets)).tolist()
+            known = {labels: ref for ref, labels in model.items()}
             for ref, labels in zip(refs, sets, strict=True):
+                assert known.get(labels, ref) == ref
                 assert model.setdefault(ref, labels) == labels
         elif step < 0.75:
-            known = set(model.values())
-            sets = list(dict.fromkeys(s for s in label_sets(dice, 5, 3000) if s not in known))
+            taken = set(model.values())
+            sets = list(dict.fromkeys(s for s in label_sets(dice, 5, 3000) if s not in taken))
             wanted = dice.sample(range(index.next_ref, index.next_ref + 50), len(sets))
             index.intern(LabelSets.of(sets), np.array(wanted, np.int32))
             model.update(zip(wanted, sets, strict=True))

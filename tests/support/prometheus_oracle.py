@@ -6,9 +6,12 @@ import http.client
 import json
 import urllib.parse
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cramjam
+
+from headrace.store.api.read_messages import delimited, varint
 from headrace.testing.promql_script_histograms import Histogram, spans_of
 from remote_write_messages import WriteRequest, packed
 from running import Programs, free_port
@@ -26,8 +29,8 @@ _CONFIG = "scrape_configs: []\nstorage:\n  tsdb:\n    out_of_order_time_window: 
 _IN_MEMORY = ("--storage.tsdb.min-block-duration=2400h", "--storage.tsdb.max-block-duration=2400h")
 """While it makes a block of what is old, it loses samples that come in."""
 
-_LONG_AGO_MS = -6_000_000
-"""Further back than any query looks."""
+LONG_AGO_MS = -6_000_000
+"""Further back than nearly all queries look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,27 @@ class Series:
     labels: dict[str, str]
     points: list[tuple[int, float | Histogram]]
     integers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which buckets a histogram has, be they empty: indexes of the positive and of the negative ones."""
+
+    positive: list[int]
+    negative: list[int]
+
+    @classmethod
+    def of(cls, message: Any) -> Layout:
+        """Read the spans of a protobuf message."""
+        return cls(_indexes(message.positive_spans), _indexes(message.negative_spans))
+
+    def filled(self, histogram: Histogram) -> Histogram:
+        """Return `histogram` with these buckets, and those that it has."""
+        return replace(
+            histogram,
+            positive=dict.fromkeys(self.positive, 0.0) | histogram.positive,
+            negative=dict.fromkeys(self.negative, 0.0) | histogram.negative,
+        )
 
 
 class Oracle:
@@ -85,7 +109,7 @@ class Oracle:
 
         The peer goes through series in the order in which it met them, so all are made known first, long before.
         """
-        self._send(packed(_request(_LONG_AGO_MS, [(one, 0.0) for one in series])))
+        self._send(packed(_request(LONG_AGO_MS, [(one, 0.0) for one in series])))
         by_time: dict[int, list[tuple[Series, float | Histogram]]] = defaultdict(list)
         for one in series:
             for time_ms, value in one.points:
@@ -100,6 +124,23 @@ class Oracle:
         text = reply.read()
         assert reply.status == 204, text
 
+    def layouts(self, start_ms: int, end_ms: int) -> dict[tuple[tuple[str, str], ...], dict[int, Layout]]:
+        """Read which buckets the stored histograms have by now, by series and time: chunks add empty ones."""
+        matcher = b"\x08\x02" + delimited(18, b"__name__") + delimited(26, b".*")  # Type 2 is =~.
+        asked = b"\x08" + varint(start_ms) + b"\x10" + varint(end_ms) + delimited(26, matcher)
+        body = bytes(cramjam.snappy.compress_raw(delimited(10, asked)))
+        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+        self._connection.request("POST", "/api/v1/read", body, headers)
+        reply = self._connection.getresponse()
+        found = bytes(cramjam.snappy.decompress_raw(reply.read()))
+        assert reply.status == 200, found
+        return {
+            tuple((label.name.decode(), label.value.decode()) for label in one.labels): {
+                histogram.timestamp: Layout.of(histogram) for histogram in one.histograms
+            }
+            for one in _only_result(found).timeseries
+        }
+
     def raw(self, path: str, parameters: Mapping[str, str]) -> bytes:
         """Return what the API answers to a form."""
         self._connection.request(
@@ -113,6 +154,22 @@ class Oracle:
     def ask(self, path: str, **parameters: str) -> dict[str, Any]:
         """Return what the API answers, read."""
         return dict(json.loads(self.raw(path, parameters)))
+
+
+def _indexes(spans: Iterable[Any]) -> list[int]:
+    found: list[int] = []
+    at = 0
+    for span in spans:
+        at += span.offset
+        found.extend(range(at, at + span.length))
+        at += span.length
+    return found
+
+
+def _only_result(response: bytes) -> Any:
+    """Read the only result of a ``ReadResponse``: it has its series where a ``WriteRequest`` has them."""
+    at = next(i for i in range(1, len(response)) if response[i] < 0x80) + 1  # Tag and length.
+    return WriteRequest.FromString(response[at:])
 
 
 def seconds(time_ms: int) -> str:

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import ValidationError
-
+from headrace.pipeline.config.checking import checked
+from headrace.pipeline.config.connectors import connector_faults
+from headrace.pipeline.config.elsewhere import why_no_type
 from headrace.pipeline.config.faults import ConfigFaults, Fault, Place, hint, joined
 from headrace.pipeline.config.service import ServiceConfig, TelemetryConfig
 from headrace.pipeline.config.source import Document, merge, read
@@ -22,22 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
-    from pydantic_core import ErrorDetails
 
     from headrace.pipeline.component import Factory
     from headrace.pipeline.config.faults import Path
 
-KINDS = ("receivers", "processors", "exporters", "extensions")
+KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 _ID = re.compile(r"(?P<type>[a-zA-Z][0-9a-zA-Z_]{0,62})(?:/(?P<name>[^\s/][^\s]{0,1023}))?")
-_SECTIONS = {*KINDS, "connectors", "service"}
+_SECTIONS = {*KINDS, "service"}
 _OTHER_SIGNALS = {"traces", "logs", "profiles"}
-
-_NOT_SUPPORTED = {
-    ("extensions", "zpages"): "zpages shows traces of the Collector itself; ask the API or the metrics on port 8888",
-    ("extensions", "pprof"): "pprof profiles Go programs; attach py-spy to the process",
-    ("extensions", "memory_ballast"): "memory_ballast tunes Go's garbage collector; leave it out",
-}
 
 
 class Registry(Protocol):
@@ -74,7 +68,13 @@ class LoadedConfig:
     def plan(self) -> GraphPlan:
         """Return what the graph is made of."""
         components = self.components
-        return GraphPlan(components["receivers"], components["processors"], components["exporters"], self.pipelines)
+        return GraphPlan(
+            components["receivers"],
+            components["processors"],
+            components["exporters"],
+            self.pipelines,
+            components["connectors"],
+        )
 
     def extensions(self) -> dict[str, Planned]:
         """Return the extensions that run, in order."""
@@ -188,10 +188,11 @@ def validate(document: Document, registry: Registry, warnings: Iterable[str] = (
     for key in root:
         if key not in _SECTIONS:
             check.fault((key,), f"unknown section{hint(key, _SECTIONS)}")
-    if root.get("connectors"):
-        check.fault(("connectors",), "connectors are not supported")
     components = {kind: _components(check, kind, root.get(kind)) for kind in KINDS}
     service, pipelines = _service(check, root.get("service"), components)
+    if not check.faults:
+        for path, why in connector_faults(components["connectors"], components, pipelines):
+            check.fault(path, why)
     if check.faults or service is None:
         raise ConfigFaults(check.faults)
     _warn_of_unused(check, components, service, pipelines)
@@ -223,7 +224,7 @@ def _component(check: _Check, kind: str, name: str, body: Any) -> Planned | None
     factory = check.registry.find(kind, type_)
     if factory is None:
         known = check.registry.types(kind)
-        why = _NOT_SUPPORTED.get((kind, type_))
+        why = why_no_type(kind, type_)
         word = kind.removesuffix("s")
         text = f"{word} {type_!r} is not supported: {why}" if why else f"unknown {word} type {type_!r}"
         check.fault(path, text if why else text + (hint(type_, known) or f" (there: {', '.join(known)})"))
@@ -231,81 +232,8 @@ def _component(check: _Check, kind: str, name: str, body: Any) -> Planned | None
     if body is not None and not isinstance(body, dict):
         check.fault(path, f"must be a mapping of settings, got {body!r}")
         return None
-    config = _model(check, path, factory.config, body or {})
+    config = checked(factory.config, body or {}, path, check.document, check.fault)
     return None if config is None else Planned(factory, config)
-
-
-def _model(check: _Check, path: Path, model: type[BaseModel], body: dict[str, Any]) -> Any:
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        for one in error.errors(include_url=False):
-            _fault_of(check, path, model, one)
-        return None
-
-
-def _fault_of(check: _Check, path: Path, model: type[BaseModel], error: ErrorDetails) -> None:
-    """Put one of pydantic's errors into our words, at its place."""
-    where = (*path, *_known_part(check.document, path, error["loc"]))
-    kind = error["type"]
-    context = error.get("ctx") or {}
-    if kind == "extra_forbidden":
-        name = str(error["loc"][-1])
-        fields = _fields(model, error["loc"][:-1])
-        near = hint(name, fields) or (f" (there: {', '.join(sorted(fields))})" if fields else "")
-        check.fault((*path, *error["loc"]), f"unknown setting{near}")
-    elif kind == "missing":
-        check.fault((*path, *error["loc"]), "is required")
-    elif kind == "value_error":
-        check.fault(where, str(context.get("error", error["msg"])))
-    elif kind in {"duration", "size", "secret_type"}:
-        check.fault(where, error["msg"])
-    elif kind == "too_short":
-        check.fault(where, f"must have at least {context['min_length']}, got {_short(error['input'])}")
-    else:
-        given = "" if _secret(error) else f", got {_short(error['input'])}"
-        check.fault(where, error["msg"].replace("Input should be", "must be") + given)
-
-
-def _secret(error: ErrorDetails) -> bool:
-    return any(re.search(r"secret|password|token|credential|authorization", str(part)) for part in error["loc"])
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _known_part(document: Document, path: Path, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Leave out the names of union members that pydantic puts between keys."""
-    kept: tuple[str | int, ...] = ()
-    for part in loc:
-        if (*path, *kept, part) in document.places:
-            kept = (*kept, part)
-    return kept
-
-
-def _fields(model: Any, loc: tuple[str | int, ...]) -> set[str]:
-    """Return the settings of the model at `loc`, as far as it can be followed."""
-    for part in loc:
-        if not isinstance(part, str):
-            continue
-        found = getattr(model, "model_fields", {}).get(part)
-        inner = _model_in(found.annotation) if found is not None else None
-        if inner is not None:
-            model = inner
-    fields = getattr(model, "model_fields", {})
-    return {one.alias or name for name, one in fields.items()}
-
-
-def _model_in(annotation: Any) -> Any:
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    for one in getattr(annotation, "__args__", ()):
-        found = _model_in(one)
-        if found is not None:
-            return found
-    return None
 
 
 def _service(
@@ -318,7 +246,7 @@ def _service(
     found = section.get("pipelines")
     if isinstance(found, dict):
         section["pipelines"] = {name: body for name, body in found.items() if _is_metrics(check, name)}
-    service: ServiceConfig | None = _model(check, ("service",), ServiceConfig, section)
+    service: ServiceConfig | None = checked(ServiceConfig, section, ("service",), check.document, check.fault)
     if service is None:
         return None, ()
     for i, name in enumerate(service.extensions or ()):
@@ -329,7 +257,8 @@ def _service(
         for kind, names in parts.items():
             for i, name in enumerate(names):
                 path = ("service", "pipelines", pipeline, kind, i)
-                _refer(check, path, kind, name, components)
+                if kind == "processors" or name not in components["connectors"]:
+                    _refer(check, path, kind, name, components)
                 if name in names[:i]:
                     check.fault(path, f"names {name!r} twice")
         plans.append(PipelinePlan(pipeline, parts["receivers"], parts["processors"], parts["exporters"]))
@@ -366,6 +295,7 @@ def _warn_of_unused(
         "extensions": set(service.extensions or ()),
         **{kind: {name for plan in pipelines for name in getattr(plan, kind)} for kind in KINDS[:3]},
     }
+    used["connectors"] = used["receivers"] | used["exporters"]
     for kind, found in components.items():
         for name in found:
             if name not in used[kind]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from headrace.pipeline.config.model import ComponentConfig
+from headrace.pipeline.config.model import ComponentConfig, PositiveDuration
 from headrace.pipeline.http.config import AuthConfig, ServerConfig, TlsServerConfig
 from headrace.pipeline.http.endpoint import Endpoint
 
@@ -105,6 +106,16 @@ class TelemetryConfig(ComponentConfig):
     """Its log."""
 
 
+class ReloadConfig(ComponentConfig):
+    """How another configuration is put in place of the one that runs."""
+
+    watch: bool = False
+    """Reload when a configuration file changes, or one that it refers to; SIGHUP reloads in any case."""
+
+    drain_timeout: PositiveDuration = timedelta(seconds=10)
+    """How long batches under way may take, where a component cannot stop before they have ended."""
+
+
 class ServiceConfig(ComponentConfig):
     """What runs."""
 
@@ -116,6 +127,9 @@ class ServiceConfig(ComponentConfig):
 
     state_directory: str = ""
     """Where processors keep what has to survive a restart; without it they start anew."""
+
+    reload: ReloadConfig = ReloadConfig()
+    """How another configuration is put in place of this one."""
 
     telemetry: TelemetryConfig | None = TelemetryConfig()
     """How the daemon reports on itself."""

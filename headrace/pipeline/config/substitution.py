@@ -38,7 +38,7 @@ class Substitution:
         read_file: Callable[[str], str] | None = None,
     ) -> None:
         self._environment = os.environ if environment is None else environment
-        self._read_file = read_file or _read
+        self._read_file = read_file or read_bounded
         self.warnings: list[str] = []
 
     def apply(self, document: Document) -> Document:
@@ -145,7 +145,12 @@ def _typed(text: str, source: str) -> Any:
     return value
 
 
-def _read(path: str) -> str:
+def read_bounded(path: str) -> str:
+    """Read a file that a configuration refers to.
+
+    Raises:
+        OSError: It cannot be read, or is too large.
+    """
     with FilePath(path).open("rb") as file:
         found = file.read(MAX_BYTES + 1)
     if len(found) > MAX_BYTES:

@@ -6,22 +6,28 @@ followed (a POST would turn into a GET, and credentials would travel), and conne
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import aiohttp
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
-from headrace.pipeline.config import ComponentConfig, PositiveDuration, Secret
-from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
+from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.http.auth import RequestSigner
+from headrace.pipeline.http.body import Body
+from headrace.pipeline.http.compression import Compression, CompressionParams, check_level, compressor
 from headrace.pipeline.http.config import AuthConfig
+from headrace.pipeline.http.connector import Connector, connector
 from headrace.pipeline.http.endpoint import is_loopback_host
+from headrace.pipeline.tls import TlsClientConfig
+from headrace.pipeline.tls.contexts import ClientTls
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from multidict import CIMultiDictProxy
@@ -31,67 +37,21 @@ if TYPE_CHECKING:
 _ANSWER_BYTES = 64 * 1024
 """Bytes of an answer that are read; errors are quoted from them."""
 
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_INLINE_BYTES = 16 * 1024
+"""Bodies up to this size are compressed in well under a millisecond: not worth a thread."""
+
+_UNSUPPORTED = {
+    "middlewares": "extensions cannot be put around requests",
+    "http2_read_idle_timeout": "HTTP/1.1 is spoken",
+    "http2_ping_timeout": "HTTP/1.1 is spoken",
+}
 
 
-class TlsClientConfig(ComponentConfig):
-    """How a client checks a server, and shows who it is."""
+class CookiesConfig(ComponentConfig):
+    """Cookies of a server."""
 
-    ca_file: str = ""
-    """PEM file with the authorities to trust instead of the system's."""
-
-    cert_file: str = ""
-    """PEM file with the client's certificate, for mTLS."""
-
-    key_file: str = ""
-    """PEM file with its private key."""
-
-    insecure_skip_verify: bool = False
-    """Do not check the server's certificate."""
-
-    server_name_override: str = ""
-    """Name to expect in the server's certificate instead of the host of the URL."""
-
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    """Lowest TLS version spoken."""
-
-    @model_validator(mode="after")
-    def _check_pair(self) -> Self:
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ValueError("cert_file and key_file are set together")
-        return self
-
-    def context(self, key: str) -> ssl.SSLContext:
-        """Build the TLS side of a client.
-
-        Args:
-            key: Setting that this configuration is, for errors.
-
-        Raises:
-            ConfigError: A file does not load.
-        """
-        context = ssl.create_default_context()
-        context.minimum_version = _VERSIONS[self.min_version]
-        if self.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        try:
-            if self.ca_file:
-                context = self._only(self.ca_file, context)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file)
-        except (OSError, ValueError) as error:
-            files = ", ".join(path for path in (self.ca_file, self.cert_file, self.key_file) if path)
-            raise ConfigError(key, f"cannot load {files}: {error}") from None
-        return context
-
-    def _only(self, ca_file: str, like: ssl.SSLContext) -> ssl.SSLContext:
-        """Return a context that trusts `ca_file` and nothing else."""
-        context = ssl.create_default_context(cafile=ca_file)
-        context.minimum_version = like.minimum_version
-        context.check_hostname = like.check_hostname
-        context.verify_mode = like.verify_mode
-        return context
+    enabled: bool = False
+    """Keep cookies that the server sets, and send them with later requests, for load balancers that stick by them."""
 
 
 class ClientConfig(ComponentConfig):
@@ -109,17 +69,49 @@ class ClientConfig(ComponentConfig):
     headers: dict[str, Secret] = Field(default_factory=dict)
     """Headers to add to each request."""
 
-    timeout: PositiveDuration = timedelta(seconds=30)
-    """Time for one request, from connecting to the end of the answer."""
+    compression: Compression = ""
+    """How bodies are compressed; ``none`` for not at all."""
+
+    compression_params: CompressionParams = CompressionParams()
+    """How hard they are compressed."""
+
+    timeout: NonNegativeDuration = timedelta(seconds=30)
+    """Time for one request, from connecting to the end of the answer; 0 for no limit."""
+
+    read_buffer_size: Annotated[ByteSize, Field(ge=0)] = 0
+    """Bytes of an answer that are taken before they are looked at; 0 for the client's own choice."""
+
+    write_buffer_size: Annotated[ByteSize, Field(ge=0)] = 0
+    """Bytes that the system takes of a request before the network does; 0 for the system's own choice."""
+
+    max_idle_conns: Annotated[int, Field(ge=0)] = 100
+    """Unused connections that are kept; 0 for no limit."""
+
+    max_idle_conns_per_host: Annotated[int, Field(ge=0)] = 0
+    """The same for one server; 0 for no limit of its own."""
 
     max_conns_per_host: Annotated[int, Field(ge=0)] = 0
     """Connections to one server at the same time; 0 for no limit."""
 
-    idle_conn_timeout: PositiveDuration = timedelta(seconds=90)
-    """How long an unused connection is kept."""
+    idle_conn_timeout: NonNegativeDuration = timedelta(seconds=90)
+    """How long an unused connection is kept; 0 for ever."""
+
+    disable_keep_alives: bool = False
+    """Use each connection for one request."""
+
+    force_attempt_http2: bool = True
+    """Whether to try HTTP/2. The client does not have it, and speaks HTTP/1.1 in either case."""
+
+    cookies: CookiesConfig = CookiesConfig()
+    """Cookies of the server."""
 
     proxy_url: str = ""
     """HTTP proxy to send through."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod
@@ -136,8 +128,13 @@ class ClientConfig(ComponentConfig):
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         if self.auth is not None and scheme == "http" and not is_loopback_host(name):
             raise ValueError(f"auth would send credentials in the clear to {name}: use https")
-        if self.tls is not None and scheme == "http":
+        if self.tls is not None and self.tls.is_of_use and scheme == "http":
             raise ValueError("tls has no effect on an http:// endpoint: use https://")
+        return self
+
+    @model_validator(mode="after")
+    def _check_compression(self) -> Self:
+        check_level(self.compression, self.compression_params.level)
         return self
 
 
@@ -185,6 +182,9 @@ class HttpClient:
         self._headers = {"User-Agent": user_agent}
         self._headers |= {name: value.reveal() for name, value in config.headers.items()}
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ClientTls | None = None
+        self._compress = compressor(config.compression, config.compression_params.level)
+        self._encoding = {"Content-Encoding": config.compression} if self._compress else {}
 
     async def start(self) -> None:
         """Read the TLS files; connections are made by the first request.
@@ -192,19 +192,17 @@ class HttpClient:
         Raises:
             ConfigError: A file does not load.
         """
-        tls = self._config.tls or TlsClientConfig()
-        secure = self._config.endpoint.startswith("https://")
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=self._config.max_conns_per_host,
-            keepalive_timeout=self._config.idle_conn_timeout.total_seconds(),
-            ssl=tls.context(f"{self._key}.tls") if secure else False,
-        )
+        if self._config.endpoint.startswith("https://"):
+            self._tls = ClientTls(self._config.tls or TlsClientConfig(), f"{self._key}.tls")
+        config = self._config
+        sized = {"read_bufsize": config.read_buffer_size} if config.read_buffer_size else {}
         self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._config.timeout.total_seconds()),
+            connector=connector(config),
+            timeout=aiohttp.ClientTimeout(total=config.timeout.total_seconds() or None),
             auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            # Cookies of an IP address are as good as those of a name: it is the operator who named it.
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if config.cookies.enabled else aiohttp.DummyCookieJar(),
+            **sized,
         )
 
     async def shutdown(self) -> None:
@@ -213,35 +211,58 @@ class HttpClient:
             await self._session.close()
             self._session = None
 
-    async def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> Reply:
-        """Send `body` to the endpoint, followed by `path`.
+    async def compressed(self, body: bytes | memoryview) -> tuple[bytes | memoryview, dict[str, str]]:
+        """Return a body as the settings say it is sent, and the header that says so; long work is done on a thread."""
+        compress = self._compress
+        if compress is None:
+            return body, {}
+        if len(body) <= _INLINE_BYTES:
+            return compress(body), self._encoding
+        return await asyncio.to_thread(compress, body), self._encoding
+
+    async def post(self, body: bytes | memoryview, headers: Mapping[str, str], path: str = "") -> Reply:
+        """Send `body`, as it is, to the endpoint, followed by `path`.
 
         Raises:
             ConnectionError: The server could not be reached, or the connection broke.
             TimeoutError: There was no whole answer in time.
         """
+        target = self._config.endpoint.removesuffix("/") + path if path else self._config.endpoint
+        return await self.post_to(target, body, headers)
+
+    async def post_to(self, target: str, body: bytes | memoryview, headers: Mapping[str, str]) -> Reply:
+        """Send `body` to another URL; see `post`."""
         if self._session is None:
             raise AssertionError("bug: post before start")
-        url = URL(self._config.endpoint.removesuffix("/") + path if path else self._config.endpoint)
+        url = URL(target)
         sent = {**self._headers, **headers}
         sent |= self._authenticator.client_headers() if self._authenticator else {}
         if self._signer is not None:
-            sent |= self._signer.sign("POST", str(url), sent, body)
+            sent |= self._signer.sign("POST", str(url), sent, bytes(body))
         override = self._config.tls.server_name_override if self._config.tls else ""
         try:
             async with self._session.post(
                 url,
-                data=body,
+                data=Body(body),
                 headers=sent,
                 allow_redirects=False,
                 proxy=self._config.proxy_url or None,
                 server_hostname=override or None,
+                ssl=await self._context(),
             ) as answer:
                 return Reply(answer.status, answer.headers, await _first(answer))
         except TimeoutError:
             raise
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ConnectionError(f"{self._config.endpoint}: {error}") from error
+
+    async def _context(self) -> ssl.SSLContext | bool:
+        """Return the TLS side; where files have changed, connections that were made with the old ones are closed."""
+        if self._tls is None:
+            return False
+        if self._tls.refresh() and self._session is not None and isinstance(self._session.connector, Connector):
+            self._session.connector.close_idle()
+        return self._tls.context
 
 
 async def _first(answer: aiohttp.ClientResponse) -> bytes:

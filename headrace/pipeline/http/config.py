@@ -8,35 +8,22 @@ unknown key.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
+from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.http.cors import CorsConfig
+from headrace.pipeline.http.decompression import ALGORITHMS
 from headrace.pipeline.http.endpoint import Endpoint
+from headrace.pipeline.tls import TlsServerConfig
 
 MIB = 1 << 20
 
+Encoding = Literal["", "gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"]
 
-class TlsServerConfig(ComponentConfig):
-    """Certificates of a listener."""
-
-    cert_file: str
-    """PEM file with the certificate and those between it and the authority."""
-
-    key_file: str
-    """PEM file with the private key, without a passphrase."""
-
-    client_ca_file: str = ""
-    """PEM file with the authorities of client certificates. Setting it turns on mTLS: clients without a certificate
-    of theirs are turned away in the handshake, and the name in the certificate is the principal of its requests."""
-
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    """Lowest TLS version spoken."""
-
-    reload_interval: NonNegativeDuration = timedelta(seconds=10)
-    """Look for changed files at the first handshake after this long. Zero looks at every handshake."""
+_UNSUPPORTED = {"middlewares": "extensions cannot be put around requests"}
 
 
 class AuthConfig(ComponentConfig):
@@ -44,6 +31,13 @@ class AuthConfig(ComponentConfig):
 
     authenticator: str
     """Id of an extension that authenticates, such as ``basic_auth`` or ``bearer_token_auth/team``."""
+
+
+class ServerAuthConfig(AuthConfig):
+    """Who may send requests to a listener."""
+
+    request_params: tuple[str, ...] = ()
+    """Parameters of the query string that the extension gets as if they were headers."""
 
 
 class ServerConfig(ComponentConfig):
@@ -56,7 +50,10 @@ class ServerConfig(ComponentConfig):
     tls: TlsServerConfig | None = None
     """Serve HTTPS."""
 
-    auth: AuthConfig | None = None
+    transport: Literal["tcp"] = "tcp"
+    """Only TCP."""
+
+    auth: ServerAuthConfig | None = None
     """Ask for credentials. Without it, only requests with a local Host header are answered on a loopback address."""
 
     allow_unauthenticated: bool = False
@@ -68,23 +65,40 @@ class ServerConfig(ComponentConfig):
     max_request_body_size: Annotated[ByteSize, Field(ge=1)] = 20 * MIB
     """Bytes of a request body, as sent and once decompressed; longer ones are refused with 413."""
 
+    compression_algorithms: tuple[Encoding, ...] = ("", *ALGORITHMS)
+    """What bodies may be compressed with; others are refused with 415. The empty name stands for those that are not."""
+
+    include_metadata: bool = False
+    """Keep the headers of requests with their points, for components that ask for them."""
+
+    response_headers: dict[str, Secret] = Field(default_factory=dict)
+    """Headers to add to each answer."""
+
+    keep_alives_enabled: bool = True
+    """Whether a connection is used for more than one request."""
+
     max_header_size: Annotated[ByteSize, Field(ge=1024, le=MIB)] = 16 * 1024
     """Bytes of the request line, and of each header; longer ones are refused with 431."""
 
     max_connections: Annotated[int, Field(ge=1)] = 1024
     """Open connections; further ones are answered 503 and closed."""
 
-    read_header_timeout: PositiveDuration = timedelta(seconds=10)
-    """Time for a client to send a whole request head, and to finish the TLS handshake."""
+    read_header_timeout: NonNegativeDuration = timedelta(seconds=10)
+    """Time for a client to send a whole request head, and to finish the TLS handshake; 0 for no limit."""
 
-    read_timeout: PositiveDuration = timedelta(seconds=60)
-    """Time for a client to send a request body."""
+    read_timeout: NonNegativeDuration = timedelta(seconds=60)
+    """Time for a client to send a request body; 0 for no limit."""
 
-    write_timeout: PositiveDuration = timedelta(seconds=60)
-    """Time for a client to take an answer."""
+    write_timeout: NonNegativeDuration = timedelta(seconds=60)
+    """Time for a client to take an answer; 0 for no limit."""
 
-    idle_timeout: PositiveDuration = timedelta(seconds=60)
-    """How long an unused connection is kept."""
+    idle_timeout: NonNegativeDuration = timedelta(seconds=60)
+    """How long an unused connection is kept; 0 for ever."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, _UNSUPPORTED)
 
     @field_validator("endpoint")
     @classmethod

@@ -28,6 +28,9 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n"
     b"Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
 )
+FOREVER_S = 365 * 24 * 3600.0
+"""What a limit of 0 stands for."""
+
 _READ_BUFFER_BYTES = 256 * 1024
 """Bytes of a body taken before the component reads on. Four times aiohttp's, for fewer wake-ups by large bodies."""
 
@@ -49,10 +52,10 @@ class Bounds:
         return cls(
             config.max_header_size,
             config.max_connections,
-            config.read_header_timeout.total_seconds(),
-            config.read_timeout.total_seconds(),
-            config.write_timeout.total_seconds(),
-            config.idle_timeout.total_seconds(),
+            config.read_header_timeout.total_seconds() or FOREVER_S,
+            config.read_timeout.total_seconds() or FOREVER_S,
+            config.write_timeout.total_seconds() or FOREVER_S,
+            config.idle_timeout.total_seconds() or FOREVER_S,
         )
 
 

@@ -37,6 +37,9 @@ class CorsConfig(ComponentConfig):
     allowed_headers: tuple[str, ...] = ()
     """Request headers that pages may set besides Accept, Authorization, Content-Type and Origin."""
 
+    exposed_headers: tuple[str, ...] = ()
+    """Headers of answers that pages may read besides Date and those that they always may."""
+
     max_age: Annotated[int, Field(ge=0)] = 0
     """Seconds that a browser may remember what is allowed; 0 leaves it to the browser."""
 
@@ -70,7 +73,7 @@ class Cors:
         self._headers = {
             "Access-Control-Allow-Headers": ", ".join((*_HEADERS, *config.allowed_headers)),
             "Access-Control-Allow-Methods": _METHODS,
-            "Access-Control-Expose-Headers": "Date",
+            "Access-Control-Expose-Headers": ", ".join(("Date", *config.exposed_headers)),
         }
         self._max_age = {"Access-Control-Max-Age": str(config.max_age)} if config.max_age else {}
 

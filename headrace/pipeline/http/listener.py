@@ -15,6 +15,7 @@ from headrace.pipeline.http.auth import Authenticator, Denied, Gate, Principal, 
 from headrace.pipeline.http.connection import Bounds, Connection, Server
 from headrace.pipeline.http.cors import Cors
 from headrace.pipeline.http.counts import HttpCounts
+from headrace.pipeline.http.form import parse_form
 from headrace.pipeline.http.request import BodyBudget, BodyTimeout, Request, add_cors, json_bytes, text
 from headrace.pipeline.http.routes import Mounted, RouteTable
 from headrace.pipeline.http.tls import ServerTls
@@ -44,6 +45,7 @@ class Listener:
         authenticator: Who checks credentials; None where the settings name none.
         budget: Memory for request bodies, shared among listeners.
         counters: The daemon's registry.
+        table: Its routes; none yet where it is left out.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class Listener:
         authenticator: Authenticator | None,
         budget: BodyBudget,
         counters: Counters,
+        table: RouteTable | None = None,
     ) -> None:
-        self.table = RouteTable()
+        self.table = RouteTable() if table is None else table
         self.port = config.address.port
         """The port; once started, the one that the system gave where 0 was asked for."""
         self.tls: ServerTls | None = None
@@ -68,12 +71,23 @@ class Listener:
     def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
         """Take other settings; only before `start`."""
         self.config = config
-        self._authenticator = authenticator
-        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+        self.authenticate_by(authenticator)
         self._bounds = Bounds.of(config)
         self._cors = Cors(config.cors) if config.cors else None
         # Checked for every request, so decided once.
+        self._extra = {name: value.reveal() for name, value in config.response_headers.items()}
+        self._query_names = config.auth.request_params if config.auth is not None else ()
         self._checks_host = config.address.is_loopback and not config.authenticates
+
+    def authenticate_by(self, authenticator: Authenticator | None) -> None:
+        """Have credentials checked by another one from now on."""
+        self._authenticator = authenticator
+        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+
+    def check(self) -> None:
+        """Raise ConfigError where a certificate does not load."""
+        if self.config.tls is not None:
+            ServerTls(self.config.tls)
 
     @property
     def running(self) -> bool:
@@ -114,6 +128,11 @@ class Listener:
             raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
         self.port = self._listening.sockets[0].getsockname()[1]
 
+    def close(self) -> None:
+        """Take no new connections; those that are open go on until `shutdown`."""
+        if self._listening is not None:
+            self._listening.close()
+
     async def shutdown(self, grace_s: float) -> None:
         """Take no new connections, let requests under way finish for `grace_s` seconds, then cut the rest."""
         if self._listening is None or self._server is None:
@@ -151,6 +170,9 @@ class Listener:
             request.finish(status)
         if not response.prepared:
             add_cors(response, request)
+            response.headers.update(self._extra)
+            if not self.config.keep_alives_enabled:
+                response.force_close()
         return response
 
     async def _answer(self, request: Request, connection: Connection, mounted: Mounted | None) -> web.StreamResponse:
@@ -175,7 +197,15 @@ class Listener:
             return connection.principal
         if self._gate is not None:
             return await self._gate.admit(request, mounted.route.action if mounted is not None else None)
+        if self._query_names:
+            return await self._authenticator.authenticate(self._with_query(request), connection.peer)
         return await self._authenticator.authenticate(headers, connection.peer)
+
+    def _with_query(self, request: Request) -> Mapping[str, str]:
+        """Return the headers of a request and the parameters of its query string that the settings name."""
+        query = parse_form(request.query_string)
+        found = {name.lower(): query.get(name) for name in self._query_names if query.all(name)}
+        return {**{name.lower(): value for name, value in request.headers.items()}, **found}
 
     def _tell_allowed(self, request: Request, cors: Cors) -> web.StreamResponse:
         """Answer a browser that asks whether a page may send a request; it does so without credentials."""

@@ -75,21 +75,33 @@ class RouteTable:
         self.mounted: list[Mounted] = []
         """All routes, in order of registration."""
 
-    def add(self, routes: Iterable[Route], owner: str, max_body_bytes: int) -> None:
+    def add(self, routes: Iterable[Route], owner: str, max_body_bytes: int, *, again: bool = False) -> None:
         """Take the routes of a component: all of them or, on an error, none.
+
+        Args:
+            routes: All that it has here.
+            owner: The component.
+            max_body_bytes: Its limit.
+            again: Whether they take the place of those that it has had.
 
         Raises:
             ConfigError: Another component has a route for one of the paths.
         """
         new = [Mounted(route, owner, max_body_bytes) for route in routes]
+        others = [mounted for mounted in self.mounted if not (again and mounted.owner == owner)]
         for mounted in new:
-            found = next((other for other in self.mounted if _clash(other.route.path, mounted.route.path)), None)
+            found = next((other for other in others if _clash(other.route.path, mounted.route.path)), None)
             if found is not None:
                 raise ConfigError(
                     f"{owner}.endpoint",
                     f"path {mounted.route.path} is taken by {found.owner} on the same endpoint",
                 )
-        self.mounted += new
+        self.mounted = others + new
+        self._index()
+
+    def restore(self, mounted: Iterable[Mounted]) -> None:
+        """Have these routes and no others."""
+        self.mounted = list(mounted)
         self._index()
 
     def remove(self, owner: str) -> None:

@@ -8,21 +8,19 @@ previous certificates in use.
 from __future__ import annotations
 
 import logging
-import ssl
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.tls.contexts import explain, server_context, stamps
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
-    from headrace.pipeline.http.config import TlsServerConfig
+    from headrace.pipeline.tls import TlsServerConfig
 
 _log = logging.getLogger(__name__)
-
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class ServerTls:
@@ -40,16 +38,16 @@ class ServerTls:
         self._config = config
         self._monotonic_s = monotonic_s
         self._checked_s = monotonic_s()
-        self._seen = self._fingerprint()
+        self._seen = stamps(self._config)
         self.reloads = 0
         """How often changed files have been taken over."""
         self.failures = 0
         """How often changed files did not load."""
         try:
-            self._current = self._load()
+            self._current = server_context(self._config)
         except (OSError, ValueError) as error:
-            raise ConfigError("tls", _explain(config, error)) from None
-        self.context = self._load()
+            raise ConfigError("tls", explain(config, error)) from None
+        self.context = server_context(self._config)
         """The context to listen with."""
         self.context.sni_callback = self._swap
 
@@ -61,36 +59,19 @@ class ServerTls:
         connection.context = self._current
 
     def _reload_changed(self) -> None:
-        seen = self._fingerprint()
+        seen = stamps(self._config)
         if seen == self._seen:
             return
         try:
-            self._current = self._load()
+            self._current = server_context(self._config)
         except (OSError, ValueError) as error:
             # The fingerprint stays the old one: half-written files are tried again at the next check.
             self.failures += 1
-            _log.warning("keeping the previous certificates: %s", _explain(self._config, error))
+            _log.warning("keeping the previous certificates: %s", explain(self._config, error))
             return
         self._seen = seen
         self.reloads += 1
         _log.info("took over changed certificates from %s", self._config.cert_file)
-
-    def _load(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = _VERSIONS[self._config.min_version]
-        context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(self._config.cert_file, self._config.key_file)
-        if self._config.client_ca_file:
-            context.load_verify_locations(cafile=self._config.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def _fingerprint(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_stamp(path) for path in self._files())
-
-    def _files(self) -> list[str]:
-        files = [self._config.cert_file, self._config.key_file, self._config.client_ca_file]
-        return [path for path in files if path]
 
 
 def certificate_name(certificate: dict[str, Any] | None) -> str | None:
@@ -102,19 +83,3 @@ def certificate_name(certificate: dict[str, Any] | None) -> str | None:
     alternatives: tuple[tuple[str, str], ...] = certificate.get("subjectAltName", ())
     names = common + [value for _kind, value in alternatives]
     return names[0] if names else str(certificate.get("serialNumber", "unnamed certificate"))
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _explain(config: TlsServerConfig, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        missing = [path for path in (config.cert_file, config.key_file, config.client_ca_file or None) if path]
-        gone = [path for path in missing if not Path(path).exists()]
-        return f"cannot read {', '.join(gone)}: no such file"
-    return f"cannot load {config.cert_file} with {config.key_file}: {error}"

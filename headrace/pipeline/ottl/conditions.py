@@ -88,7 +88,7 @@ class PointFilter:
             answer = self._answers[number - _FIRST]
             dropped = np.ones(len(rows), np.bool_)
             if isinstance(answer, Column):
-                dropped = _computed(answer, points(batch, family, rows))
+                dropped = computed(answer, points(batch, family, rows))
             keep[rows] = ~dropped
             reason = self._reason if isinstance(answer, Column) else answer
             self._count(batch, reason, series[rows[dropped]])
@@ -146,7 +146,7 @@ class _Memo:
         self.verdicts[ids[ids < len(self.verdicts)]] = _UNDECIDED
 
 
-def _computed(condition: Column, on: Any) -> NDArray[np.bool_]:
+def computed(condition: Column, on: Any) -> NDArray[np.bool_]:
     """Return (n,) bool; a condition that has no value holds for no point."""
     try:
         found = condition.run(on)

@@ -21,6 +21,7 @@ from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import Temporality
 from headrace.pipeline.otlp_names import metric_name
 from headrace.pipeline.series import UNKNOWN, Refusal
+from headrace.pipeline.streams.rows import joined_exemplars
 from headrace.pipeline.wire import otlp_kernels as kernels
 from headrace.pipeline.wire import otlp_point_kernels as points
 from headrace.pipeline.wire.otlp_exemplars import shortened
@@ -271,18 +272,7 @@ def _exemplars(parts: list[tuple[Exemplars, NDArray[np.int32]]]) -> ExemplarColu
         every = ExemplarColumns(series, one.times, one.values, one.starts, one.spans, one.arena)
         columns.append(shortened(every).select(series >= 0))
     columns = [one for one in columns if len(one)]
-    if len(columns) < 2:
-        return columns[0] if columns else None
-    first, second = columns
-    shift = np.array([len(first.arena), 0, len(first.arena), 0], np.int32)
-    return ExemplarColumns(
-        np.concatenate([first.series, second.series]),
-        np.concatenate([first.time_ns, second.time_ns]),
-        np.concatenate([first.value, second.value]),
-        np.concatenate([first.starts, second.starts[1:] + first.starts[-1]]).astype(np.int32),
-        np.concatenate([first.spans, second.spans + shift]),
-        np.concatenate([first.arena, second.arena]),
-    )
+    return joined_exemplars(columns)
 
 
 def _metadata(found: Walk, rows: NDArray[np.intp]) -> Iterator[Metadata]:

@@ -1,25 +1,24 @@
 """OTLP's JSON encoding, rewritten as protobuf.
 
 Source:
-    OpenTelemetry Protocol specification, "JSON Protobuf Encoding": protobuf's JSON mapping, but trace and span ids
-    are hexadecimal, and unknown fields are ignored.
+    OpenTelemetry Protocol specification, "JSON Protobuf Encoding": protobuf's JSON mapping, but names are in
+    lowerCamelCase only, trace and span ids are hexadecimal, enums are numbers, and unknown names are ignored.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from typing import Any
-
-from google.protobuf import json_format
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.errors import InvalidInput, TooLarge
+from headrace.pipeline.wire.otlp_json_schema import REQUEST
+from headrace.pipeline.wire.otlp_json_values import fail, sized
+
+if TYPE_CHECKING:
+    from headrace.pipeline.wire.otlp_json_schema import Field, Message
 
 _MAX_OBJECTS = 1 << 20
 _MAX_COMMAS = 1 << 21
-_MAX_DEPTH = 100
-_IDS = ("traceId", "spanId", "trace_id", "span_id")
 
 
 def to_protobuf(data: bytes) -> bytes:
@@ -36,13 +35,10 @@ def to_protobuf(data: bytes) -> bytes:
         raise InvalidInput(f"OTLP: the request is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidInput(f"OTLP: the request must be a JSON object, got {type(document).__name__}")
-    message = ExportMetricsServiceRequest()
     try:
-        _recode_ids(document)
-        json_format.ParseDict(document, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
-    except (json_format.ParseError, ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"OTLP: the request does not decode: {str(error)[:500]}") from None
-    return message.SerializeToString()
+        return _message(document, REQUEST)
+    except RecursionError:
+        raise InvalidInput("OTLP: the request does not decode: it is nested too deeply") from None
 
 
 def _bound(data: bytes) -> None:
@@ -55,26 +51,40 @@ def _bound(data: bytes) -> None:
             raise TooLarge(f"OTLP request: number of {what}", amount, limit)
 
 
-def _recode_ids(node: Any) -> None:
-    """Turn the hexadecimal ids of all exemplars into base64, in place."""
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
-            waiting.extend(one)
-        elif isinstance(one, dict):
-            for exemplar in one.get("exemplars") or ():
-                _recode(exemplar)
-            waiting.extend(value for value in one.values() if isinstance(value, (dict, list)))
+def _message(given: Any, message: Message) -> bytes:
+    """Encode an object as a message; names that the message does not have are ignored, and null is nothing."""
+    if not isinstance(given, dict):
+        raise fail("a JSON object", given)
+    out = bytearray()
+    chosen = ""
+    for name, value in given.items():
+        field = message.fields.get(name)
+        if field is None or value is None:
+            continue
+        if field.oneof:
+            if chosen:
+                raise InvalidInput(f"OTLP: the request does not decode: {chosen} and {name} are in one oneof")
+            chosen = name
+        out += _field(value, field, message.tags[name])
+    return bytes(out)
 
 
-def _recode(exemplar: Any) -> None:
-    if not isinstance(exemplar, dict):
-        return
-    for name in _IDS:
-        text = exemplar.get(name)
-        if isinstance(text, str):
-            try:
-                exemplar[name] = base64.b64encode(bytes.fromhex(text)).decode("ascii")
-            except ValueError:
-                raise InvalidInput(f"OTLP: {name} {text[:100]!r} is not hexadecimal") from None
+def _field(value: Any, field: Field, tag: bytes) -> bytes:
+    if not field.repeated:
+        return tag + _single(value, field)
+    if not isinstance(value, list):
+        raise fail("a list", value)
+    if field.message is not None:
+        return b"".join(tag + _single(one, field) for one in value)
+    encode = field.value
+    if encode is None:
+        raise AssertionError("bug: a field of no type")
+    return tag + sized(b"".join(map(encode, value))) if value else b""
+
+
+def _single(value: Any, field: Field) -> bytes:
+    if field.message is not None:
+        return sized(_message(value, field.message))
+    if field.value is None:
+        raise AssertionError("bug: a field of no type")
+    return field.value(value)

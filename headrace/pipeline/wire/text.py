@@ -266,8 +266,8 @@ class PageReader:
             status, page, out = self._fill(buf, len(data), known, openmetrics=openmetrics)
         if status != kernels.OK:
             raise _fault(buf, len(data), int(out[kernels.POSITION]), _FAULTS[status])
-        # A little more than now, so that a growing source is not counted every time.
-        n, comments = len(page), len(page.lines.sizes) - len(page)
+        # A little more than now, so that a growing source is not counted every time; # EOF is one of the comments.
+        n, comments = len(page), len(page.lines.sizes) - len(page) + 1
         self._room = (n + n // 8, comments, len(page.exemplars) + len(page.exemplars) // 8)
         if out[kernels.SLOW_ROWS]:
             _read_slow_rows(page)

@@ -17,7 +17,17 @@ import numpy as np
 
 from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.siphash_kernels import siphash128
-from headrace.pipeline.wire.text_line_kernels import COMMENT_LINE, METADATA_LINE, NEW, Lines, mark, recognise
+from headrace.pipeline.wire.text_line_kernels import (
+    COMMENT_LINE,
+    KIND,
+    METADATA_LINE,
+    NEW,
+    OPENMETRICS,
+    TYPE_LINE,
+    Lines,
+    mark,
+    recognise,
+)
 from headrace.pipeline.wire.text_meta_kernels import HISTOGRAM_TYPE, SUMMARY_TYPE, TYPE, parse_meta, starts
 from headrace.pipeline.wire.text_number_kernels import FULL, SLOW, parse_exemplar, parse_numbers
 from headrace.pipeline.wire.text_scan_kernels import find_newline, scan_key, skip_blanks
@@ -37,9 +47,6 @@ HISTOGRAM = 1
 """The last TYPE line said histogram: ``le`` is a number."""
 SUMMARY = 2
 """The last TYPE line said summary: ``quantile`` is a number."""
-
-_OPENMETRICS = 16
-"""Bit of a line's kind: the page is OpenMetrics."""
 
 # What `out` tells.
 SAMPLES = 0
@@ -140,7 +147,7 @@ def parse_page(
         OK, FULL or a fault.
     """
     # What happens for each line is written out here: a call with all these arrays takes longer than reading a number.
-    context = _OPENMETRICS if openmetrics else 0
+    context = OPENMETRICS if openmetrics else 0
     kind = 0
     item = 0
     count = 0
@@ -165,7 +172,7 @@ def parse_page(
                 return BLANK_LINE
             pos += 1
             continue
-        if row == len(samples.values) or count == len(lines.sizes):
+        if count == len(lines.sizes):
             return FULL
         found = recognise(buf, pos, size, context | kind, known, item, secrets[3, 0], secrets[3, 1])
         if same and found != count:
@@ -179,11 +186,14 @@ def parse_page(
                 _note(lines, count, end - pos, known.marks[found], known.kinds[found], entry)
             count += 1
             if entry < NEW:
-                kind = np.int64(known.kinds[found]) & 3
-                if entry == METADATA_LINE:
+                if entry == TYPE_LINE:
+                    kind = np.int64(known.kinds[found]) & KIND
+                if entry != COMMENT_LINE:
                     _digest(digest, known.marks[found])
                 pos = end + 1
                 continue
+            if row == len(samples.values):
+                return FULL
         elif buf[pos] == 35:
             end = find_newline(buf, pos, size)
             if openmetrics and end - pos == 5 and starts(buf, pos + 1, end, 32, 69, 79, 70):
@@ -196,6 +206,8 @@ def parse_page(
             pos = end + 1
             continue
         else:
+            if row == len(samples.values):
+                return FULL
             end = scan_key(buf, pos, size, openmetrics)
             if end < 0:
                 return end
@@ -283,10 +295,11 @@ def _comment(
     if code > 0:
         out[METADATA] = row + 1
         _digest(digest, checksum)
+    entry = METADATA_LINE if code > 0 else COMMENT_LINE
     if code == TYPE:
         type_ = meta[row, 5]
         kind = HISTOGRAM if type_ == HISTOGRAM_TYPE else (SUMMARY if type_ == SUMMARY_TYPE else 0)
-    context = _OPENMETRICS if openmetrics else 0
-    _note(lines, number, end - pos, checksum, context | kind, METADATA_LINE if code > 0 else COMMENT_LINE)
+        entry = TYPE_LINE
+    _note(lines, number, end - pos, checksum, (OPENMETRICS if openmetrics else 0) | kind, entry)
     out[NEW_LINES] += 1
     return kind

@@ -25,10 +25,19 @@ NEW = -1
 """Entry of a sample that nobody has resolved."""
 
 METADATA_LINE = -2
-"""Entry of a line with HELP, TYPE or UNIT."""
+"""Entry of a line with HELP or UNIT."""
 
 COMMENT_LINE = -3
-"""Entry of any other comment."""
+"""Entry of a comment that is no metadata."""
+
+TYPE_LINE = -4
+"""Entry of a line with TYPE: no other changes what the samples after it mean."""
+
+KIND = 3
+"""Bits of a line's kind that say what its family is."""
+
+OPENMETRICS = 16
+"""Bit of a line's kind: the page is OpenMetrics."""
 
 _WINDOW = 4
 """How many lines are tried: so many less one may be missing in a row without a line being taken for new."""
@@ -44,7 +53,7 @@ class Lines(NamedTuple):
     Attributes:
         sizes: (m,) int32 bytes of a comment, or of a sample's raw key.
         marks: (m,) uint64 checksums of them.
-        kinds: (m,) uint8 what holds after the line: kind of the family, and format of the page.
+        kinds: (m,) uint8 what holds after the line: KIND of the family, and OPENMETRICS.
         entries: (m,) int32 what the caller knows a sample by, or one of the numbers above.
     """
 
@@ -99,7 +108,7 @@ def recognise(
         buf: The page.
         pos: Offset of the line.
         size: Bytes of the page.
-        kind: What holds before the line; a sample is the same only where that is.
+        kind: What holds before the line: a sample is the same only where that is, a comment where the format is.
         lines: Of the page before.
         first: The line that is expected.
         k0: Half of the key of checksums.
@@ -110,12 +119,12 @@ def recognise(
         length = np.int64(lines.sizes[j])
         end = pos + length
         entry = lines.entries[j]
-        if end + 1 >= size:
-            continue
         if comment:
-            if entry > METADATA_LINE or buf[end] != 10:
+            if end >= size or entry >= NEW or buf[end] != 10 or (lines.kinds[j] ^ kind) & OPENMETRICS:
                 continue
-        elif entry < 0 or lines.kinds[j] != kind or buf[end] != 32 or buf[end + 1] <= 32 or buf[end + 1] == 123:
+        elif end + 1 >= size or entry < 0 or lines.kinds[j] != kind:
+            continue
+        elif (buf[end] != 32 and buf[end] != 9) or buf[end + 1] <= 32 or buf[end + 1] == 123:
             # A brace after the blank would still be part of the key, so a key without labels is not this one.
             continue
         if mark(buf, pos, length, k0, k1) == lines.marks[j]:

@@ -7,15 +7,21 @@ Source:
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.discovery import TargetGroupConfig, check_labels
+from headrace.pipeline.discovery.dns import DnsSdConfig
+from headrace.pipeline.discovery.file import FileSdConfig
+from headrace.pipeline.discovery.http import HttpSdConfig
+from headrace.pipeline.discovery.kinds import Offered, gather_offered
+from headrace.pipeline.discovery.kubernetes import KubernetesSdConfig
 from headrace.pipeline.prometheus_http import NUMBERS_ARE_TEXTS, HttpConfig
-from headrace.pipeline.prometheus_values import Duration, PositiveDuration, Size
+from headrace.pipeline.prometheus_values import Duration, Size
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.job import DEFAULT_INTERVAL, Job
@@ -24,7 +30,6 @@ from headrace.receivers.prometheus.protocols import Protocol
 Count = Annotated[int, Field(ge=0)]
 Scheme = Literal["utf8", "legacy"]
 
-_SD_FILE = re.compile(r"[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)")
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
@@ -115,61 +120,6 @@ class GlobalConfig(_Limits):
         return self
 
 
-class TargetGroup(ComponentConfig):
-    """Addresses that share labels."""
-
-    model_config = NUMBERS_ARE_TEXTS
-
-    targets: tuple[str, ...] = ()
-    """Addresses, such as ``127.0.0.1:9100``."""
-
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Labels of their series."""
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _take_nothing(cls, targets: Any) -> Any:
-        return () if targets is None else targets
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _take_no_labels(cls, labels: Any) -> Any:
-        return {} if labels is None else labels
-
-    @field_validator("targets")
-    @classmethod
-    def _check_targets(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
-        for target in targets:
-            if "/" in target:
-                raise ValueError(f'"{target}" is not a valid hostname: give host:port without a scheme or a path')
-        return targets
-
-    @field_validator("labels")
-    @classmethod
-    def _check_labels(cls, labels: dict[str, str]) -> dict[str, str]:
-        return check_labels(labels)
-
-
-class FileSdConfig(ComponentConfig):
-    """Files with target groups."""
-
-    model_config = NUMBERS_ARE_TEXTS
-
-    files: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Paths that end in .json, .yml or .yaml; the last part may hold one ``*``."""
-
-    refresh_interval: PositiveDuration = timedelta(minutes=5)
-    """How often they are read again even if they do not seem to have changed."""
-
-    @field_validator("files")
-    @classmethod
-    def _check_files(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        for path in files:
-            if not _SD_FILE.fullmatch(path):
-                raise ValueError(f'path name "{path}" is not valid for file discovery')
-        return files
-
-
 class ScrapeConfig(_Limits, HttpConfig):
     """A job: targets, and how they are scraped."""
 
@@ -213,11 +163,23 @@ class ScrapeConfig(_Limits, HttpConfig):
     enable_compression: bool = True
     """Ask for gzip."""
 
-    static_configs: tuple[TargetGroup, ...] = ()
+    static_configs: tuple[TargetGroupConfig, ...] = ()
     """Targets."""
 
     file_sd_configs: tuple[FileSdConfig, ...] = ()
     """Files with targets; changes are seen within seconds."""
+
+    http_sd_configs: tuple[HttpSdConfig, ...] = ()
+    """Servers that answer with targets."""
+
+    dns_sd_configs: tuple[DnsSdConfig, ...] = ()
+    """Names whose DNS records are targets."""
+
+    kubernetes_sd_configs: tuple[KubernetesSdConfig, ...] = ()
+    """Objects of Kubernetes clusters that are targets."""
+
+    other_sd_configs: SkipJsonSchema[Offered] = Field(default_factory=dict)
+    """What finds targets by kinds that packages offer; written as an option ``<kind>_sd_configs`` of the job."""
 
     relabel_configs: tuple[RelabelConfig, ...] = ()
     """Rules that make the labels of targets."""
@@ -228,10 +190,9 @@ class ScrapeConfig(_Limits, HttpConfig):
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, options: Any) -> Any:
-        options = refuse(options, unsupported.JOB)
+        options = refuse(gather_offered(options), unsupported.JOB)
         if isinstance(options, dict):
-            lists = ("static_configs", "file_sd_configs", "relabel_configs", "metric_relabel_configs", "params")
-            options = {name: value for name, value in options.items() if value is not None or name not in lists}
+            options = {name: value for name, value in options.items() if value is not None or not _is_list(name)}
         return options
 
 
@@ -278,28 +239,10 @@ class PrometheusConfig(ComponentConfig):
         return self
 
 
-def check_labels(labels: dict[str, str]) -> dict[str, str]:
-    """Return `labels`.
-
-    Raises:
-        ValueError: A name or a value cannot be a label's.
-    """
-    for name, value in labels.items():
-        if not name or not _is_text(name):
-            raise ValueError(f"{name!r} is not a valid label name")
-        if not _is_text(value):
-            raise ValueError(f"{value!r} is not a valid label value")
-    return labels
-
-
 def is_legacy_label(name: str) -> bool:
     """Tell whether a label name needs no quotes."""
     return bool(_LEGACY_LABEL.fullmatch(name))
 
 
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_list(option: str) -> bool:
+    return option == "params" or option.endswith("_configs")

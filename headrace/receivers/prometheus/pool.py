@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from headrace.pipeline.prometheus_values import format_duration
 from headrace.pipeline.relabel import steps
 from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
-from headrace.receivers.prometheus.discovery import FileDiscovery
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from headrace.pipeline.discovery import Discoverer
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.job import Job
@@ -41,20 +41,19 @@ class ScrapePool:
         job: The job.
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
-        on_file_fault: Called for each file of targets that cannot be used.
+        discoverer: Makes what finds its targets; given what to call when there are others.
     """
 
-    def __init__(self, job: Job, shared: Shared, relabeler: Relabeler, on_file_fault: Callable[[], None]) -> None:
+    def __init__(
+        self, job: Job, shared: Shared, relabeler: Relabeler, discoverer: Callable[[Callable[[], None]], Discoverer]
+    ) -> None:
         self._job = job
         self._shared = shared
         self._relabeler = relabeler
         self._seed = seed_of(job.external_labels)
-        self._files = [
-            FileDiscovery(config, shared.settings.logger, on_file_fault) for config in job.config.file_sd_configs
-        ]
+        self._discoverer = discoverer(self.sync)
         self._running: dict[object, _Running] = {}
         self._ending: dict[object, _Running] = {}
-        self._watchers: list[asyncio.Task[None]] = []
         self._population = Population((), (), ())
 
     async def start(self) -> None:
@@ -64,24 +63,19 @@ class ScrapePool:
             ConfigError: A TLS file does not load.
         """
         self._shared.fetcher.start()
-        for discovery in self._files:
-            await asyncio.to_thread(discovery.refresh)
         self.sync()
-        monotonic_s = self._shared.settings.monotonic_s
-        self._watchers = [asyncio.create_task(one.watch(monotonic_s, self.sync)) for one in self._files]
+        self._discoverer.start()
 
     async def shutdown(self) -> None:
         """Stop; the targets are not gone, so nothing is marked as stale."""
-        tasks = [one.task for one in (*self._running.values(), *self._ending.values())]
-        await cancel(*self._watchers, *tasks)
-        self._watchers, self._running, self._ending = [], {}, {}
+        await self._discoverer.shutdown()
+        await cancel(*(one.task for one in (*self._running.values(), *self._ending.values())))
+        self._running, self._ending = {}, {}
         await self._shared.fetcher.close()
 
     def sync(self) -> None:
         """Scrape what is there now, and no more what is not."""
-        groups = [(group, dict[str, str]()) for group in self._job.config.static_configs]
-        found = [pair for discovery in self._files for pair in discovery.groups()]
-        population = populate(self._job, [*groups, *found], self._relabeler)
+        population = populate(self._job, self._discoverer.groups(), self._relabeler)
         for fault in set(population.faults) - set(self._population.faults):
             self._shared.settings.logger.warning("job %s: no target: %s", self._job.name, fault)
         self._population = population

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import ReceiverFactory
+from headrace.pipeline.discovery import Discoverer
+from headrace.pipeline.discovery.kinds import configured
 from headrace.pipeline.prometheus_http import PrometheusClient
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.series import SeriesTable
@@ -23,6 +26,8 @@ from headrace.receivers.prometheus.pool import ScrapePool
 from headrace.receivers.prometheus.scrape import Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
     from headrace.pipeline.wire.exposition import Exposition
@@ -43,6 +48,7 @@ class PrometheusReceiver:
         self._sink = sink
         self._jobs = tuple(jobs_of(config))
         self._registry: TargetsRegistry | None = None
+        self._user_agent = f"Headrace/{metadata.version('headrace')}"
         self.pools: list[ScrapePool] = []
         """One a job, once started."""
 
@@ -80,7 +86,7 @@ class PrometheusReceiver:
         settings = self._settings
         key = f"{settings.kind}.{settings.id}.config.scrape_configs.{job.name}"
         client = PrometheusClient(
-            job.config, key, user_agent=f"Headrace/{metadata.version('headrace')}",
+            job.config, key, user_agent=self._user_agent,
             monotonic_s=settings.monotonic_s, warn=settings.logger.warning, unpack=False,
         )  # fmt: skip
         fetcher = Fetcher(job, client)
@@ -95,20 +101,19 @@ class PrometheusReceiver:
                 "{scrape}",
             ).add()
 
-        def file_failed() -> None:
-            settings.counters.counter(
-                "headrace_discovery_file_faults",
-                "Files of targets that could not be used.",
-                {"receiver": settings.id, "job": job.name},
-                "{file}",
-            ).add()
-
         shared = Shared(
             job, settings, table, stamps, self._sink, fetcher, Relabeler(rules) if rules else None,
             failed, lambda: pool.fault,
         )  # fmt: skip
-        pool = ScrapePool(job, shared, Relabeler(job.config.relabel_configs), file_failed)
+        pool = ScrapePool(job, shared, Relabeler(job.config.relabel_configs), partial(self._discoverer, job))
         return pool
+
+    def _discoverer(self, job: Job, changed: Callable[[], None]) -> Discoverer:
+        fixed = [group.group(str(i)) for i, group in enumerate(job.config.static_configs)]
+        discoverer = Discoverer(fixed, changed, self._settings, job.name, self._user_agent)
+        for kind, config in configured(job.config):
+            discoverer.add(kind, config)
+        return discoverer
 
 
 def warm_up() -> None:

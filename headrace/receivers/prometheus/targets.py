@@ -13,16 +13,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
+from headrace.pipeline.discovery import ADDRESS
 from headrace.pipeline.prometheus_values import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from headrace.pipeline.discovery import TargetGroup
     from headrace.pipeline.relabel import Relabeler
-    from headrace.receivers.prometheus.config import TargetGroup
     from headrace.receivers.prometheus.job import Job
 
-_ADDRESS = "__address__"
 _PARAM = "__param_"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -73,20 +73,20 @@ class Population:
     faults: tuple[str, ...]
 
 
-def populate(job: Job, groups: Iterable[tuple[TargetGroup, Mapping[str, str]]], relabeler: Relabeler) -> Population:
+def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
     """Make the targets of a job.
 
     Args:
         job: The job.
-        groups: Target groups, each with labels that discovery adds.
+        groups: Target groups.
         relabeler: The job's ``relabel_configs``.
     """
     found: dict[object, Target] = {}
     dropped: list[Pairs] = []
     faults: list[str] = []
-    for group, meta in groups:
-        for address in group.targets:
-            discovered = discovered_labels(job, {**meta, **group.labels, _ADDRESS: address})
+    for group in groups:
+        for own in group.targets:
+            discovered = discovered_labels(job, {**group.labels, **own})
             relabelled = relabeler.apply(discovered)
             if relabelled is None:
                 dropped.append(discovered)
@@ -94,7 +94,7 @@ def populate(job: Job, groups: Iterable[tuple[TargetGroup, Mapping[str, str]]], 
             try:
                 target = target_of(job, discovered, dict(relabelled))
             except ValueError as error:
-                faults.append(f"{address}: {error}")
+                faults.append(f"{own.get(ADDRESS, '')}: {error}")
                 continue
             found.setdefault(target.identity, target)
     return Population(tuple(found.values()), tuple(dropped), tuple(faults))
@@ -129,7 +129,7 @@ def target_of(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
     Raises:
         ValueError: It makes none.
     """
-    address = labels.get(_ADDRESS, "")
+    address = labels.get(ADDRESS, "")
     if not address:
         raise ValueError("no address")
     if "/" in address:

@@ -6,7 +6,7 @@ An option that is set to what it is by default (``false``, ``0``, nothing) says 
 from __future__ import annotations
 
 _NO_CONVERSION = "classic histograms stay as they are: native ones are scraped where the target has them"
-_DISCOVERY = "is a kind of service discovery that is not supported: use static_configs or file_sd_configs"
+_DISCOVERY = "is a kind of service discovery that is not supported: file_sd_configs and http_sd_configs take its place"
 
 SECTIONS = {
     "rule_files": "rules are evaluated by the store, not by the receiver",
@@ -35,8 +35,8 @@ JOB = {
     **{
         f"{kind}_sd_configs": _DISCOVERY
         for kind in (
-            "aws", "azure", "consul", "digitalocean", "dns", "docker", "dockerswarm", "ec2", "eureka", "gce",
-            "hetzner", "http", "ionos", "kubernetes", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
+            "aws", "azure", "consul", "digitalocean", "docker", "dockerswarm", "ec2", "eureka", "gce",
+            "hetzner", "ionos", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad",
             "oci", "openstack", "outscale", "ovhcloud", "puppetdb", "scaleway", "serverset", "stackit", "triton",
             "uyuni", "vultr",
         )

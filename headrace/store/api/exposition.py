@@ -15,8 +15,8 @@ import numpy as np
 
 from headrace.kernels.float_text import format_canonical
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
+from headrace.pipeline.wire.name_escaping import escape
 from headrace.store.api.exposition_kernels import LINE, write_lines
-from headrace.store.api.name_escaping import escape
 from headrace.store.api.read_messages import delimited, label, varint
 from headrace.store.promql.natives.float_histograms import as_doubles
 from headrace.store.symbols import ABSENT

@@ -12,11 +12,11 @@ import numpy as np
 from aiohttp import web
 
 from headrace.pipeline.errors import HeadraceError
+from headrace.pipeline.wire.name_escaping import SCHEMES, UNDERSCORES
 from headrace.store.api import exposition, params
 from headrace.store.api.answering import parsed
 from headrace.store.api.errors import ApiError
 from headrace.store.api.exposition import NAME, Page
-from headrace.store.api.name_escaping import SCHEMES, UNDERSCORES
 from headrace.store.api.selection import Selection, merged
 from headrace.store.codec.histograms import is_stale
 from headrace.store.symbols import ABSENT

@@ -1,6 +1,6 @@
 """The endpoints under ``/-/``: whether the daemon lives and is ready; reloading and quitting it.
 
-Headrace is stopped by a signal and started again for another configuration, so the lifecycle API is off, as it is in
+Another configuration is put in place by a signal, or when its file changes; the lifecycle API is off, as it is in
 Prometheus without ``--web.enable-lifecycle``.
 """
 

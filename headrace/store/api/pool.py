@@ -11,12 +11,14 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from headrace.store.api.errors import ApiError
 from headrace.store.api.fair_queue import Durations, FairQueue, QueueFull
-from headrace.store.api.ticket import LONG_S, LongTurns, Ticket
+from headrace.store.api.quick import MOST_S, QuickQueries, Shape
+from headrace.store.api.ticket import LONG_S, LongTurns, Overrun, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +110,7 @@ class QueryPool:
         self._queue = FairQueue(concurrency, waiting, time.monotonic)
         self._durations = Durations(LONG_S)
         self._turns = LongTurns(max(1, len(os.sched_getaffinity(0)) // 2))
+        self._quick = QuickQueries()
         self._timeout_s = timeout_s
         self._watcher = watcher or Watcher()
         self.concurrency = concurrency
@@ -128,7 +131,7 @@ class QueryPool:
         timeout_s: float | None = None,
         about: About | None = None,
     ) -> T:
-        """Return ``work(ticket)``, computed on a thread.
+        """Return ``work(ticket)``, computed on a thread, or here if it is known to be quick.
 
         Raises:
             ApiError: ``timeout`` while it waits, ``unavailable`` where too many wait, and whatever `work` raises.
@@ -136,12 +139,16 @@ class QueryPool:
         ticket = Ticket(self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s), turns=self._turns)
         request.on_disconnect(ticket.cancel)
         workspace, text = request.params.get("id", ""), about.query if about else request.path
+        shape = Shape(workspace, text, about.end_ms - about.start_ms, about.step_ms) if about else None
         queued_s = time.monotonic()
         place = self._enter(workspace, text)
         error: ApiError | None = None
         try:
             await self._wait(place, ticket)
             ticket.queued_s = time.monotonic() - queued_s
+            if shape is not None and shape in self._quick:
+                with suppress(Overrun):
+                    return self._run_here(work, request, ticket, about)
             return await self._run(work, request, ticket, about)
         except ApiError as raised:
             error = raised
@@ -152,6 +159,8 @@ class QueryPool:
             self._queue.leave(place)
             if began and error is None:
                 self._durations.learn(workspace, text, ticket.used_s)
+                if shape is not None:
+                    self._quick.learn(shape, ticket.ran_s)
             self._count(Finished(about, request, ticket, seconds, error))
 
     def _enter(self, workspace: str, text: str) -> Place:
@@ -170,6 +179,18 @@ class QueryPool:
         except TimeoutError:
             raise ApiError("timeout", "query timed out in query queue") from None
 
+    def _run_here(self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None) -> T:
+        """Do the work on the event loop's thread, which waits for it.
+
+        Raises:
+            Overrun: It takes too long for that.
+        """
+        ticket.hurry(MOST_S)
+        try:
+            return self._work(work, request, ticket, about)
+        finally:
+            ticket.hurry(None)
+
     async def _run(self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None) -> T:
         self.running.add(ticket)
         loop = asyncio.get_running_loop()
@@ -183,11 +204,13 @@ class QueryPool:
 
     def _work(self, work: Callable[[Ticket], T], request: Request, ticket: Ticket, about: About | None) -> T:
         """Do the work, on its thread."""
+        began_s = time.monotonic()
         over = self._watcher.began(about, request) if about else None
         try:
             ticket.check("query queue")
             return work(ticket)
         finally:
+            ticket.ran_s = time.monotonic() - began_s
             ticket.end()
             if over is not None:
                 over()

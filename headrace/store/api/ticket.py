@@ -98,6 +98,10 @@ class LongTurns:
             self.free += 1
 
 
+class Overrun(Exception):  # noqa: N818 -- no error: the query begins again elsewhere
+    """A query was not as quick as it was the last time."""
+
+
 class Ticket:
     """Deadline and cancel flag of one query.
 
@@ -111,6 +115,7 @@ class Ticket:
     __slots__ = (
         "_began_s",
         "_has_turn",
+        "_here_until_s",
         "_monotonic_s",
         "_resting",
         "_thread_s",
@@ -121,6 +126,7 @@ class Ticket:
         "deadline_s",
         "is_long",
         "queued_s",
+        "ran_s",
         "samples",
         "timeout_s",
     )
@@ -140,6 +146,7 @@ class Ticket:
         self._used_s: dict[int, float] = {}
         self._has_turn = False
         self._turn_until_s = LONG_S
+        self._here_until_s: float | None = None
         self.timeout_s = timeout_s
         self.deadline_s = monotonic_s() + timeout_s
         """When it is late, by the monotonic clock."""
@@ -147,6 +154,8 @@ class Ticket:
         """Whether nobody waits for it any more."""
         self.queued_s = 0.0
         """Seconds it waited for a thread."""
+        self.ran_s = 0.0
+        """Seconds it ran, once it is done."""
         self.samples = 0
         """Samples it looked at, once it is done."""
         self.is_long = False
@@ -157,6 +166,10 @@ class Ticket:
         """Seconds of a processor that its threads had used when they last looked."""
         return sum(list(self._used_s.values()))
 
+    def hurry(self, most_s: float | None) -> None:
+        """Let it run for so many seconds from now at most, and never rest; None for as long as it takes."""
+        self._here_until_s = None if most_s is None else self._monotonic_s() + most_s
+
     def cancel(self) -> None:
         """Say that nobody waits any more."""
         self.cancelled = True
@@ -166,8 +179,13 @@ class Ticket:
 
         Raises:
             ApiError: ``canceled`` or ``timeout``, with Prometheus' text.
+            Overrun: It runs where nothing may take long, and does.
         """
         self._check(where)
+        if self._here_until_s is not None:
+            if self._monotonic_s() > self._here_until_s:
+                raise Overrun
+            return
         if self._turns is None:
             return
         thread, now_s = threading.get_ident(), self._thread_s()

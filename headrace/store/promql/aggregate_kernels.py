@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SMALL_DELTA = 1e-12
+_SMALLEST_NORMAL = 2.2250738585072014e-308
+_LARGEST = 1.7976931348623157e308
+
+
 @kernel
 def sums(
     values: NDArray[np.float64],
@@ -241,6 +246,41 @@ def first_ones(
 
 
 @kernel
+def heap_order(
+    key: NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> int:
+    """Order the rows of each group as a binary heap has them after they were put in one by one, smallest first.
+
+    Args:
+        key: (n,), values; NaN is smaller than all.
+        keep: (n,), the rows that are wanted.
+        rows: (n,), sorted by group.
+        starts: (groups + 1,), where each group begins in `rows`.
+        out: (n,), filled with rows.
+
+    Returns:
+        How many there are in `out`.
+    """
+    total = 0
+    keys = np.empty(len(rows), np.float64)
+    for g in range(len(starts) - 1):
+        n = 0
+        for j in range(starts[g], starts[g + 1]):
+            row = rows[j]
+            if keep[row]:
+                out[total + n] = row
+                keys[n] = key[row]
+                sift_up(out[total:], keys, n)
+                n += 1
+        total += n
+    return total
+
+
+@kernel
 def newest_rows(
     times: NDArray[np.int64], present: NDArray[np.bool_], group: NDArray[np.int64], out: NDArray[np.int64]
 ) -> tuple[int, int]:
@@ -313,6 +353,15 @@ def collision(present: NDArray[np.bool_], group: NDArray[np.int64], owner: NDArr
 
 
 @kernel
+def is_close(one: float, other: float) -> bool:
+    """Return whether counts differ by so little only that rounding explains it; zero is close to nothing but itself."""
+    whole = abs(one) + abs(other)
+    if one == 0 or other == 0 or whole < _SMALLEST_NORMAL:
+        return abs(one - other) < _SMALL_DELTA * _SMALLEST_NORMAL
+    return abs(one - other) / min(whole, _LARGEST) < _SMALL_DELTA
+
+
+@kernel
 def bucket_quantile(
     q: float, bound: NDArray[np.float64], count: NDArray[np.float64], fixed: NDArray[np.float64]
 ) -> float:
@@ -341,7 +390,7 @@ def bucket_quantile(
         x = count[i]
         if x == before:
             continue
-        if abs(x - before) <= 1e-12 * (abs(x) + abs(before)):
+        if is_close(before, x):
             count[i] = before
         elif x < before:
             fixed[0] = min(fixed[0], bound[i]) if fixed[2] > 0 else bound[i]

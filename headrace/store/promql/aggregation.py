@@ -105,7 +105,7 @@ def aggregate(
         kernels.quantiles(param, vector.values, vector.present, *groups.rows(), out, there)
         return _marked(Vector(groups.labels, out, there), vector, groups)
     if node.op == "limit_ratio":
-        return _limit_ratio(vector, param)
+        return _limit_ratio(vector, groups, param)
     return _choose(node.op, vector, groups, np.maximum(param, 0.0).astype(np.int64))
 
 
@@ -181,7 +181,7 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
     keep = np.zeros(vector.present.shape, np.bool_)
     if op == "limitk":
         kernels.first_ones(k, vector.everywhere, groups.of, np.zeros(groups.shape, np.int64), keep)
-        return vector.where(keep).compact()
+        return _heaped(vector.where(keep), groups)
     sign = 1.0 if op == "topk" else -1.0
     kernels.largest(k, sign, vector.values, vector.present, *groups.rows(), keep)
     chosen = vector.with_values(vector.values, keep)
@@ -192,12 +192,22 @@ def _choose(op: str, vector: Vector, groups: Groups, k: NDArray[np.int64]) -> Ve
     return replace(chosen.take(order).compact(), ordered=True)
 
 
-def _limit_ratio(vector: Vector, ratio: NDArray[np.float64]) -> Vector:
+def _heaped(chosen: Vector, groups: Groups) -> Vector:
+    """Order the rows of an only step by the heap of each group, as Prometheus does: other operators go by it."""
+    if chosen.steps != 1:
+        return chosen.compact()
+    order = np.empty(len(chosen), np.int64)
+    key = np.where(chosen.present, chosen.values, 0.0)[:, 0].copy()
+    n = kernels.heap_order(key, chosen.everywhere[:, 0].copy(), *groups.rows(), order)
+    return replace(chosen.take(order[:n]), ordered=True)
+
+
+def _limit_ratio(vector: Vector, groups: Groups, ratio: NDArray[np.float64]) -> Vector:
     """Keep a share of the rows, chosen by a hash of their labels, so that r and r - 1 are complements."""
     place = np.array([_place(vector.labels, row) for row in range(len(vector))]).reshape(-1, 1)
     share = np.clip(ratio, -1.0, 1.0)
     keep = np.where(share >= 0, place < share, place >= 1.0 + share)
-    return vector.where(keep).compact()
+    return _heaped(vector.where(keep), groups)
 
 
 def _place(table: LabelTable, row: int) -> float:

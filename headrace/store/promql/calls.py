@@ -123,23 +123,25 @@ def _scalar(run: Evaluation, node: Call, grid: Grid) -> Scalar:
 
 
 def _round(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    vector = run.vector(node.args[0], grid)
     to = run.scalar(node.args[1], grid) if len(node.args) > 1 else np.ones(grid.size)
-    return functions.rounded(run.vector(node.args[0], grid), to).without_name()
+    return functions.rounded(vector, to).without_name()
 
 
 def _clamp(run: Evaluation, node: Call, grid: Grid) -> Vector:
+    vector = run.vector(node.args[0], grid)
     low, high = run.scalar(node.args[1], grid), run.scalar(node.args[2], grid)
-    return functions.clamped(run.vector(node.args[0], grid), low, high).without_name()
+    return functions.clamped(vector, low, high).without_name()
 
 
 def _clamp_min(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    low = run.scalar(node.args[1], grid)
-    return functions.clamped(run.vector(node.args[0], grid), low, None).without_name()
+    vector = run.vector(node.args[0], grid)
+    return functions.clamped(vector, run.scalar(node.args[1], grid), None).without_name()
 
 
 def _clamp_max(run: Evaluation, node: Call, grid: Grid) -> Vector:
-    high = run.scalar(node.args[1], grid)
-    return functions.clamped(run.vector(node.args[0], grid), None, high).without_name()
+    vector = run.vector(node.args[0], grid)
+    return functions.clamped(vector, None, run.scalar(node.args[1], grid)).without_name()
 
 
 def _constant(value: Callable[[Span], float]) -> _Handler:

@@ -256,6 +256,10 @@ class Evaluation:
             return grid.shifted(offset_ms)
         return Grid(at - offset_ms, 0, grid.size, grid.end_ms + grid.after_ms - grid.start_ms)
 
+    def moves_on(self, at: int | At | None) -> bool:
+        """Return whether an instant selector that ``@`` pins looks at other times at later steps all the same."""
+        return self._in_parameter and self.pinned(at) is not None
+
     def pinned(self, at: int | At | None) -> int | None:
         """Return the time in milliseconds that ``@`` names, None where there is none."""
         if not isinstance(at, At):

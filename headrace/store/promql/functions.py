@@ -243,16 +243,22 @@ def absent(present: NDArray[np.bool_], matchers: Sequence[Matcher], like: LabelT
     """
     fixed: dict[str, str] = {}
     seen: set[str] = set()
-    for matcher in matchers:
+    for matcher in _as_looked_up(matchers):
         if matcher.name == METRIC_NAME:
             continue
         if matcher.type == "=" and matcher.name not in seen:
             fixed[matcher.name] = matcher.value
+            seen.add(matcher.name)
         else:
             fixed.pop(matcher.name, None)
-        seen.add(matcher.name)
     there: NDArray[np.bool_] = np.logical_not(np.any(present, axis=0, keepdims=True))
     return Vector(LabelTable.of([fixed], like.symbols), np.ones(there.shape), there)
+
+
+def _as_looked_up(matchers: Sequence[Matcher]) -> list[Matcher]:
+    """Return the matchers in the order in which Prometheus' index leaves them: what takes series away comes last."""
+    needed = {matcher.name for matcher in matchers if not matcher.matches_empty}
+    return sorted(matchers, key=lambda one: one.name not in needed or (one.type in {"!=", "!~"} and one.matches_empty))
 
 
 # -- order -----------------------------------------------------------------------------------------------------

@@ -35,20 +35,20 @@ def _quantile(run: Evaluation, node: Call, grid: Grid) -> Vector:
     found = buckets.quantile(q, grid.times_ms())
     if natives is None:
         return found
-    return joined(found, native_quantiles.quantile(natives, q, node.args[1], run.notes))
+    return joined(native_quantiles.quantile(natives, q, node.args[1], run.notes), found)
 
 
 def _quantiles(run: Evaluation, node: Call, grid: Grid) -> Vector:
     label = run.text(node.args[1], grid)
+    buckets, natives = _both(run, node.args[0], grid)
     wanted = [run.scalar(arg, grid) for arg in node.args[2:]]
     for arg, q in zip(node.args[2:], wanted, strict=True):
         run.notes.check_quantiles(q, arg)
-    buckets, natives = _both(run, node.args[0], grid)
     found = buckets.quantiles(label, wanted, grid.times_ms())
     if natives is None:
         return found
     named = run.options.delayed_name_removal
-    return joined(found, native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes, named=named))
+    return joined(native_quantiles.quantiles(natives, label, wanted, node.args[0], run.notes, named=named), found)
 
 
 def _fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
@@ -57,7 +57,7 @@ def _fraction(run: Evaluation, node: Call, grid: Grid) -> Vector:
     found = buckets.fraction(lower, upper)
     if natives is None:
         return found
-    return joined(found, native_quantiles.fraction(natives, lower, upper, node.args[2], run.notes))
+    return joined(native_quantiles.fraction(natives, lower, upper, node.args[2], run.notes), found)
 
 
 def _of_natives(compute: Callable[[Natives], NDArray[np.float64]]) -> _Handler:

@@ -166,7 +166,11 @@ def _extreme(sign: float, *, time: bool = False) -> _Function:
 
 def _time_of(*, last: bool) -> _Function:
     def compute(windows: Windows, _params: list[NDArray[np.float64]], _node: Call, _notes: Notes) -> None:
-        kernels.picked(windows.ranges.times_ms / 1000.0, *windows.edges, last, *windows.result)
+        times_ms = windows.ranges.times_ms
+        # Prometheus takes 0 for the time of the kind, number or histogram, that is not there: the last one of both is
+        # never before 1970.
+        seconds = (np.maximum(times_ms, 0) if last else times_ms) / 1000.0
+        kernels.picked(seconds, *windows.edges, last, *windows.result)
 
     return compute
 

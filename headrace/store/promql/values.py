@@ -149,6 +149,9 @@ class Vector:
         groups, first = labels.groups()
         if len(first) == len(labels):
             return replace(self, labels=labels)
+        there: NDArray[np.bool_] = np.any(self.everywhere, axis=1)
+        if not there.all():  # A row that is never there does not decide where the others stand.
+            return self.take(there).with_labels(labels.take(there), why)
         shape = (len(first), self.steps)
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
         numbers = groups.astype(np.int64)

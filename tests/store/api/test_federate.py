@@ -13,9 +13,9 @@ import pytest
 
 from api_lab import NOW_NS, ApiLab
 from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
+from headrace.pipeline.wire.name_escaping import SCHEMES, escape
 from headrace.store.api import exposition
 from headrace.store.api.federate import negotiate
-from headrace.store.api.name_escaping import SCHEMES, escape
 from headrace.store.labels import LabelTable, QuerySymbols
 from headrace.store.symbols import Symbols
 from native_messages import request

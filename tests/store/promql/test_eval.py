@@ -168,6 +168,17 @@ def test_scalar_keeps_the_sign_of_zero(store: Counting) -> None:
     assert math.copysign(1, value.values[0]) == -1
 
 
+def test_choices_go_by_the_order_of_a_heap(store: Counting) -> None:
+    """Of an only step, the first series of ``limitk`` is the smallest one, and an outer choice takes that."""
+    for i, value in enumerate([30.0, -34.0, 7.0, -40.0]):
+        add(store, "g", {0: value}, i=str(i))
+    evaluator = Evaluator(store, EvaluatorOptions(parser=EXPERIMENTAL))
+    chosen = rows(evaluator.instant("limitk(1, limitk(7, g))", 0))
+    assert chosen == {"__name__=g,i=3": [-40.0]}
+    chosen = rows(evaluator.instant("limitk(2, limit_ratio(1, g))", 0))
+    assert chosen == {"__name__=g,i=3": [-40.0], "__name__=g,i=1": [-34.0]}
+
+
 def test_strings_are_answered(store: Counting) -> None:
     """A string is its own value."""
     assert Evaluator(store).instant("'a\\tb'", 0).value == Text("a\tb")

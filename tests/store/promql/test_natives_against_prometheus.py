@@ -18,7 +18,7 @@ from headrace.pipeline.native_histograms import CUSTOM_BUCKETS, ResetHint
 from headrace.testing.promql_script_histograms import Histogram
 from headrace.testing.promql_script_values import STALE
 from prometheus_oracle import Series
-from promql_fuzz import drift
+from promql_fuzz import otherwise
 from promql_fuzz.cases import given
 from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Pair
@@ -260,7 +260,7 @@ def differences(pair: Pair, query: str) -> list[str]:
 
 
 def _unexplained(pair: Pair, answers: Answers) -> Difference | None:
-    if answers.difference is None or drift.kind(answers) is not None or pair.unsure(answers) is not None:
+    if answers.difference is None or otherwise.reason(pair, answers) is not None:
         return None
     return answers.difference
 

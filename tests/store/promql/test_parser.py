@@ -66,6 +66,27 @@ def test_newest_language(query: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("left", "end"),
+    [
+        ("sum(a)", 6),
+        ("sum(sum(a) by (b))", 18),
+        ("sum by (b) (a)", 14),
+        ("(a) + abs(b)", 12),
+        ("x / on (a) abs(y)", 11),
+        ("x @ end() + sum(y)", 10),
+        ("abs(x @ end())", 13),
+        ("x * on (a) sum(y) by (b)", 18),
+        ("-abs(x)", 7),
+    ],
+)
+def test_where_operators_are_said_to_stand(left: str, end: int) -> None:
+    """Behind the oldest closing parenthesis that is left: those of matching and of ``@`` count for later calls."""
+    with pytest.raises(ParseError) as caught:
+        parse(f"{left}/on(a) group_left(a) b", ALL_FEATURES)
+    assert str(caught.value).startswith(f"1:{end + 1}: parse error: label")
+
+
+@pytest.mark.parametrize(
     ("query", "wanted"),
     [
         ("a anchored", "1:1: parse error: anchored modifier is experimental and not enabled"),

@@ -42,7 +42,6 @@ RENAMED = (
 UNNAMED_TOKEN = re.compile(r'"<Item \d+>" (<op:@>)')
 GAP = r"(?:\s|#.*\n)*"
 PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-OPERATOR_FAULTS = ("bool modifier can only", "comparisons between scalars", "must not occur in ON")
 
 
 class Peer:
@@ -123,8 +122,6 @@ def newer_error(query: str, ours: str, theirs: str) -> str:
         rf"[-(%/]{GAP}[-+(0.]", query
     ):
         return "a number in parentheses is an expression, which is not looked into before it is evaluated"
-    if any(fault in ours and fault in theirs for fault in OPERATOR_FAULTS):
-        return "the end of an aggregation or call, after which the operator is looked for, was taken from another one"
     if "offset may not be set multiple times" in theirs and "0.0004" in query:
         return "not newer: an offset of less than a millisecond is none"
     if "duration out of range" in ours and re.search(rf"(?i)offset(?:{GAP}[-+])*{GAP}nan", query):

@@ -22,7 +22,7 @@ _SUMS = re.compile(
     r"|stdvar_over_time|double_exponential_smoothing|histogram_\w+)\b"
 )
 _LIBRARY = re.compile(r"\b(exp|ln|log2|log10|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|atan2)\b|\^")
-_SORTED = re.compile(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\(.*\)$")
+_SORTED = re.compile(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk|limitk|limit_ratio)\(.*\)$")
 _OMITTED = re.compile(r"^(\d+) more (warning|info) annotations omitted$")
 
 Label = tuple[tuple[str, str], ...]
@@ -50,15 +50,18 @@ def tolerance(query: str) -> float:
 
 
 def uses_library(query: str) -> bool:
-    """Return whether a query has functions that Go's library and C's compute differently."""
-    return _LIBRARY.search(query) is not None
+    """Return whether a query has functions that Go's library and C's compute differently.
+
+    Quantiles of native histograms are powers of two of differences of logarithms.
+    """
+    return _LIBRARY.search(query) is not None or "histogram_quantile" in query
 
 
 def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """Return the largest relative difference of numbers that two answers have in common; 0 for errors."""
-    if "error" in one or "error" in other or one["data"]["resultType"] in {"scalar", "string"}:
+    if "error" in one or "error" in other or one["data"]["resultType"] == "string":
         return 0.0
-    rows, others = _by_labels(one["data"]["result"]), _by_labels(other["data"]["result"])
+    rows, others = (_numbers(answer["data"]) for answer in (one, other))
     pairs = [
         (float(value), float(others[key][time]))
         for key, points in rows.items()
@@ -66,6 +69,10 @@ def spread(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         if isinstance(value, str) and isinstance(others.get(key, {}).get(time), str)
     ]
     return max((abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if a != b and math.isfinite(a - b)), default=0.0)
+
+
+def _numbers(data: Mapping[str, Any]) -> Mapping[Label, Mapping[float, Any]]:
+    return {(): {0.0: data["result"][1]}} if data["resultType"] == "scalar" else _by_labels(data["result"])
 
 
 def read(theirs: bytes, result: bytes) -> tuple[dict[str, Any], bool]:
@@ -148,7 +155,17 @@ def _results(query: str, one: Mapping[str, Any], other: Mapping[str, Any], relat
 
 
 def _ordered(query: str, kind: str) -> bool:
-    return kind == "matrix" or _SORTED.match(query) is not None
+    return kind == "matrix" or (_SORTED.match(query) is not None and _is_call(query))
+
+
+def _is_call(query: str) -> bool:
+    """Return whether the first parenthesis is closed at the end alone, those in texts aside."""
+    depth = 0
+    for i, letter in enumerate(query):
+        depth += (letter == "(") - (letter == ")")
+        if letter == ")" and depth <= 0:
+            return i == len(query) - 1
+    return False
 
 
 def _rows(

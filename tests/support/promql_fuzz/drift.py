@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promql_fuzz.compare import EXACT, tolerance
+from promql_fuzz.compare import EXACT, tolerance, uses_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ def _error(side: Mapping[str, Any]) -> str:
 
 
 def _alone(seen: Answers, kind: str) -> tuple[set[str], set[str]]:
-    """Return the annotations that only they have, and those that only we have."""
+    """Return the annotations that only they have, and those that only we have but for the one about sorting."""
     one, other = set(seen.theirs.get(kind, [])), set(seen.ours.get(kind, []))
-    return one - other, other - one
+    return one - other, {note for note in other - one if not note.startswith(_SORT)}
 
 
 def _kind(seen: Answers) -> str:
@@ -44,12 +44,13 @@ _NOT_A_COUNT = re.compile(
     r"^(Parameter value is NaN|Scalar value \S+ (over|under)flows int64|Ratio value (NaN )?is NaN)$"
 )
 _QUANTILE = "PromQL warning: quantile value should be between 0 and 1, got "
-_DURATION = re.compile(r"(duration out of range|duration is NaN or infinite)$")
+_DURATION = re.compile(r"(duration (is )?out of range|duration is NaN or infinite)$")
 _STRING_IN_PARENTHESES = "unexpected result in StepInvariantExpr evaluation: *parser.StepInvariantExpr"
 
 
 def _sort_in_ranges(seen: Answers) -> bool:
-    theirs, ours = _alone(seen, "warnings")
+    theirs, ours = (set(side.get("warnings", [])) for side in (seen.theirs, seen.ours))
+    theirs, ours = theirs - ours, ours - theirs
     return _kind(seen) == "warnings" and not theirs and all(note.startswith(_SORT) for note in ours)
 
 
@@ -58,7 +59,7 @@ def _text_of_notes(seen: Answers) -> bool:
     if _kind(seen) not in {"warnings", "infos"}:
         return False
     theirs, ours = _alone(seen, _kind(seen))
-    ours = {note for note in ours if not note.startswith(_SORT) and _COLLISION not in note}
+    ours = {note for note in ours if _COLLISION not in note}
     return {_plain(note) for note in theirs} == {_plain(_REPAIR.sub("", note)) for note in ours}
 
 
@@ -66,6 +67,17 @@ def _plain(note: str) -> str:
     """Return a note without the metric's name; of those that are one without it the last has its place, so no place."""
     unnamed = _METRIC.sub("", note)
     return _PLACE.sub("", unnamed) if any(text in note for text in _NAMED) else unnamed
+
+
+def _several_notes(seen: Answers) -> bool:
+    """Annotations may differ for more than one of these reasons, or follow from a histogram that the peer dropped."""
+    if _kind(seen) not in {"warnings", "infos"}:
+        return False
+    theirs, ours = ({note for note in notes if not note.startswith(_QUANTILE)} for notes in _alone(seen, _kind(seen)))
+    ours = {note for note in ours if _COLLISION not in note}
+    if any(_RECONCILED in note for note in seen.ours.get("infos", [])):
+        ours = {note for note in ours if not any(text in note for text in (_RECONCILED, _IGNORED, _OTHER_TYPES))}
+    return {_plain(note) for note in theirs} == {_plain(_REPAIR.sub("", note)) for note in ours}
 
 
 def _duplicate_group_text(seen: Answers) -> bool:
@@ -91,15 +103,17 @@ def _strings(seen: Answers) -> bool:
     return _STRING_IN_PARENTHESES in _error(seen.theirs)
 
 
-def _first_bucket(seen: Answers) -> bool:
-    """The first classic bucket begins at 0 or at its bound, no longer at -Inf, where nothing is known within it."""
-    of_errors = _kind(seen) == "error" and any(_error(side).startswith(_SEVERAL) for side in (seen.theirs, seen.ours))
-    return (_kind(seen) in _OF_RESULTS or of_errors) and "histogram_fraction(" in seen.query.text
-
-
 def _info(seen: Answers) -> bool:
     """Series are matched by other rules."""
-    return (_kind(seen) in _OF_RESULTS or _kind(seen) == "status") and "info(" in seen.query.text
+    return _kind(seen) in {*_OF_RESULTS, "status", "infos", "warnings"} and "info(" in seen.query.text
+
+
+def _gauges(seen: Answers) -> bool:
+    """What is left of a histogram after a subtraction is a gauge, and so is its negative."""
+    theirs, ours = _alone(seen, "warnings")
+    negated = re.search(r"-(?! *\d)|[*/] *-", seen.query.text) is not None
+    as_told = all(_NOT_A_GAUGE in note for note in theirs) and all(_NOT_A_COUNTER in note for note in ours)
+    return _kind(seen) == "warnings" and negated and as_told
 
 
 def _duration_of_nothing(seen: Answers) -> bool:
@@ -113,14 +127,17 @@ def _quantiles_named(seen: Answers) -> bool:
 
 
 def _filtered_many(seen: Answers) -> bool:
-    """Several series on the "many" side are an error even where a comparison filters them out."""
+    """Several series on the "many" side are an error even where a comparison, or what they are, leaves nothing."""
     ours = _error(seen.ours)
-    filters = re.search(r"[=!]=|[<>]", seen.query.text) is not None
-    return _kind(seen) == "status" and not _error(seen.theirs) and filters and ours.startswith(_SEVERAL)
+    left_out = any("incompatible" in note for kind in ("warnings", "infos") for note in seen.theirs.get(kind) or ())
+    filters = left_out or re.search(r"[=!]=|[<>]", seen.query.text) is not None
+    theirs = _error(seen.theirs)
+    later = _kind(seen) == "error" and not theirs.startswith(_SEVERAL)  # At a step, or in a part, that comes after.
+    return (later or (_kind(seen) == "status" and not theirs)) and filters and ours.startswith(_SEVERAL)
 
 
 def _mad_with_nan(seen: Answers) -> bool:
-    return _kind(seen) in _OF_RESULTS and "mad_over_time(" in seen.query.text
+    return _kind(seen) in _OF_NUMBERS and "mad_over_time(" in seen.query.text
 
 
 def _name_through_subqueries(seen: Answers) -> bool:
@@ -134,7 +151,15 @@ def _name_through_subqueries(seen: Answers) -> bool:
 
 def _absent_labels_sorted(seen: Answers) -> bool:
     """The peer's comparison of an empty text with another one has no order."""
-    return _kind(seen) == "order" and seen.query.text.startswith("sort_by_label")
+    return _kind(seen) == "order" and "sort_by_label" in seen.query.text
+
+
+def _ties_of_choices(seen: Answers) -> bool:
+    """Which of equal ones a choice takes from what was chosen or sorted depends on the order that these have there."""
+    if _kind(seen) != "labels" or seen.query.step_ms or len(_CHOICE.findall(seen.query.text)) < _NESTED:
+        return False
+    theirs, ours = (sorted(row["value"][1] for row in side["data"]["result"]) for side in (seen.theirs, seen.ours))
+    return bool(theirs == ours)
 
 
 def _digits_in_labels(seen: Answers) -> bool:
@@ -142,6 +167,14 @@ def _digits_in_labels(seen: Answers) -> bool:
     if _kind(seen) != "labels" or "count_values" not in seen.query.text or tolerance(seen.query.text) == EXACT:
         return False
     return _short_labels(seen.theirs) == _short_labels(seen.ours)
+
+
+def _digits_in_notes(seen: Answers) -> bool:
+    """The last digits of library functions show in what is said about parameters."""
+    if _kind(seen) not in {"warnings", "infos"} or not uses_library(seen.query.text):
+        return False
+    theirs, ours = _alone(seen, _kind(seen))
+    return {_short(note) for note in theirs} == {_short(note) for note in ours}
 
 
 def _short_labels(answer: Mapping[str, Any]) -> set[tuple[tuple[str, str], ...]]:
@@ -160,13 +193,12 @@ _NATIVE = re.compile(r"\b(h|hg|hc|mix)\b|h\.\*|\{job=")
 
 
 def _sizes_of_histograms(seen: Answers) -> bool:
-    """A histogram counts by the buckets that its chunk has in the peer's store, so by those that came later, too.
-
-    One that was computed, which a subquery counts, may have kept empty ones of these.
-    """
-    if _kind(seen) != "samples" or _NATIVE.search(seen.query.text) is None:
-        return False
-    return not seen.alike or _COMPUTED_RANGE.search(seen.query.text) is not None
+    """A histogram that was computed, which a subquery counts, may have kept empty buckets."""
+    return (
+        _kind(seen) == "samples"
+        and of_histograms(seen.query.text)
+        and _COMPUTED_RANGE.search(seen.query.text) is not None
+    )
 
 
 def _conflicting_resets(seen: Answers) -> bool:
@@ -178,10 +210,15 @@ def _custom_bounds(seen: Answers) -> bool:
     """Histograms with other bounds are brought to the common ones; they were dropped."""
     if any(_INCOMPATIBLE in note for note in seen.theirs.get("warnings", [])):
         return True
-    if _kind(seen) == "warnings" and all(_OTHER_LAYOUT in note for note in set.union(*_alone(seen, "warnings"))):
+    if _kind(seen) in _OF_RESULTS and any(_OTHER_LAYOUT in note for note in seen.theirs.get("warnings", [])):
+        return True
+    theirs, ours = _alone(seen, "warnings")
+    reported = all(_OTHER_LAYOUT in note for note in theirs)
+    if _kind(seen) == "warnings" and reported and all(_OTHER_LAYOUT in note or _COLLISION in note for note in ours):
         return True
     theirs, ours = _alone(seen, "infos")
-    return _kind(seen) == "infos" and not theirs and all(_RECONCILED in note for note in ours)
+    reconciled = {note for note in ours if _RECONCILED in note}
+    return _kind(seen) == "infos" and not theirs and bool(reconciled) and all(_IGNORED in n for n in ours - reconciled)
 
 
 def _statistics_alone(seen: Answers) -> bool:
@@ -194,7 +231,10 @@ def _statistics_alone(seen: Answers) -> bool:
         return False
     if _kind(seen) in _OF_RESULTS and any(_NOT_A_COUNTER in note for note in seen.theirs.get("warnings", [])):
         return True
-    return _kind(seen) == "samples" or any(_MIXED_SCHEMAS in note for note in _alone(seen, "warnings")[1])
+    theirs, ours = _alone(seen, "warnings")
+    mixed = any(_MIXED_SCHEMAS in note for note in seen.ours.get("warnings", []))
+    unmixed = mixed and bool(theirs) and not ours and all(_NOT_A_GAUGE in note for note in theirs)
+    return _kind(seen) == "samples" or unmixed or any(_MIXED_SCHEMAS in note for note in ours)
 
 
 def _nan_observations(seen: Answers) -> bool:
@@ -208,10 +248,13 @@ def _crashed(seen: Answers) -> bool:
 
 
 def _largest_powers(seen: Answers) -> bool:
-    """Go's assembly for x86 takes the largest powers of e for infinite."""
-    if _kind(seen) != "value" or "exp(" not in seen.query.text or seen.difference is None:
+    """Go's assembly for x86 takes the largest powers of e for infinite, and their halves in hyperbolic functions."""
+    function = re.search(r"\b(exp|sinh|cosh)\(", seen.query.text)
+    if _kind(seen) != "value" or function is None or seen.difference is None:
         return False
-    return re.search(r"theirs [+-]?Inf; ours -?1\.[5-7]\d*e\+?308", seen.difference.detail) is not None
+    found = re.search(r"theirs [+-]?Inf; ours (\S+)$", seen.difference.detail)
+    least = _LARGEST_POWER if function[1] == "exp" else _LARGEST_POWER / 2.0
+    return found is not None and abs(float(found[1])) >= least
 
 
 def _sums_of_histograms(seen: Answers) -> bool:
@@ -234,44 +277,36 @@ def _buckets(found: Mapping[str, Any]) -> list[str]:
 
 def _nan_quantiles(seen: Answers) -> bool:
     """Where the sum is NaN, the peer looks for skew, and goes on with the last bucket that it has met then."""
-    return _kind(seen) in _OF_RESULTS and seen.nan_sums and "histogram_quantile(" in seen.query.text
+    return _kind(seen) in _OF_NUMBERS and seen.nan_sums and "histogram_quantile(" in seen.query.text
 
 
 def _merged_at_the_end(seen: Answers) -> bool:
-    """Series that are one without their names, and never there at the same step, are merged."""
-    of_range = seen.delayed and seen.query.step_ms > 0
+    """Series that are one without their names, or with other labels, and never there at the same step, are merged."""
+    of_range = seen.query.step_ms > 0 and (
+        seen.delayed or re.search(r"label_(replace|join)\(", seen.query.text) is not None
+    )
     return _kind(seen) == "status" and of_range and _error(seen.theirs) == _SAME_LABELS and not _error(seen.ours)
 
 
-def _zero_bucket_alone(seen: Answers) -> bool:
-    """Whether a zero bucket reaches below zero depends on whether the chunk has other buckets, be they empty."""
-    if _kind(seen) != "value" or seen.alike or seen.difference is None or "histogram_quantile(" not in seen.query.text:
-        return False
-    found = _TWO_NUMBERS.search(seen.difference.detail)
-    return found is not None and all(abs(float(number)) <= _WIDEST_ZERO_BUCKET for number in found.groups())
-
-
-def _nan_of_nothing(seen: Answers) -> bool:
-    """Empty buckets times NaN or Inf are NaN, and the peer has those of the whole chunk."""
-    if _kind(seen) != "value" or seen.alike or seen.difference is None:
-        return False
-    return '"NaN"]' in seen.difference.detail
-
-
 _FAULTS = ("runtime error: index out of range", "histograms with custom buckets have no zero bucket")
-_TWO_NUMBERS = re.compile(r"theirs (-?\d[\d.e+-]*); ours (-?\d[\d.e+-]*)$")
-_WIDEST_ZERO_BUCKET = 0.5
 _COMPUTED_RANGE = re.compile(r"\)\s*\[[^\]]*:")
 _STATISTICS = re.compile(r"histogram_(count|sum|avg)\b")
+_NOT_A_GAUGE = "this native histogram metric is not a gauge"
 _NOT_A_COUNTER = "this native histogram metric is not a counter"
 _MIXED_SCHEMAS = "mix of histograms with exponential and custom buckets"
 _INCOMPATIBLE = "vector contains histograms with incompatible custom buckets"
 _OTHER_LAYOUT = "incompatible bucket layout encountered for binary operator"
 _RECONCILED = "mismatched custom buckets were reconciled during"
+_CHOICE = re.compile(r"\b(topk|bottomk|limitk|limit_ratio|sort|sort_desc)\b")
+_NESTED = 2
+_LARGEST_POWER = 2.0**1023 * 2.0**0.5
+_OTHER_TYPES = "incompatible sample types encountered for binary operator"
+_IGNORED = "ignored histogram"
 _COLLISION = "conflicting counter resets during histogram"
 _SAME_LABELS = "vector cannot contain metrics with the same labelset"
 _SEVERAL = "multiple matches for labels: "
-_OF_RESULTS = {"labels", "points", "value", "order", "samples"}
+_OF_NUMBERS = {"labels", "points", "value", "order"}
+_OF_RESULTS = _OF_NUMBERS | {"samples"}
 
 KINDS: dict[str, Callable[[Answers], bool]] = {
     "sort warns in range queries": _sort_in_ranges,
@@ -280,14 +315,16 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "tokens expected in durations": _expected_tokens,
     "NaN as a parameter of topk and its like": _not_a_count,
     "strings in parentheses": _strings,
-    "first bucket of histogram_fraction": _first_bucket,
     "matching of info()": _info,
+    "differences and negatives of histograms": _gauges,
     "durations out of range": _duration_of_nothing,
     "quantiles named in warnings": _quantiles_named,
     "filtered duplicates of the many side": _filtered_many,
     "absent labels in sort_by_label": _absent_labels_sorted,
+    "ties of chosen series": _ties_of_choices,
     "digits of library functions in labels": _digits_in_labels,
-    "sizes of stored histograms": _sizes_of_histograms,
+    "digits of library functions in annotations": _digits_in_notes,
+    "sizes of computed histograms": _sizes_of_histograms,
     "histograms with other custom bounds": _custom_bounds,
     "sums and counts of histograms read alone": _statistics_alone,
     "NaN observations by the last digits": _nan_observations,
@@ -296,9 +333,8 @@ KINDS: dict[str, Callable[[Answers], bool]] = {
     "the largest powers of e": _largest_powers,
     "sums of histograms": _sums_of_histograms,
     "series merged at the end": _merged_at_the_end,
-    "zero buckets alone": _zero_bucket_alone,
-    "NaN in empty buckets": _nan_of_nothing,
     "conflicting counter resets": _conflicting_resets,
+    "annotations for several reasons": _several_notes,
     "mad_over_time with NaN": _mad_with_nan,
     "names that come back through subqueries": _name_through_subqueries,
 }

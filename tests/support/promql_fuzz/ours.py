@@ -21,6 +21,7 @@ from headrace.store.promql.evaluate import EvaluatorOptions
 from headrace.store.promql.language.parser import ParserOptions
 from headrace.store.store import Store, StoreOptions
 from headrace.testing.promql_script_histograms import Histogram, Timed, as_columns
+from prometheus_oracle import LONG_AGO_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,11 +90,14 @@ class Ours:
 
 
 async def _fill(engine: Engine, series: Sequence[Series]) -> None:
-    """Append what there is at a time, one time after the other: in a series of both kinds nothing is out of order."""
+    """Append what there is at a time, one time after the other: in a series of both kinds nothing is out of order.
+
+    Each series has the sample of long ago that it has in the peer, too.
+    """
     refs = engine.refs([tuple(sorted(one.labels.items())) for one in series]).tolist()
     by_time: dict[int, list[tuple[int, float | Histogram, bool]]] = defaultdict(list)
     for ref, one in zip(refs, series, strict=True):
-        for time_ms, value in one.points:
+        for time_ms, value in [(LONG_AGO_MS, 0.0), *one.points]:
             by_time[time_ms].append((ref, value, one.integers))
     for time_ms, rows in sorted(by_time.items()):
         numbers = [(ref, value) for ref, value, _ in rows if isinstance(value, float)]

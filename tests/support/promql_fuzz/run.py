@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peer_programs
-from promql_fuzz import cases, data, drift
+from promql_fuzz import cases, data, otherwise
 from promql_fuzz.layouts import alike
 from promql_fuzz.pair import Answers, Pair
 from promql_fuzz.reasons import REASONS
@@ -146,7 +146,7 @@ class _Hunt:
         report.refused += answers.theirs["status"] == "error" == answers.ours["status"]
         if answers.difference is None:
             return
-        reason = drift.kind(answers) or pair.unsure(answers)
+        reason = otherwise.reason(pair, answers)
         if reason in REASONS:
             report.drift[reason] += 1
             return
@@ -208,6 +208,6 @@ def _still(pair: Pair, kind: str) -> Callable[[Query], bool]:
     def still(query: Query) -> bool:
         answers = pair.ask(query)
         differs = answers.difference is not None and answers.difference.kind == kind
-        return differs and drift.kind(answers) is None and pair.unsure(answers) is None
+        return differs and otherwise.reason(pair, answers) is None
 
     return still

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.store.promql import binary, functions
+from headrace.store.promql.natives import quantile_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ OPERATORS = ("^", "atan2")
 WITHIN_ONE = ("cos", "sin", "tanh")
 """Functions whose values lie within one of zero: an error does not lead out of there."""
 
-BY_DIFFERENCE = ("acos",)
-"""Functions that Go computes as a difference, so that small values have the error of large ones."""
+BY_DIFFERENCE = ("acos", "cos", "log2", "sin", "tan")
+"""Functions that Go computes as a difference or a sum, so that small values have the error of large ones."""
 
 ULP = 2.0**-52
 _ULPS = 4
@@ -39,6 +40,8 @@ def shaken(seed: int) -> Iterator[None]:
     """Let library functions be wrong in their last digits for a while."""
     rng = np.random.default_rng(seed)
     saved = dict(functions.ELEMENTWISE), dict(binary.ARITHMETIC)
+    quantiles = quantile_kernels.quantiles
+    quantile_kernels.quantiles = _wrong_quantiles(quantiles, rng)
     for table, names in ((functions.ELEMENTWISE, LIBRARY), (binary.ARITHMETIC, OPERATORS)):
         table.update({name: _wrong(name, table[name], rng) for name in names})
     try:
@@ -46,6 +49,7 @@ def shaken(seed: int) -> Iterator[None]:
     finally:
         functions.ELEMENTWISE.update(saved[0])
         binary.ARITHMETIC.update(saved[1])
+        quantile_kernels.quantiles = quantiles
 
 
 @contextlib.contextmanager
@@ -63,6 +67,15 @@ def _unscaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     smallest = np.finfo(np.float64).smallest_normal
     read = np.log((1.0 + values / smallest) / 2.0) - 1022.0 * np.log(2.0)
     return np.where((values > 0.0) & (values < smallest), read, np.log(values))
+
+
+def _wrong_quantiles(kernel: Callable[..., None], rng: np.random.Generator) -> Callable[..., None]:
+    def compute(table: Any, rows: Any, q: Any, out: NDArray[np.float64], notes: Any) -> None:
+        kernel(table, rows, q, out, notes)
+        # Within a bucket that holds zero, what is left of a difference is small, and its error is not.
+        out += ULP * rng.integers(-_ULPS, _ULPS + 1, out.shape) * np.maximum(np.abs(out), 1.0)
+
+    return compute
 
 
 def _wrong(name: str, function: Callable[..., NDArray[np.float64]], rng: np.random.Generator) -> Callable[..., Any]:

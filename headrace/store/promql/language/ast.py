@@ -275,6 +275,7 @@ class Aggregate(Node):
         param: First argument of ``topk`` and its like.
         grouping: Label names.
         without: Whether they are the ones to leave out.
+        claimed: Where it ends as far as errors tell; see `Cursor.claim`.
     """
 
     op: str
@@ -282,6 +283,7 @@ class Aggregate(Node):
     param: Expr | None = None
     grouping: tuple[str, ...] = ()
     without: bool = False
+    claimed: int = 0
 
     def children(self) -> Iterator[Expr]:
         """Yield the vector, then the parameter."""
@@ -298,11 +300,13 @@ class Call(Node):
         function: Name.
         args: Arguments.
         returns: What the function yields.
+        claimed: Where it ends as far as errors tell; see `Cursor.claim`.
     """
 
     function: str
     args: tuple[Expr, ...] = field(default=())
     returns: ValueType = ValueType.VECTOR
+    claimed: int = 0
 
     @property
     def type(self) -> ValueType:  # type: ignore[override]  # an instance attribute here

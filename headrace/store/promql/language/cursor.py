@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class Cursor:
         self._lexer = Lexer(query)
         self._tokens = self._lexer.tokens
         self._at = 0
+        self._unclaimed: deque[int] = deque()
+        self._looked_at = -1
         self._context = ("", "")
 
     def peek(self) -> str:
@@ -62,9 +65,25 @@ class Cursor:
         token = self._tokens[self._at]
         if token.type is ERROR:
             raise self.error(token.start, token.text)
-        if token.closes:
-            self.closing = token.start + len(token.text)
+        if token.closes and self._at > self._looked_at:
+            self._close(token)
         return token.type
+
+    def _close(self, token: Token) -> None:
+        self._looked_at = self._at
+        self.closing = token.start + len(token.text)
+        if token.type == ")":
+            self._unclaimed.append(self.closing)
+
+    def claim(self, parentheses: int = 1) -> int:
+        """Take the oldest closing parentheses that nothing has taken; return where the last of them ends.
+
+        What is in parentheses takes as many as it has. Those of ``on (...)``, ``group_left (...)`` and ``@ end()`` are
+        taken by nobody: what comes after them then ends, as far as Prometheus' errors tell, earlier than it is written.
+        """
+        for _ in range(parentheses - 1):
+            self._unclaimed.popleft()
+        return self._unclaimed.popleft()
 
     def take(self) -> Token:
         """Return the next token and go on, except past the end."""

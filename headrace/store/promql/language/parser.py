@@ -225,6 +225,7 @@ class _Parser(Cursor):
         opening = self.take()
         inner = self._expression(_LOWEST)
         closing = self.expect(")")
+        self.claim()
         self._height = self._raised(self._height)
         return Paren(expr=inner, start=opening.start, end=closing.end)
 
@@ -326,7 +327,14 @@ class _Parser(Cursor):
             raise self.error(name.start, f"unknown function with name {go_quote(name.text)}")
         if signature.experimental and not self._options.experimental_functions:
             raise self.error(name.start, f"function {go_quote(name.text)} is not enabled")
-        return Call(function=name.text, args=tuple(args), returns=signature.returns, start=name.start, end=self.closing)
+        return Call(
+            function=name.text,
+            args=tuple(args),
+            returns=signature.returns,
+            start=name.start,
+            end=self.closing,
+            claimed=self.claim(),
+        )
 
     def _aggregate(self, word: Token) -> Aggregate:
         grouping: tuple[str, ...] = ()
@@ -337,7 +345,8 @@ class _Parser(Cursor):
                 grouping, without = self._grouping()
             args = self._arguments()
             end = self.closing
-            if not first and self.peek() in _GROUPINGS:
+            last = not first and self.peek() in _GROUPINGS
+            if last:
                 grouping, without = self._grouping()
                 end = self.closing
         self._check_arguments(word, args)
@@ -349,6 +358,7 @@ class _Parser(Cursor):
             without=without,
             start=word.start,
             end=end,
+            claimed=self.claim(2 if first or last else 1),
         )
 
     def _grouping(self) -> tuple[tuple[str, ...], bool]:

@@ -153,7 +153,7 @@ class _Checker:
 
     def _operator(self, expr: Binary) -> int:
         """Return where the operator stands: at the first character after the left side that is no space."""
-        position = expr.lhs.end
+        position = _claimed_end(expr.lhs)
         while self._query[position] in _SPACES:
             position += 1
         return position
@@ -196,3 +196,15 @@ class _Checker:
             raise self._error(arg.start, "expected label selectors only")
         if arg.name:
             raise self._error(arg.start, "expected label selectors only, got vector selector instead")
+
+
+def _claimed_end(expr: Expr) -> int:
+    """Return where Prometheus has an expression end; see `Cursor.claim`."""
+    match expr:
+        case Binary():
+            return _claimed_end(expr.rhs)
+        case Unary():
+            return _claimed_end(expr.expr)
+        case Aggregate() | Call():
+            return expr.claimed
+    return expr.end

@@ -20,7 +20,7 @@ class Total(NamedTuple):
 
     Attributes:
         numbers: (7,) float64.
-        state: (7,) int64.
+        state: (8,) int64.
         indices: (2, room) int32 of the buckets, positive ones in the first row.
         counts: (2, room) float64.
         rests: (2, room) float64 what the counts lack of exact sums.
@@ -59,7 +59,7 @@ def total_for(*tables: FloatHistograms) -> Total:
     span = int(indices.max(initial=1)) - int(indices.min(initial=0)) + 1
     room = max(min(span, len(indices)), bounds) + 2
     return Total(
-        np.zeros(7), np.zeros(7, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
+        np.zeros(7), np.zeros(8, np.int64), np.empty((2, room), np.int32), np.empty((2, room)), np.empty((2, room)),
         np.empty(room),
     )  # fmt: skip
 
@@ -110,11 +110,11 @@ def _cut(out: Columns, ends: NDArray[np.int64]) -> FloatHistograms:
 
 def folded(
     histograms: FloatHistograms, order: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], *,
-    mean: bool,
+    mean: bool, whole: bool = False,
 ) -> Sums:  # fmt: skip
-    """Add up, or average, rows ``order[first[i]:last[i]]`` for each i."""
+    """Add up, or average, rows ``order[first[i]:last[i]]`` for each i; if `whole`, buckets that are empty stay."""
     faults = np.full(len(first), -1, np.int64)
-    before = (histograms.columns, order, first, last, mean)
+    before = (histograms.columns, order, first, last, mean, whole)
     return Sums(*_run(kernels.fold, before, (histograms,), len(first), faults), faults)
 
 

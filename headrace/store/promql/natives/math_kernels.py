@@ -28,6 +28,7 @@ from headrace.store.promql.natives.total_kernels import (
     RECONCILED,
     RESET,
     UNKNOWN,
+    WHOLE,
     add,
     bound,
     coarser,
@@ -93,6 +94,7 @@ def fold(
     first: NDArray[np.int64],
     last: NDArray[np.int64],
     mean: bool,
+    whole: bool,
     task: int,
     total: Total,
     out: Columns,
@@ -109,6 +111,7 @@ def fold(
         first: (k,): task i is about rows ``order[first[i]:last[i]]``.
         last: (k,).
         mean: Whether to average.
+        whole: Whether to write empty buckets, too.
         task: Where to go on.
         total: Scratch.
         out: What is written.
@@ -121,6 +124,7 @@ def fold(
         The next task.
     """
     total.state[EXACT] = 1
+    total.state[WHOLE] = whole
     while task < len(first):
         begin, until = first[task], last[task]
         places[task] = -1

@@ -38,9 +38,9 @@ UNKNOWN, RESET, GAUGE = 0, 1, 3
 # Places in ``Total.numbers``: the second three compensate the sums before them.
 ZERO_THRESHOLD, ZERO_COUNT, COUNT, SUM, ZERO_REST, COUNT_REST, SUM_REST = range(7)
 
-# Places in ``Total.state``: schema, hint, buckets of either side, custom bounds, what was noted, and whether sums are
-# compensated: literals as arguments would have a kernel compiled for each of them.
-SCHEMA, HINT, POSITIVE, NEGATIVE, BOUNDS, NOTES, EXACT = range(7)
+# Places in ``Total.state``: schema, hint, buckets of either side, custom bounds, what was noted, whether sums are
+# compensated, and whether empty buckets are written: literals as arguments would have a kernel compiled for each.
+SCHEMA, HINT, POSITIVE, NEGATIVE, BOUNDS, NOTES, EXACT, WHOLE = range(8)
 
 # Bits of what is noted.
 RECONCILED = 1
@@ -501,7 +501,7 @@ def room_left(total: Total, out: Columns, ends: NDArray[np.int64]) -> bool:
 
 @kernel
 def store(total: Total, out: Columns, ends: NDArray[np.int64], factor: float) -> None:
-    """Write the total, rests added and multiplied by `factor`, as the next row of `out`; empty buckets are left out.
+    """Write the total, rests added and multiplied by `factor`, as the next row of `out`; no empty buckets unless WHOLE.
 
     Args:
         total: What is written.
@@ -520,7 +520,7 @@ def store(total: Total, out: Columns, ends: NDArray[np.int64], factor: float) ->
     for side in range(2):
         for k in range(state[POSITIVE + side]):
             count = total.counts[side, k] + total.rests[side, k]
-            if count != 0:
+            if count != 0 or state[WHOLE]:
                 out.indices[b] = total.indices[side, k]
                 out.counts[b] = count * factor
                 b += 1

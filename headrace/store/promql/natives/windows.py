@@ -266,7 +266,7 @@ def _folded(*, mean: bool) -> _Function:
         rows, _ = np.nonzero(there)
         given.allow(len(rows))
         order = np.arange(len(given.natives.times_ms))
-        found = folded(given.natives.histograms, order, given.lo[there], given.hi[there], mean=mean)
+        found = folded(given.natives.histograms, order, given.lo[there], given.hi[there], mean=mean, whole=True)
         given.warn(MIXED_SCHEMAS, rows[found.notes & codes.MIXED != 0])
         fits = found.notes[found.notes & codes.MIXED == 0]
         if (fits & sums.COLLISION).any():
@@ -313,7 +313,7 @@ def _time_of(*, last: bool) -> _Function:
     def compute(given: NativeWindows) -> None:
         _, native_times = given.last_times(0) if last else _first_times(given)
         windows, there = given.windows, given.size > 0
-        seconds = native_times / 1000.0
+        seconds = (np.maximum(native_times, 0) if last else native_times) / 1000.0
         nearer = seconds > windows.out if last else seconds < windows.out
         use = there & (~windows.there | nearer)
         windows.out[use] = seconds[use]

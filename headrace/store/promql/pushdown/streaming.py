@@ -94,6 +94,8 @@ def _fragment(
     if isinstance(found, MatrixSelector):
         where = run.window_ends(found.selector.at, found.selector.offset_ms, grid)
         return fragment_of(node, param, grid, (where, found.range_ms))
+    if run.moves_on(found.at):
+        return None
     where, _ = run.where(found.at, found.offset_ms, grid)
     return fragment_of(node, param, grid, (where, run.lookback_ms))
 

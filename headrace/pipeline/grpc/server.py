@@ -1,15 +1,27 @@
-"""Settings of OTLP over gRPC, with the names that the Collector's ``configgrpc`` gives them."""
+"""Settings of a gRPC server, with the names that the Collector's ``configgrpc`` gives them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, PositiveDuration
-from headrace.pipeline.http.config import MIB, AuthConfig, ServerConfig, TlsServerConfig, exposure
+from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
+from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.grpc.tls import check_tls
+from headrace.pipeline.http.config import MIB, ServerAuthConfig, ServerConfig, exposure
 from headrace.pipeline.http.endpoint import Endpoint
+from headrace.pipeline.tls import TlsServerConfig
+
+READ_OPTIONS = ("grpc.experimental.tcp_read_chunk_size", "grpc.experimental.tcp_max_read_chunk_size")
+WRITE_OPTION = "grpc.http2.write_buffer_size"
+"""Names of settings of gRPC's core that clients and servers have."""
+
+_UNSUPPORTED = {"middlewares": "extensions cannot be put around requests"}
+
+_FRAME_BYTES = 1 << 20
+_WINDOW_BYTES = 4 << 20
 
 _DEFAULT_MIB = 4
 _MAX_MIB = 1024
@@ -54,10 +66,10 @@ class KeepaliveServerConfig(ComponentConfig):
     """What clients may do."""
 
 
-class OtlpGrpcConfig(ComponentConfig):
-    """Settings of OTLP over gRPC."""
+class GrpcServerConfig(ComponentConfig):
+    """Settings of a gRPC server."""
 
-    endpoint: str = "127.0.0.1:4317"
+    endpoint: str
     """Where to listen. An address other machines can reach needs `auth`, ``tls.client_ca_file``, or
     ``allow_unauthenticated``."""
 
@@ -67,7 +79,7 @@ class OtlpGrpcConfig(ComponentConfig):
     tls: TlsServerConfig | None = None
     """Serve TLS."""
 
-    auth: AuthConfig | None = None
+    auth: ServerAuthConfig | None = None
     """Ask for credentials."""
 
     allow_unauthenticated: bool = False
@@ -83,6 +95,20 @@ class OtlpGrpcConfig(ComponentConfig):
     keepalive: KeepaliveServerConfig | None = None
     """Keepalive of connections."""
 
+    read_buffer_size: Annotated[ByteSize, Field(ge=0)] = 512 * 1024
+    """Bytes that are read from a connection at a time, at most; 0 for gRPC's own choice."""
+
+    write_buffer_size: Annotated[ByteSize, Field(ge=0)] = 0
+    """Bytes that are gathered before they are written to a connection; 0 for gRPC's own choice."""
+
+    include_metadata: bool = False
+    """Keep the metadata of requests with their points, for components that ask for it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, options: Any) -> Any:
+        return refuse(options, _UNSUPPORTED)
+
     @field_validator("endpoint")
     @classmethod
     def _check_endpoint(cls, endpoint: str) -> str:
@@ -92,8 +118,7 @@ class OtlpGrpcConfig(ComponentConfig):
     @field_validator("tls")
     @classmethod
     def _check_tls(cls, tls: TlsServerConfig | None) -> TlsServerConfig | None:
-        if tls is not None and tls.min_version != "1.2":
-            raise ValueError(f"min_version {tls.min_version} cannot be asked of gRPC, which speaks 1.2 and 1.3")
+        check_tls(tls)
         return tls
 
     @model_validator(mode="after")
@@ -121,17 +146,24 @@ class OtlpGrpcConfig(ComponentConfig):
         return (self.max_recv_msg_size_mib or _DEFAULT_MIB) * MIB
 
 
-def channel_options(config: OtlpGrpcConfig) -> list[tuple[str, int]]:
+def channel_options(config: GrpcServerConfig) -> list[tuple[str, int]]:
     """Return the settings as gRPC's core knows them."""
     options = [
         ("grpc.max_receive_message_length", config.max_bytes),
         # The receiver decompresses by itself, up to a limit and beside the event loop.
         ("grpc.per_message_decompression", 0),
+        # Requests are long: larger frames and windows than gRPC begins with spare both sides most wake-ups.
+        ("grpc.http2.max_frame_size", _FRAME_BYTES),
+        ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
         # Two daemons on one port would each get a part of the requests.
         ("grpc.so_reuseport", 0),
     ]
     if config.max_concurrent_streams:
         options.append(("grpc.max_concurrent_streams", config.max_concurrent_streams))
+    if config.read_buffer_size:
+        options += [(name, config.read_buffer_size) for name in READ_OPTIONS]
+    if config.write_buffer_size:
+        options.append((WRITE_OPTION, config.write_buffer_size))
     return options + (_keepalive_options(config.keepalive) if config.keepalive else [])
 
 

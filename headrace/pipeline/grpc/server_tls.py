@@ -11,9 +11,10 @@ import grpc
 
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.http.tls import ServerTls
+from headrace.pipeline.tls.contexts import pem
 
 if TYPE_CHECKING:
-    from headrace.pipeline.http.config import TlsServerConfig
+    from headrace.pipeline.tls import TlsServerConfig
 
 _log = logging.getLogger(__name__)
 
@@ -72,4 +73,4 @@ class _Files:
     def _contents(self) -> tuple[bytes, bytes, bytes | None]:
         config = self._config
         authorities = Path(config.client_ca_file).read_bytes() if config.client_ca_file else None
-        return Path(config.cert_file).read_bytes(), Path(config.key_file).read_bytes(), authorities
+        return pem(config.cert_file, config.cert_pem), pem(config.key_file, config.key_pem), authorities

@@ -1,0 +1,1 @@
+"""Connectors: one component, one module or package."""

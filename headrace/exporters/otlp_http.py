@@ -1,0 +1,180 @@
+"""Send points by OTLP over HTTP.
+
+Source:
+    OpenTelemetry Protocol specification, "OTLP/HTTP"; the Collector's ``otlphttp`` exporter, for its settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from headrace.pipeline.component import ExporterFactory, Outcome, Settings
+from headrace.pipeline.config import ByteSize, NonNegativeDuration  # noqa: TC001 -- pydantic reads them
+from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.http.auth import ClientAuthenticator
+from headrace.pipeline.http.client import ClientConfig, HttpClient
+from headrace.pipeline.http.compression import Compression  # noqa: TC001 -- pydantic reads it
+from headrace.pipeline.sending import Permanent, Sender, SendingConfig, Throttled
+from headrace.pipeline.to_otlp import OtlpEdge, warm_up
+from headrace.pipeline.wire.otlp_answers import (
+    PartialSuccess,
+    read_response,
+    read_response_json,
+    retry_after_s,
+    status_message,
+)
+from headrace.pipeline.wire.otlp_encode import OtlpEncoder
+from headrace.pipeline.wire.otlp_json_encode import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.component import Reservation
+    from headrace.pipeline.host import Host
+    from headrace.pipeline.http.client import Reply
+
+_PATH = "/v1/metrics"
+_TYPES = {"proto": "application/x-protobuf", "json": "application/json"}
+_LOCKED = {"content-type", "content-encoding"}
+_AGAIN = {429, 502, 503, 504}
+"""Answers after which a request may be sent again; all others are final."""
+
+_OTHER_SIGNALS = dict.fromkeys(("traces_endpoint", "logs_endpoint", "profiles_endpoint"), "only metrics are sent")
+
+
+class OtlpHttpExporterConfig(ClientConfig, SendingConfig):
+    """Settings of the ``otlp_http`` exporter."""
+
+    endpoint: str = ""
+    """URL to send to; ``/v1/metrics`` is added."""
+
+    metrics_endpoint: str = ""
+    """Whole URL to send to, instead of `endpoint`."""
+
+    encoding: Literal["proto", "json"] = "proto"
+    """How requests are encoded: protobuf or JSON, which costs many times as much."""
+
+    compression: Compression = "gzip"
+    """How bodies are compressed; ``none`` for not at all."""
+
+    timeout: NonNegativeDuration = timedelta(seconds=30)
+    """Time for one request, from connecting to the end of the answer; 0 for no limit."""
+
+    write_buffer_size: Annotated[ByteSize, Field(ge=0)] = 512 * 1024
+    """Bytes that the system takes of a request before the network does; 0 for the system's own choice."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_endpoint(cls, options: Any) -> Any:
+        options = refuse(options, _OTHER_SIGNALS)
+        if isinstance(options, dict) and options.get("metrics_endpoint"):
+            # One URL is all there is: that of metrics.
+            return {**options, "endpoint": options["metrics_endpoint"]}
+        if isinstance(options, dict) and not options.get("endpoint"):
+            raise ValueError("needs endpoint or metrics_endpoint")
+        return options
+
+    @model_validator(mode="after")
+    def _check_headers(self) -> Self:
+        for name in self.headers:
+            if name.lower() in _LOCKED:
+                raise ValueError(f"headers: {name} is part of OTLP and cannot be set")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        return self.metrics_endpoint or self.endpoint.removesuffix("/") + _PATH
+
+
+class OtlpHttpExporter:
+    """Encodes and posts."""
+
+    optional = False
+
+    def __init__(self, settings: Settings, config: OtlpHttpExporterConfig) -> None:
+        self._settings = settings
+        self._config = config
+        self._edge = OtlpEdge(settings.drops)
+        self._encoder = OtlpEncoder()
+        self._sender = Sender(settings, config, self._send)
+        self._client: HttpClient | None = None
+        self._headers = {"Content-Type": _TYPES[config.encoding]}
+
+    async def start(self, host: Host) -> None:
+        """Open the client and begin to empty the queue."""
+        key = f"{self._settings.kind}.{self._settings.id}"
+        auth = self._config.auth
+        authenticator = None
+        if auth is not None:
+            authenticator = host.extension(
+                auth.authenticator,
+                ClientAuthenticator,  # type: ignore[type-abstract]
+                f"{key}.auth.authenticator",
+            )
+        self._client = HttpClient(self._config, key, authenticator)
+        await self._client.start()
+        self._sender.start()
+
+    async def shutdown(self) -> None:
+        """Send what waits, then close."""
+        await self._sender.shutdown()
+        if self._client is not None:
+            await self._client.shutdown()
+            self._client = None
+
+    def reserve(self, points: int, size_bytes: int) -> Reservation:
+        """Grant room in the queue."""
+        return self._sender.reserve(points, size_bytes)
+
+    async def deliver(self, batch: MetricBatch) -> Outcome:
+        """Take a batch into the queue; what has no place in OTLP is rejected now."""
+        converted = self._edge.convert(batch)
+        outcome = await self._sender.deliver(converted.batch)
+        return converted.merged(len(batch), outcome)
+
+    async def _send(self, batches: Sequence[MetricBatch]) -> None:
+        if self._client is None:
+            raise ConnectionError("the exporter is not started")
+        body: bytes | memoryview = self._encoder.encode(batches)
+        if self._config.encoding == "json":
+            body = await asyncio.to_thread(to_json, body)
+        body, encoded = await self._client.compressed(body)
+        self._judge(await self._client.post_to(self._config.url, body, {**self._headers, **encoded}))
+
+    def _judge(self, reply: Reply) -> None:
+        """Raise what a server's answer means."""
+        is_json = "json" in reply.headers.get("Content-Type", "")
+        if reply.status < 300:
+            self._note(read_response_json(reply.body) if is_json else read_response(reply.body))
+            return
+        why = f"{self._config.url} answered {reply.status}: {_reason(reply)}"
+        if reply.status in _AGAIN:
+            raise Throttled(why, retry_after_s(reply.headers.get("Retry-After", ""), self._settings.clock_ns()))
+        raise Permanent(why)
+
+    def _note(self, partial: PartialSuccess) -> None:
+        """Count points that the server has not taken; sending them again would be in vain."""
+        if partial.rejected:
+            self._settings.drops.add("partial_success", partial.rejected)
+        if partial.rejected or partial.message:
+            self._settings.logger.warning(
+                "the server rejected %d points: %s", partial.rejected, partial.message or "it did not say why"
+            )
+
+
+def _reason(reply: Reply) -> str:
+    """Return what an answer says: a Status in protobuf, or text."""
+    if _TYPES["proto"] in reply.headers.get("Content-Type", ""):
+        return status_message(reply.body)
+    return reply.text
+
+
+FACTORY = ExporterFactory(
+    name="otlp_http", config=OtlpHttpExporterConfig, create=OtlpHttpExporter, aliases=("otlphttp",), warm_up=warm_up
+)

@@ -1,0 +1,5 @@
+"""Let others scrape; the Collector's ``prometheus`` exporter."""
+
+from headrace.exporters.prometheus.factory import FACTORY
+
+__all__ = ["FACTORY"]

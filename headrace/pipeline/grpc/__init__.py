@@ -1,0 +1,1 @@
+"""gRPC servers and clients, with the settings of the Collector's ``configgrpc``."""

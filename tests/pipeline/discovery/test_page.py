@@ -1,0 +1,45 @@
+"""The example of docs/discovery.md works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from discovery_lab import DiscoveryLab
+from headrace.pipeline.discovery import DiscoveryFactory
+from headrace.receivers.prometheus.config import PrometheusConfig
+
+PAGE = (Path(__file__).parents[3] / "docs" / "discovery.md").read_text()
+BLOCKS = dict(re.findall(r"```(yaml|toml|python)\n(.*?)```", PAGE, re.DOTALL))
+
+
+def test_the_configuration_loads() -> None:
+    """As it stands."""
+    content = yaml.safe_load(BLOCKS["yaml"])
+    PrometheusConfig.model_validate(content["receivers"]["prometheus"])
+
+
+async def test_a_kind_of_your_own_finds_targets() -> None:
+    """And counts where there are none."""
+    names: dict[str, Any] = {"__name__": "rack_discovery"}
+    exec(compile(BLOCKS["python"], "rack_discovery.py", "exec"), names)
+    factory = names["FACTORY"]
+    assert isinstance(factory, DiscoveryFactory)
+    lab = DiscoveryLab()
+    async with lab.running(factory.create(lab.settings, factory.config.model_validate({"hosts": ["a", "b"]}))):
+        await lab.until(lambda: lab.addresses() == ["a:9100", "b:9100"], "found")
+    async with lab.running(factory.create(lab.settings, factory.config.model_validate({"hosts": []}))):
+        await lab.until(lambda: lab.failures("empty") == 1, "counted")
+
+
+def test_every_reason_is_explained() -> None:
+    """Those that our discoveries count by."""
+    sources = Path(__file__).parents[3].joinpath("headrace", "pipeline", "discovery").rglob("*.py")
+    text = "\n".join(path.read_text() for path in sources)
+    reasons = set(re.findall(r'(?:failed|DiscoveryFailed|ApiFailed|super\(\).__init__)\(\s*"(\w+)"', text))
+    reasons |= set(re.findall(r'HTTPStatus\.\w+: "(\w+)"', text)) - {"expired"}
+    assert {"file", "lookup", "object", "timeout", "forbidden"} <= reasons
+    assert [reason for reason in sorted(reasons - {"expired"}) if f"`{reason}`" not in PAGE] == []

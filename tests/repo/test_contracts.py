@@ -1,0 +1,58 @@
+"""Every component that there is runs the contract of its kind."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.cli.registry import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parents[1]
+CONTRACTS = {
+    "receivers": {"ReceiverContract"},
+    "processors": {"ProcessorContract", "StatefulContract"},
+    "exporters": {"ExporterContract"},
+    "connectors": {"ConnectorContract"},
+    "extensions": {"ExtensionContract"},
+}
+
+
+def tried(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield contract, kind and module of each contract that a test file runs."""
+    tree = ast.parse(path.read_text())
+    origin = dict(imported(tree))
+    for node in ast.walk(tree):
+        for line in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "factory":
+                module = origin.get(ast.unparse(line.value).removesuffix(".FACTORY"), "")
+                for base in node.bases if module else ():
+                    yield ast.unparse(base), *module.split(".")[1:3]
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield each name that stands for a component or its factory, with the component's module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headrace."):
+            for alias in node.names:
+                module = node.module if alias.name == "FACTORY" else f"{node.module}.{alias.name}"
+                if module.count(".") >= 2:
+                    yield alias.asname or alias.name, module
+
+
+@pytest.fixture(scope="module")
+def run() -> set[tuple[str, str, str]]:
+    return {found for path in TESTS.rglob("test_*.py") for found in tried(path)}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in BUILT_IN.items() for name in names])
+def test_a_component_runs_the_contract_of_its_kind(run: set[tuple[str, str, str]], kind: str, name: str) -> None:
+    """In some test file there is a subclass of the contract that has its factory."""
+    assert any((contract, kind, name) in run for contract in CONTRACTS[kind]), (
+        f"{kind}/{name} runs none of {sorted(CONTRACTS[kind])}: see docs/plugins.md"
+    )

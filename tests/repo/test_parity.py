@@ -1,0 +1,66 @@
+"""docs/parity.md says what the daemon says about the options of other collectors."""
+
+from __future__ import annotations
+
+import pytest
+
+import parity
+from headrace.cli.registry import ComponentRegistry
+
+
+@pytest.fixture(scope="module")
+def found() -> list[parity.Component]:
+    return list(parity.components())
+
+
+def test_the_page_is_up_to_date(found: list[parity.Component]) -> None:
+    """Whoever adds an option runs `make parity`."""
+    assert parity.PAGE.read_text() == parity.page(found), "run: make parity"
+
+
+def test_every_component_is_asked_with_settings_that_load(found: list[parity.Component]) -> None:
+    """A mistake in the list itself would make all options of a component look refused."""
+    there = ComponentRegistry()
+    wrong = [one for one in found if there.find(one.section, one.type) and one.whole.verdict != "supported"]
+    assert not wrong, [(one.section, one.type, one.whole.message) for one in wrong]
+
+
+def test_rows_have_names_of_their_own(found: list[parity.Component]) -> None:
+    """No option is counted twice."""
+    for one in found:
+        names = [answer.option for answer in one.options]
+        assert len(names) == len(set(names)), f"{one.section}/{one.type}: {sorted(names)}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ({"timeout": "1s"}, "supported"),
+        ({"metadata_keys": ["tenant"]}, "refused"),
+        ({"metadata_keys": []}, "supported"),
+        ({"timeout": "never"}, "refused"),
+        ({"made_up": 1}, "unknown"),
+    ],
+)
+def test_the_verdict_is_the_daemon_s(settings: dict[str, object], verdict: str) -> None:
+    """What loads is supported; what is refused without a reason is unknown."""
+    answer = parity.ask(ComponentRegistry(), "processors", "batch", parity.Option("it", settings), {})
+    assert answer.verdict == verdict, answer
+
+
+def test_settings_are_laid_over_those_that_are_needed() -> None:
+    """At their path, into the first entry of lists, a null taking one away."""
+    base = {"jobs": [{"name": "a", "at": {"host": "b"}}], "kept": 1}
+    assert parity.placed(base, "jobs[].at", {"port": 2}) == {
+        "jobs": [{"name": "a", "at": {"host": "b", "port": 2}}],
+        "kept": 1,
+    }
+    assert parity.placed(base, "", {"kept": None, "more": 3}) == {"jobs": base["jobs"], "more": 3}
+    assert base == {"jobs": [{"name": "a", "at": {"host": "b"}}], "kept": 1}
+
+
+def test_files_are_enough() -> None:
+    """There are ten files of the Collector at least, and each is told about by its first line."""
+    files = list(parity.FILES.glob("*.yaml"))
+    assert len(files) >= 10
+    assert all(path.read_text().startswith("# ") for path in files)
