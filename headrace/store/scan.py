@@ -60,7 +60,7 @@ class EngineScan:
     Args:
         head: Its head.
         block_set: Its blocks.
-        reading: Guards the reading of a block; see `Engine`.
+        reading: Guards the reading of a block; see `Sources.reading`.
         index: The index that `refs` are of.
         refs: (n,) int32, ascending.
         times: First and last time, both inclusive.
@@ -130,7 +130,7 @@ class EngineScan:
             CorruptChunk: As `counts`.
         """
         refs = self.refs[first:last]
-        # The head before the blocks, and tombstones before blocks, for the reasons that `Engine` gives.
+        # The head before the blocks, and tombstones before blocks, for the reasons that `engine.sources` gives.
         newest = [run for run in self._head.read(refs, *self._times) if run.counts.any()]
         tombstones = self._block_set.tombstones
         if tombstones.touch(refs, *self._times):

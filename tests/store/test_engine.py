@@ -142,7 +142,7 @@ async def test_a_sample_of_long_ago_makes_a_block_and_no_search(tmp_path: Path) 
 
 async def test_late_samples_of_an_open_window_do_not_make_flushes_due(tmp_path: Path, monkeypatch: Any) -> None:
     """Only those do that a flush would write."""
-    monkeypatch.setattr("headrace.store.engine._MAX_LATE", 1)
+    monkeypatch.setattr("headrace.store.engine.flushing._MAX_LATE", 1)
     store = opened(tmp_path)
     engine = store.engine("default")
     await append(engine, [(0, START, 1.0)])

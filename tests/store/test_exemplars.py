@@ -371,7 +371,7 @@ async def test_a_damaged_section_costs_the_exemplars_only(
     for _ in range(2):
         assert [labels for labels, *_ in contents(engine)] == [LABELS[1]]
         assert engine.select(ALL, 0, 1 << 60).times_ms.tolist() == [START, START + BLOCK_MS]
-        engine._merge(engine.blocks, rest=0)
+        engine._merging.merge(engine.blocks, rest=0)
     assert len(engine.blocks) == 1
     assert engine.block_set.statistics.set_aside == 0
     await store.close()

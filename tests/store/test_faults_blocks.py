@@ -133,9 +133,9 @@ async def test_damage_that_a_merge_finds(tmp_path: Path) -> None:
     flip(path, start + size // 2)
     with pytest.raises(CorruptChunk):
         lab.engine.blocks[1].verify()
-    lab.engine._merge(lab.engine.blocks)
+    lab.engine._merging.merge(lab.engine.blocks)
     assert lab.contents() == without(contents, *lost)
-    lab.engine._merge(lab.engine.blocks)
+    lab.engine._merging.merge(lab.engine.blocks)
     assert len(lab.engine.blocks) == 1
     assert lab.contents() == without(contents, *lost)
 

@@ -94,10 +94,10 @@ async def test_a_merge_that_fails(tmp_path: Path, operation: str, error: int, ma
     lab.files.fail(operation, error, match, times=1)
     before = [block.number for block in lab.engine.blocks]
     with pytest.raises(OSError):  # noqa: PT011 -- any of them
-        lab.engine._merge(lab.engine.blocks)
+        lab.engine._merging.merge(lab.engine.blocks)
     assert [block.number for block in lab.engine.blocks] == before
     assert lab.contents() == contents
-    lab.engine._merge(lab.engine.blocks)
+    lab.engine._merging.merge(lab.engine.blocks)
     assert len(lab.engine.blocks) == 1
     lab.reopen()
     assert lab.contents() == contents
@@ -140,7 +140,7 @@ async def test_files_that_do_not_go(tmp_path: Path) -> None:
     """A merged block whose file cannot be removed is out of force, and goes with the next start."""
     lab, contents = await half_full(tmp_path)
     lab.files.fail("remove", errno.EACCES, "0000000[123].block")
-    lab.engine._merge(lab.engine.blocks)
+    lab.engine._merging.merge(lab.engine.blocks)
     assert len(lab.engine.blocks) == 1
     assert lab.contents() == contents
     lab.reopen()

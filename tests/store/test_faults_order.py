@@ -131,7 +131,7 @@ async def test_a_deletion_during_a_merge(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     files.meanwhile = lambda: asyncio.run_coroutine_threadsafe(lab.delete(0, 1 << 60), loop).result(30)
     engine = lab.engine
-    await loop.run_in_executor(None, engine._merge, engine.blocks)
+    await loop.run_in_executor(None, engine._merging.merge, engine.blocks)
     assert lab.contents() == {}
     lab.reopen()
     assert lab.contents() == {}

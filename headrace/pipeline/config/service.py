@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from headrace.pipeline.config.model import ComponentConfig, PositiveDuration
-from headrace.pipeline.http.config import AuthConfig, ServerConfig, TlsServerConfig
+from headrace.pipeline.http.config import ServerAuthConfig, ServerConfig
 from headrace.pipeline.http.endpoint import Endpoint
+from headrace.pipeline.tls import TlsServerConfig
 
 
 class PipelineConfig(ComponentConfig):
@@ -37,7 +38,7 @@ class PrometheusPullConfig(ComponentConfig):
     tls: TlsServerConfig | None = None
     """Serve HTTPS."""
 
-    auth: AuthConfig | None = None
+    auth: ServerAuthConfig | None = None
     """Ask for credentials."""
 
     @property
