@@ -44,7 +44,7 @@ class ShardingConfig(ComponentConfig):
         return self
 
     def owns(self, key: str) -> bool:
-        """Return whether this daemon scrapes the target with `key`."""
+        """Return whether this daemon scrapes the target with `key`, which is its URL."""
         return self.member in owners(key, self.members, self.copies)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.discovery import TargetGroup
     from headrace.pipeline.relabel import Relabeler
     from headrace.receivers.prometheus.job import Job
+    from headrace.receivers.prometheus.sharding import ShardingConfig
 
 _PARAM = "__param_"
 
@@ -64,7 +65,7 @@ class Population:
 
     Attributes:
         targets: Those to scrape, each once.
-        dropped: Labels before relabelling of those that relabelling dropped.
+        dropped: Labels before relabelling of those that relabelling dropped, or that other daemons scrape.
         faults: Why addresses could not be made targets.
     """
 
@@ -73,13 +74,16 @@ class Population:
     faults: tuple[str, ...]
 
 
-def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
+def populate(
+    job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler, sharding: ShardingConfig | None = None
+) -> Population:
     """Make the targets of a job.
 
     Args:
         job: The job.
         groups: Target groups.
         relabeler: The job's ``relabel_configs``.
+        sharding: Which of the targets other daemons scrape; None for none.
     """
     found: dict[object, Target] = {}
     dropped: list[Pairs] = []
@@ -95,6 +99,9 @@ def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> P
                 target = target_of(job, discovered, dict(relabelled))
             except ValueError as error:
                 faults.append(f"{own.get(ADDRESS, '')}: {error}")
+                continue
+            if sharding is not None and not sharding.owns(target.url):
+                dropped.append(discovered)
                 continue
             found.setdefault(target.identity, target)
     return Population(tuple(found.values()), tuple(dropped), tuple(faults))
