@@ -12,10 +12,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from headrace.cli.commands import load
-from headrace.pipeline.errors import InvalidInput
+from headrace.pipeline.errors import QueryError
 from headrace.pipeline.identity import METRIC_NAME
 from headrace.pipeline.relabel import RelabelConfig, steps
-from headrace.receivers.prometheus.config import PrometheusYml
+from headrace.receivers.prometheus.config import PrometheusConfig, PrometheusYml
 from headrace.receivers.prometheus.job import Job
 from headrace.receivers.prometheus.targets import discovered_labels, target_of
 from headrace.store.matchers import MatchType
@@ -24,6 +24,7 @@ from headrace.store.promql.language.parser import parse_selector
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headrace.pipeline.config.load import LoadedConfig
     from headrace.pipeline.targets import RelabelStep
 
 _BAD_CONFIG = 2
@@ -63,8 +64,9 @@ def run(files: Sequence[str], chosen: str, labels: str, *, as_json: bool) -> int
             loaded = load(files)
             if loaded is None:
                 return _BAD_CONFIG
-            content = loaded.resolved()
-        rules = _choose(rules_of(content), chosen)
+            rules = _choose(_of_daemon(loaded), chosen)
+        else:
+            rules = _choose(rules_of(content), chosen)
         given = parse_labels(labels)
     except (ValidationError, ValueError) as error:
         click.echo(str(error), err=True)
@@ -103,7 +105,7 @@ def parse_labels(text: str) -> dict[str, str]:
         ValueError: It is none of them.
 
     >>> parse_labels('up{job="a"}'), parse_labels("a=b,c=d")
-    ({'__name__': 'up', 'job': 'a'}, {'a': 'b', 'c': 'd'})
+    ({'job': 'a', '__name__': 'up'}, {'a': 'b', 'c': 'd'})
     """
     text = text.strip()
     try:
@@ -116,34 +118,35 @@ def parse_labels(text: str) -> dict[str, str]:
 
 
 def rules_of(content: Any) -> Sequence[Rules]:
-    """Return all rules of a configuration.
+    """Return all rules of a prometheus.yml, or of a list of rules.
 
     Raises:
-        ValueError: They are not valid, or there are none.
+        ValueError: They are not valid.
     """
     if isinstance(content, list):
         rules = TypeAdapter(tuple[RelabelConfig, ...]).validate_python(content)
         return [Rules("rules", rules, rules)]
     if not isinstance(content, dict):
         raise ValueError("the file is neither a configuration nor a list of rules")
-    if "scrape_configs" in content:
-        return _jobs(content)
+    wanted = {name: value for name, value in content.items() if name in {"global", "scrape_configs"}}
+    return _jobs(PrometheusYml.model_validate(wanted))
+
+
+def _of_daemon(loaded: LoadedConfig) -> Sequence[Rules]:
     found: list[Rules] = []
-    for id_, settings in (content.get("receivers") or {}).items():
-        if id_.partition("/")[0] == "prometheus" and settings:
-            found += _jobs(settings.get("config") or {})
-    for id_, settings in (content.get("processors") or {}).items():
-        if id_.partition("/")[0] == "relabel" and settings:
-            rules = TypeAdapter(tuple[RelabelConfig, ...]).validate_python(settings.get("relabel_configs"))
-            found.append(Rules(id_, (), rules))
+    for kind in ("receivers", "processors"):
+        for id_, planned in loaded.components.get(kind, {}).items():
+            config = planned.config
+            if isinstance(config, PrometheusConfig):
+                found += _jobs(config.config)
+            elif id_.partition("/")[0] == "relabel":
+                found.append(Rules(id_, (), config.relabel_configs))
     if not found:
         raise ValueError("the configuration has neither scrape jobs nor relabel processors")
     return found
 
 
-def _jobs(content: Mapping[str, Any]) -> list[Rules]:
-    wanted = {name: value for name, value in content.items() if name in {"global", "scrape_configs"}}
-    file = PrometheusYml.model_validate(wanted)
+def _jobs(file: PrometheusYml) -> list[Rules]:
     return [
         Rules(job.job_name, job.relabel_configs, job.metric_relabel_configs, Job.of(job, file.global_))
         for job in file.scrape_configs
@@ -166,7 +169,7 @@ def _of_text(text: str) -> dict[str, str]:
         return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
     try:
         matchers = parse_selector(text)
-    except InvalidInput as error:
+    except QueryError as error:
         raise ValueError(f"--labels: {error}") from None
     if any(matcher.type is not MatchType.EQUAL for matcher in matchers):
         raise ValueError("--labels: labels are given with =, not with other matchers")
