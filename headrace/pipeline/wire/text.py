@@ -291,10 +291,14 @@ class PageReader:
         n, m, e, used = (int(out[i]) for i in (kernels.SAMPLES, kernels.METADATA, kernels.EXEMPLARS, kernels.LINES))
         new = int(out[kernels.NEW_LINES])
         unchanged = not new and used == len(known.sizes)
-        lines = known if unchanged else Lines(*(column[:used] for column in lines))
+        if unchanged:
+            lines = known
+        else:
+            lines = Lines(lines.sizes[:used], lines.marks[:used], lines.kinds[:used], lines.entries[:used])
         page = Page(
-            buf, size, openmetrics, *(column[:n] for column in samples), lines, new, unchanged, meta[:m],
-            (int(digest[0]), int(digest[1])), *(column[:e] for column in exemplars),
+            buf, size, openmetrics, samples.keys[:n], samples.hashes[:n], samples.values[:n], samples.times[:n],
+            samples.flags[:n], samples.entries[:n], lines, new, unchanged, meta[:m], (int(digest[0]), int(digest[1])),
+            exemplars.places[:e], exemplars.values[:e], exemplars.times[:e],
         )  # fmt: skip
         return int(status), page, out
 
@@ -305,7 +309,7 @@ def _empty_lines(room: int) -> Lines:
     )
 
 
-def read_page(data: bytes, *, openmetrics: bool) -> Page:
+def read_page(data: bytes | memoryview, *, openmetrics: bool) -> Page:
     """Read a page whose keys need no secret hash; see `PageReader.read`."""
     return PageReader(np.zeros((4, 2), np.uint64)).read(data, openmetrics=openmetrics)
 
