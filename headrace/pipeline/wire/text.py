@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 30
 """Longest page that is read: its offsets are int32."""
 
+SECRETS = 4
+"""How many keys a reader is given."""
+
 _SHOWN_BYTES = 80
 
 _FAULTS = {
@@ -236,11 +239,13 @@ class PageReader:
     """Reads one source's pages; it remembers how long the last one was.
 
     Args:
-        secrets: (4, 2) uint64 keys, from `SeriesTable.domain_key`: for hashing raw keys below a TYPE line that says
-            neither, histogram, summary, and for checksums of lines.
+        secrets: (SECRETS, 2) uint64 keys, from `SeriesTable.domain_key`: for hashing raw keys below a TYPE line that
+            says neither, histogram, summary, and for checksums of lines.
     """
 
     def __init__(self, secrets: NDArray[np.uint64]) -> None:
+        if secrets.shape != (SECRETS, 2):
+            raise AssertionError(f"bug: secrets of the shape {secrets.shape}")
         self._secrets = secrets
         self._room = (0, 0, 0)
 
@@ -311,7 +316,7 @@ def _empty_lines(room: int) -> Lines:
 
 def read_page(data: bytes | memoryview, *, openmetrics: bool) -> Page:
     """Read a page whose keys need no secret hash; see `PageReader.read`."""
-    return PageReader(np.zeros((4, 2), np.uint64)).read(data, openmetrics=openmetrics)
+    return PageReader(np.zeros((SECRETS, 2), np.uint64)).read(data, openmetrics=openmetrics)
 
 
 def _read_slow_rows(page: Page) -> None:

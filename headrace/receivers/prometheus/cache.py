@@ -14,7 +14,7 @@ import numpy as np
 from headrace.kernels.growth import grown
 from headrace.kernels.key_table import KeyTable
 from headrace.kernels.key_table_kernels import EMPTY
-from headrace.pipeline.wire.text import NO_LINES
+from headrace.pipeline.wire.text import NO_LINES, SECRETS
 from headrace.pipeline.wire.text_line_kernels import NEW
 from headrace.receivers.prometheus import cache_kernels as kernels
 
@@ -80,7 +80,7 @@ class ScrapeCache:
     """
 
     def __init__(self, table: SeriesTable, stamps: Stamps, domain: bytes) -> None:
-        self.secrets = np.array([table.domain_key(domain + bytes([0, kind])) for kind in range(4)], np.uint64)
+        self.secrets = np.array([table.domain_key(domain + bytes([0, kind])) for kind in range(SECRETS)], np.uint64)
         self._stamps = stamps
         self._keys = KeyTable(64)
         self._verdicts = np.full(64, kernels.UNKNOWN, np.int32)

@@ -258,7 +258,7 @@ def test_bad_metadata(page: bytes, why: str) -> None:
 
 def test_digest_tells_whether_metadata_changed() -> None:
     """Values do not matter to it, the metadata lines and their order do."""
-    reader = PageReader(np.ones((3, 2), np.uint64))
+    reader = PageReader(np.ones((4, 2), np.uint64))
 
     def digest(page: str) -> tuple[int, int]:
         return reader.read(page.encode(), openmetrics=False).digest
@@ -297,7 +297,7 @@ def test_a_page_past_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_reader_adapts_to_longer_pages() -> None:
     """Columns grow with the source, and shrink with it."""
-    reader = PageReader(np.ones((3, 2), np.uint64))
+    reader = PageReader(np.ones((4, 2), np.uint64))
     for n in (3, 1000, 5, 0, 40):
         data = "".join(f'# HELP m{i} x\nm{i}{{a="{i}"}} {i} # {{}} {i}\n' for i in range(n)) + "# EOF\n"
         page = reader.read(data.encode(), openmetrics=True)
