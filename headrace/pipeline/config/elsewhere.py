@@ -29,7 +29,7 @@ _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
     },
     ("receivers", "prometheus"): {
         "trim_metric_suffixes": "metrics keep the names they are scraped with: see metricstransform and relabel",
-        "target_allocator": "targets are shared out without one: see hashmod in relabel_configs",
+        "target_allocator": "targets are shared out without one: see the option sharding",
         "api_server": "targets are shown by the store's API",
     },
     ("processors", "memory_limiter"): {

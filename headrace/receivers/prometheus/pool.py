@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.job import Job
+    from headrace.receivers.prometheus.sharding import ShardingConfig
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""
@@ -42,14 +43,21 @@ class ScrapePool:
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
         discoverer: Makes what finds its targets; given what to call when there are others.
+        sharding: Which of the targets other daemons scrape; None for none.
     """
 
     def __init__(
-        self, job: Job, shared: Shared, relabeler: Relabeler, discoverer: Callable[[Callable[[], None]], Discoverer]
+        self,
+        job: Job,
+        shared: Shared,
+        relabeler: Relabeler,
+        discoverer: Callable[[Callable[[], None]], Discoverer],
+        sharding: ShardingConfig | None = None,
     ) -> None:
         self._job = job
         self._shared = shared
         self._relabeler = relabeler
+        self._sharding = sharding
         self._seed = seed_of(job.external_labels)
         self._discoverer = discoverer(self.sync)
         self._running: dict[object, _Running] = {}
@@ -75,7 +83,7 @@ class ScrapePool:
 
     def sync(self) -> None:
         """Scrape what is there now, and no more what is not."""
-        population = populate(self._job, self._discoverer.groups(), self._relabeler)
+        population = populate(self._job, self._discoverer.groups(), self._relabeler, self._sharding)
         for fault in set(population.faults) - set(self._population.faults):
             self._shared.settings.logger.warning("job %s: no target: %s", self._job.name, fault)
         self._population = population

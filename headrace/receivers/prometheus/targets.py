@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.discovery import TargetGroup
     from headrace.pipeline.relabel import Relabeler
     from headrace.receivers.prometheus.job import Job
+    from headrace.receivers.prometheus.sharding import ShardingConfig
 
 _PARAM = "__param_"
 
@@ -64,7 +65,7 @@ class Population:
 
     Attributes:
         targets: Those to scrape, each once.
-        dropped: Labels before relabelling of those that relabelling dropped.
+        dropped: Labels before relabelling of those that relabelling dropped, or that other daemons scrape.
         faults: Why addresses could not be made targets.
     """
 
@@ -73,28 +74,34 @@ class Population:
     faults: tuple[str, ...]
 
 
-def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
+def populate(
+    job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler, sharding: ShardingConfig | None = None
+) -> Population:
     """Make the targets of a job.
 
     Args:
         job: The job.
         groups: Target groups.
         relabeler: The job's ``relabel_configs``.
+        sharding: Which of the targets other daemons scrape; None for none.
     """
     found: dict[object, Target] = {}
     dropped: list[Pairs] = []
     faults: list[str] = []
     for group in groups:
         for own in group.targets:
-            discovered = _discovered(job, {**group.labels, **own})
+            discovered = discovered_labels(job, {**group.labels, **own})
             relabelled = relabeler.apply(discovered)
             if relabelled is None:
                 dropped.append(discovered)
                 continue
             try:
-                target = _target(job, discovered, dict(relabelled))
+                target = target_of(job, discovered, dict(relabelled))
             except ValueError as error:
                 faults.append(f"{own.get(ADDRESS, '')}: {error}")
+                continue
+            if sharding is not None and not sharding.owns(target.url):
+                dropped.append(discovered)
                 continue
             found.setdefault(target.identity, target)
     return Population(tuple(found.values()), tuple(dropped), tuple(faults))
@@ -106,7 +113,8 @@ def seed_of(external_labels: Pairs) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
+def discovered_labels(job: Job, labels: dict[str, str]) -> Pairs:
+    """Return the labels that relabelling begins with: those of discovery, and the job's; `labels` is changed."""
     config = job.config
     defaults = {
         "job": config.job_name,
@@ -122,7 +130,12 @@ def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
     return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
-def _target(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+def target_of(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+    """Make the target of a label set that relabelling has left; `labels` is changed.
+
+    Raises:
+        ValueError: It makes none.
+    """
     address = labels.get(ADDRESS, "")
     if not address:
         raise ValueError("no address")
