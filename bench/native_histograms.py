@@ -42,7 +42,7 @@ def run() -> dict[str, float]:
     ids = table.intern([Series.of(__name__="h", instance=f"10.0.0.{i}:9100", job="api") for i in range(ROWS)])
     rows = _rows(ids)
     arena = LabelArena(table, {})
-    (request,) = histogram_requests(arena, rows, 1 << 30)
+    request = next(histogram_requests(arena, rows, 1 << 30)).body
     data = padded(request)
     decoder = RemoteWriteDecoder(table, v2=False)
     otlp = _otlp_request()

@@ -17,8 +17,10 @@ from headrace.pipeline.component import Outcome
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.series import SeriesTable
 from headrace.receivers.prometheus.cache import Stamps
-from headrace.receivers.prometheus.config import Job, PrometheusConfig, jobs_of
+from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.fetch import Body
+from headrace.receivers.prometheus.job import Job, jobs_of
+from headrace.receivers.prometheus.protocols import Format
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper
 from headrace.receivers.prometheus.targets import populate
 from headrace.testing.batches import make_settings
@@ -79,7 +81,7 @@ def run() -> dict[str, float]:
     out: dict[str, float] = {}
     for kind, openmetrics, client in (("text", False, parse_text), ("openmetrics", True, parse_openmetrics)):
         data = page(openmetrics=openmetrics)
-        body = Body(data, openmetrics)
+        body = Body(data, Format.OPENMETRICS if openmetrics else Format.TEXT)
         samples = FAMILIES * SERIES
         text = data.decode()
         theirs = best(lambda: sum(len(family.samples) for family in client(text)), 3) / samples  # noqa: B023 -- runs here
@@ -88,7 +90,7 @@ def run() -> dict[str, float]:
         out[f"{kind}_samples_per_s"] = 1e9 / ours
         out[f"{kind}_prometheus_client_ns_per_sample"] = theirs
         out[f"{kind}_speedup"] = theirs / ours
-    body = Body(page(openmetrics=False), openmetrics=False)
+    body = Body(page(openmetrics=False), Format.TEXT)
     out["first_sight_us_per_series"] = asyncio.run(first_sight(body, 0)) / (FAMILIES * SERIES) / 1000
     out[f"first_sight_{RULES}_rules_us_per_series"] = asyncio.run(first_sight(body, RULES)) / (FAMILIES * SERIES) / 1000
     return out

@@ -11,7 +11,6 @@ from headrace.cli.registry import ComponentRegistry
 from headrace.cli.warm import warm_up
 from headrace.pipeline.config.faults import ConfigFaults
 from headrace.pipeline.config.load import LoadedConfig, load_files
-from headrace.pipeline.config.service import ServiceConfig
 from headrace.pipeline.config.substitution import Substitution
 from headrace.pipeline.errors import ConfigError, HeadraceError
 
@@ -164,24 +163,9 @@ def list_components(plugins: Sequence[str], *, as_json: bool) -> int:
 
 def print_schema(plugins: Sequence[str]) -> int:
     """Print the JSON schema of configurations."""
-    properties: dict[str, Any] = {}
-    for kind, factory in ComponentRegistry(plugins).all():
-        section = properties.setdefault(
-            kind, {"type": "object", "patternProperties": {}, "additionalProperties": False}
-        )
-        names = "|".join((factory.name, *factory.aliases))
-        body = factory.config.model_json_schema()
-        section["patternProperties"][f"^({names})(/.+)?$"] = {"anyOf": [body, {"type": "null"}]}
-    properties["service"] = ServiceConfig.model_json_schema()
-    document = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Headrace",
-        "type": "object",
-        "properties": properties,
-        "required": ["service"],
-        "additionalProperties": False,
-    }
-    click.echo(json.dumps(document, indent=2))
+    from headrace.cli.schema import schema
+
+    click.echo(json.dumps(schema(ComponentRegistry(plugins)), indent=2))
     return 0
 
 

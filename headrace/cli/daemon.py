@@ -19,6 +19,7 @@ from headrace.pipeline.host import Host
 from headrace.pipeline.http.auth import Authenticator
 from headrace.pipeline.http.listeners import Listeners
 from headrace.pipeline.state import StateDirectory
+from headrace.pipeline.taps.routes import TapRoutes
 from headrace.pipeline.targets import TargetsRegistry
 from headrace.pipeline.telemetry import Telemetry, serve
 
@@ -126,6 +127,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self.host.taps.end()
         await self.listeners.shutdown()
         if self.graph is not None:
             for fault in await self.graph.shutdown():
@@ -163,7 +165,11 @@ class Daemon:
         if metrics.level == "none":
             return
         for reader in metrics.readers:
-            serve(self.telemetry, self.host, reader.pull.exporter.prometheus.server)
+            taps = TapRoutes(self.host.taps, self._edges, self.host.monotonic_s)
+            serve(self.telemetry, self.host, reader.pull.exporter.prometheus.server, taps.routes())
+
+    def _edges(self) -> list[str]:
+        return self.graph.wiring.edges() if self.graph is not None else []
 
     async def _announce(self, on_ready: Callable[[str], None]) -> None:
         while not self.host.readiness.ready:  # noqa: ASYNC110 -- a readiness of many owners has no event

@@ -8,6 +8,7 @@ import time
 import click
 
 from headrace.cli.access import access, audit
+from headrace.cli.operations import convert, plan, tap
 from headrace.cli.plugin import plugin
 from headrace.cli.promql.commands import promql
 from headrace.cli.query.commands import query
@@ -37,9 +38,12 @@ def main() -> None:
 
 main.add_command(access)
 main.add_command(audit)
+main.add_command(convert)
+main.add_command(plan)
 main.add_command(plugin)
 main.add_command(promql)
 main.add_command(query)
+main.add_command(tap)
 main.add_command(tsdb)
 
 

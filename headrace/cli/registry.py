@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Factory
 
 BUILT_IN = {
-    "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
+    "receivers": ("dead_letter", "hostmetrics", "otlp", "otlp_json_file", "prometheus", "prometheus_remote_write"),
     "processors": (
         "attributes",
         "batch",
@@ -38,13 +38,36 @@ BUILT_IN = {
         "transform",
     ),
     "connectors": ("failover", "forward", "routing"),
-    "exporters": ("debug", "nop", "otlp", "otlp_http", "prometheus", "prometheus_remote_write", "store"),
-    "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
+    "exporters": (
+        "dead_letter",
+        "debug",
+        "file",
+        "nop",
+        "otlp",
+        "otlp_http",
+        "prometheus",
+        "prometheus_remote_write",
+        "store",
+    ),
+    "extensions": (
+        "access",
+        "basic_auth",
+        "bearer_token_auth",
+        "dead_letter",
+        "file_storage",
+        "headers_setter",
+        "health_check",
+        "profiler",
+        "sigv4_auth",
+        "workspaces",
+        "zpages",
+    ),
 }
 """Our own types; each is the module of its name, imported when it is asked for."""
 
 ALIASES = {
     ("receivers", "host_metrics"): "hostmetrics",
+    ("receivers", "otlpjsonfile"): "otlp_json_file",
     ("receivers", "prometheusremotewrite"): "prometheus_remote_write",
     ("processors", "cumulative_to_delta"): "cumulativetodelta",
     ("processors", "delta_to_cumulative"): "deltatocumulative",
@@ -57,6 +80,7 @@ ALIASES = {
     ("extensions", "bearertokenauth"): "bearer_token_auth",
     ("extensions", "healthcheck"): "health_check",
     ("extensions", "healthcheckv2"): "health_check",
+    ("extensions", "pprof"): "profiler",
     ("extensions", "sigv4auth"): "sigv4_auth",
 }
 """Other spellings of our own types."""

@@ -70,7 +70,7 @@ class OtlpExporter:
             )
         self._client = GrpcClient(self._config, key, _EXPORT, authenticator)
         await self._client.start()
-        self._sender.start()
+        await self._sender.start(host)
 
     async def shutdown(self) -> None:
         """Send what waits, then close."""

@@ -119,7 +119,7 @@ class OtlpHttpExporter:
             )
         self._client = HttpClient(self._config, key, authenticator)
         await self._client.start()
-        self._sender.start()
+        await self._sender.start(host)
 
     async def shutdown(self) -> None:
         """Send what waits, then close."""

@@ -1,75 +1,53 @@
-"""Send points by remote write 1.0.
+"""Send points by remote write 1.0 or 2.0.
+
+Points of a series never overtake each other: one batch follows the other, and a batch is split by series into requests
+that are sent side by side.
 
 Source:
-    Prometheus Remote-Write specification 1.0.
+    Prometheus Remote-Write specification 1.0 and 2.0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import weakref
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cramjam
-import numpy as np
-from pydantic import Field, model_validator
 
-from headrace.pipeline.batch import NS_PER_MS
+from headrace.exporters.prometheus_remote_write_config import Message, RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write_encoding import Encoder, joined
+from headrace.exporters.prometheus_remote_write_replies import Fate, judge, retry_after_s
+from headrace.exporters.prometheus_remote_write_round import Round
+from headrace.exporters.prometheus_remote_write_warm import warm_up
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
-from headrace.pipeline.config import ByteSize, PositiveDuration  # noqa: TC001 -- pydantic reads them
 from headrace.pipeline.http.auth import ClientAuthenticator
-from headrace.pipeline.http.client import ClientConfig, HttpClient
-from headrace.pipeline.native_histograms import NativeHistograms
+from headrace.pipeline.http.client import HttpClient
 from headrace.pipeline.prometheus_edge import PrometheusEdge
-from headrace.pipeline.sending import Permanent, QueueConfig, RetryConfig, Sender, SendingConfig, Throttled
-from headrace.pipeline.wire.remote_write_encode import LabelArena, requests
-from headrace.pipeline.wire.remote_write_encode_more import exemplar_requests, histogram_requests
+from headrace.pipeline.sending import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from headrace.exporters.prometheus_remote_write_encoding import Outgoing
+    from headrace.exporters.prometheus_remote_write_replies import Verdict
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Reservation
     from headrace.pipeline.host import Host
-    from headrace.pipeline.http.client import Reply
-    from headrace.pipeline.series import SeriesTable
+    from headrace.pipeline.sending import Loss
 
 _HEADERS = {
-    "Content-Type": "application/x-protobuf",
-    "Content-Encoding": "snappy",
-    "X-Prometheus-Remote-Write-Version": "0.1.0",
+    1: {
+        "Content-Type": "application/x-protobuf",
+        "Content-Encoding": "snappy",
+        "X-Prometheus-Remote-Write-Version": "0.1.0",
+    },
+    2: {
+        "Content-Type": f"application/x-protobuf;proto={Message.V2}",
+        "Content-Encoding": "snappy",
+        "X-Prometheus-Remote-Write-Version": "2.0.0",
+    },
 }
-_LOCKED = {name.lower() for name in _HEADERS}
-_TOO_MANY = 429
-_SERVER_ERRORS = 500
-
-
-class RemoteWriteExporterConfig(ClientConfig, SendingConfig):
-    """Settings of the ``prometheus_remote_write`` exporter."""
-
-    timeout: PositiveDuration = timedelta(seconds=5)
-    """Time for one request."""
-
-    external_labels: dict[str, str] = Field(default_factory=dict)
-    """Labels added to series that lack them."""
-
-    max_batch_size_bytes: Annotated[ByteSize, Field(ge=1000)] = 3_000_000
-    """Bytes of a request before compression."""
-
-    sending_queue: QueueConfig = QueueConfig()
-    """The queue."""
-
-    retry_on_failure: RetryConfig = RetryConfig(initial_interval=timedelta(milliseconds=50))
-    """When a request is sent again: after 5xx, 429 and broken connections."""
-
-    @model_validator(mode="after")
-    def _check_headers(self) -> Self:
-        for name in self.headers:
-            if name.lower() in _LOCKED:
-                raise ValueError(f"headers: {name} is part of remote write and cannot be set")
-        return self
 
 
 class RemoteWriteExporter:
@@ -80,9 +58,17 @@ class RemoteWriteExporter:
     def __init__(self, settings: Settings, config: RemoteWriteExporterConfig) -> None:
         self._settings = settings
         self._config = config
-        self._edge = PrometheusEdge(settings.drops)
-        self._arenas: weakref.WeakKeyDictionary[SeriesTable, LabelArena] = weakref.WeakKeyDictionary()
-        self._sender = Sender(settings, config, self._send)
+        self._edge = PrometheusEdge(settings.drops, config.naming)
+        self._encoder = Encoder(
+            config.external_labels,
+            config.max_batch_size_bytes,
+            send_metadata=config.send_metadata,
+            namespace=config.namespace,
+            monotonic_s=settings.monotonic_s,
+        )
+        self._version = 2 if config.protobuf_message is Message.V2 else 1
+        self._speaks_2 = False
+        self._sender = Sender(settings, config, self._send, ordered=True)
         self._client: HttpClient | None = None
 
     async def start(self, host: Host) -> None:
@@ -98,7 +84,7 @@ class RemoteWriteExporter:
             )
         self._client = HttpClient(self._config, key, authenticator)
         await self._client.start()
-        self._sender.start()
+        await self._sender.start(host)
 
     async def shutdown(self) -> None:
         """Send what waits, then close."""
@@ -116,50 +102,34 @@ class RemoteWriteExporter:
         flat = self._edge.flatten(batch)
         outcome = await self._sender.deliver(flat.batch)
         rejected = {**flat.rejected, **outcome.rejected}
-        return Outcome(len(batch), rejected, flat.message or outcome.message, flat.rejected_histograms)
+        return replace(
+            outcome,
+            points=len(batch),
+            rejected=rejected,
+            message=flat.message or outcome.message,
+            rejected_histograms=flat.rejected_histograms,
+        )
 
-    async def _send(self, batches: Sequence[MetricBatch]) -> None:
-        table = batches[0].table
-        arena = self._arenas.get(table)
-        if arena is None:
-            arena = self._arenas[table] = LabelArena(table, self._config.external_labels)
-        series = np.concatenate([batch.series for batch in batches])
-        times_ms = np.concatenate([batch.time_ms for batch in batches])
-        values = np.concatenate([batch.value for batch in batches])
-        limit = self._config.max_batch_size_bytes
-        for request, _ in requests(arena, series, times_ms, values, limit):
-            await self._compress_and_post(request)
-        native = NativeHistograms.joined([batch.native for batch in batches if batch.native])
-        for request in histogram_requests(arena, native, limit):
-            await self._compress_and_post(request)
+    async def _send(self, batches: Sequence[MetricBatch]) -> Sequence[Loss]:
         for batch in batches:
-            if batch.exemplars:
-                now_ms = batch.context.received_ns // NS_PER_MS
-                for request in exemplar_requests(arena, batch.exemplars, now_ms, limit):
-                    await self._compress_and_post(request)
+            self._encoder.learn(batch)
+        return await Round(joined(batches), self._encode, self._post, self._config.parallel).send()
 
-    async def _compress_and_post(self, request: memoryview) -> None:
-        await self._post(await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(request))))
+    def _encode(self, batch: MetricBatch) -> Iterator[Outgoing]:
+        return self._encoder.encode(batch, self._version)
 
-    async def _post(self, body: bytes) -> None:
+    async def _post(self, outgoing: Outgoing) -> tuple[Verdict, float]:
         if self._client is None:
             raise ConnectionError("the exporter is not started")
-        reply = await self._client.post(body, _HEADERS)
-        if reply.status < 300:
-            return
-        why = f"{self._config.endpoint} answered {reply.status}: {reply.text}"
-        if reply.status == _TOO_MANY or reply.status >= _SERVER_ERRORS:
-            raise Throttled(why, self._retry_after_s(reply))
-        raise Permanent(why)
-
-    def _retry_after_s(self, reply: Reply) -> float:
-        text = reply.headers.get("Retry-After", "")
-        if text.isdecimal():
-            return float(text)
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - self._settings.clock_ns() / 1e9) if text else 0.0
-        except ValueError:
-            return 0.0
+        encoded = outgoing.encoded
+        body = await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(encoded.body)))
+        reply = await self._client.post(body, _HEADERS[outgoing.version])
+        verdict = judge(reply, encoded, outgoing.version, self._config.endpoint, speaks_2=self._speaks_2)
+        self._speaks_2 = self._speaks_2 or verdict.speaks_2
+        if verdict.fate is Fate.NOT_SPOKEN and self._version == 2:
+            self._version = 1
+            self._settings.logger.warning("%s does not know remote write 2.0; 1.0 from now on", self._config.endpoint)
+        return verdict, retry_after_s(reply, self._settings.clock_ns() / 1e9)
 
 
 FACTORY = ExporterFactory(
@@ -167,4 +137,5 @@ FACTORY = ExporterFactory(
     config=RemoteWriteExporterConfig,
     create=RemoteWriteExporter,
     aliases=("prometheusremotewrite",),
+    warm_up=warm_up,
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BearerTokenAuthConfig(ComponentConfig):
-    """Settings of the ``bearer_token_auth`` extension. Exactly one of `token`, `tokens`, `filename` is set."""
+    """Settings of the ``bearer_token_auth`` extension: `token`, `tokens` or `filename`, which is stronger than both."""
 
     scheme: str = "Bearer"
     """What stands before the token in the header; empty for the token alone."""
@@ -38,12 +38,14 @@ class BearerTokenAuthConfig(ComponentConfig):
     """Tokens that servers accept; clients send the first."""
 
     filename: str = ""
-    """File with one token a line, read again when it changes; clients send the first."""
+    """File with one token a line, read again when it changes; clients send the first. It is stronger than `token` and
+    `tokens`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.token is not None) + bool(self.tokens) + bool(self.filename) != 1:
-            raise ValueError("set exactly one of token, tokens and filename")
+        given_directly = (self.token is not None) + bool(self.tokens)
+        if given_directly > 1 or not (given_directly or self.filename):
+            raise ValueError("set token or tokens, or filename")
         given = [self.token, *self.tokens] if self.token is not None else self.tokens
         if any(not token.reveal().strip() for token in given):
             raise ValueError("a token must not be empty")

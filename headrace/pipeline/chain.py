@@ -122,6 +122,10 @@ class SeriesChain:
         batch.table.touch(out)
         return replace(batch, series=out, histograms=histograms, native=native, exemplars=exemplars)
 
+    def verdicts(self, table: SeriesTable, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return what (n,) ids became in batches that were processed: ids, or something below 0 for what is dropped."""
+        return self._memo(table).gather(series)[0]
+
     def _run(self, series: Series) -> tuple[int, Series | None]:
         for number, stage in enumerate(self.stages):
             result = stage.processor.admit(series)

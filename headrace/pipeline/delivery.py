@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import Deciding, Limiter, NoReservation, Outcome
+from headrace.pipeline.deciding import decide
 from headrace.pipeline.errors import Refused
+from headrace.pipeline.taps.hub import Taps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import ColumnProcessor, Exporter, Reservation
     from headrace.pipeline.counters import Counter, Counters
-
-_SLICE_S = 0.005
-"""Longest time that decisions about new series hold the loop at a stretch."""
-
-_SLICE_IDS = 32
-"""Decisions between two looks at the clock."""
 
 NO_RESERVATION = NoReservation()
 
@@ -40,13 +35,23 @@ class Step:
         processor: Runs.
         counters: Where the counts go.
         pipeline_id: Which pipeline the place is in.
+        members: Ids of the processors, where several are fused.
+
+    Attributes:
+        edges: Names of the edges behind the processors, see `headrace.pipeline.taps.hub`.
     """
 
     def __init__(
-        self, processor_id: str, processor: ColumnProcessor, counters: Counters, pipeline_id: str = "metrics"
+        self,
+        processor_id: str,
+        processor: ColumnProcessor,
+        counters: Counters,
+        pipeline_id: str = "metrics",
+        members: Sequence[str] = (),
     ) -> None:
         self.id = processor_id
         self.processor = processor
+        self.edges = tuple(f"{pipeline_id}.{name}" for name in members or (processor_id,))
         attributes = {"processor": processor_id, "pipeline": pipeline_id}
         self._incoming = counters.counter(
             "otelcol_processor_incoming_items", "Items that came to a processor.", attributes, "{item}"
@@ -58,11 +63,19 @@ class Step:
     async def run(self, batch: MetricBatch) -> MetricBatch:
         """Process one batch, after the decisions about its new series, which give way to others now and then."""
         if isinstance(self.processor, Deciding):
-            await _decide(self.processor, batch)
+            await decide(self.processor, batch)
         self._incoming.add(len(batch))
         batch = self.processor.process(batch)
         self._outgoing.add(len(batch))
         return batch
+
+    async def show(self, taps: Taps, before: MetricBatch, after: MetricBatch) -> None:
+        """Show taps what each of the processors has passed on."""
+        for edge, chain in taps.inside(self.edges, self.processor) if len(self.edges) > 1 else ():
+            if taps.want(edge):
+                await decide(chain, before)
+                taps.see(edge, chain.process(before))
+        taps.see(self.edges[-1], after)
 
 
 class Gate:
@@ -99,9 +112,20 @@ class Pipeline:
         pipeline_id: Such as ``metrics/edge``.
         steps: In order.
         exporters: All get every batch.
+        taps: Who looks at batches on their way.
+        edges: Names of the edges to the exporters, see `headrace.pipeline.taps.hub`.
     """
 
-    def __init__(self, pipeline_id: str, steps: Sequence[Step], exporters: Sequence[Exporter]) -> None:
+    def __init__(
+        self,
+        pipeline_id: str,
+        steps: Sequence[Step],
+        exporters: Sequence[Exporter],
+        taps: Taps | None = None,
+        edges: Sequence[str] = (),
+    ) -> None:
+        self._taps = taps or Taps()
+        self.edges = tuple(edges)
         self.id = pipeline_id
         self.steps = tuple(steps)
         self.exporters = tuple(exporters)
@@ -147,8 +171,11 @@ class Pipeline:
         points = len(batch)
         self.processing += 1
         try:
-            for step in self.steps[first:]:
-                batch = await step.run(batch)
+            if self._taps.active:
+                batch = await self._run_watched(batch, first)
+            else:
+                for step in self.steps[first:]:
+                    batch = await step.run(batch)
         finally:
             self.processing -= 1
         if batch.is_empty:
@@ -161,6 +188,18 @@ class Pipeline:
         )
         return worst(points, answers)
 
+    async def _run_watched(self, batch: MetricBatch, first: int) -> MetricBatch:
+        """Run the steps, and show taps what passes each edge."""
+        taps = self._taps
+        taps.see(self.steps[first - 1].edges[-1] if first else self.id, batch)
+        for step in self.steps[first:]:
+            before, batch = batch, await step.run(batch)
+            await step.show(taps, before, batch)
+        if not batch.is_empty:
+            for edge in self.edges:
+                taps.see(edge, batch)
+        return batch
+
 
 class Entry:
     """A receiver's sink: all pipelines that name the receiver.
@@ -170,10 +209,19 @@ class Entry:
         counters: Where the counts go.
         transport: For the counts: ``http``, ``grpc`` or empty.
         gate: Where batches wait during a reload.
+        taps: Who looks at batches on their way.
     """
 
-    def __init__(self, receiver_id: str, counters: Counters, transport: str = "", gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        receiver_id: str,
+        counters: Counters,
+        transport: str = "",
+        gate: Gate | None = None,
+        taps: Taps | None = None,
+    ) -> None:
         self.gate = gate or Gate()
+        self._taps = taps or Taps()
         self._counters = counters
         self._receiver_id = receiver_id
         self._transport = transport
@@ -217,6 +265,8 @@ class Entry:
         return self.pipelines
 
     async def _process(self, batch: MetricBatch) -> Outcome:
+        if self._taps.active:
+            self._taps.see(f"receivers.{self._receiver_id}", batch)
         if len(self.pipelines) == 1:
             return await self.pipelines[0].process(batch)
         answers = await asyncio.gather(
@@ -270,13 +320,3 @@ async def _deliver(exporter: Exporter, batch: MetricBatch) -> Outcome:
     with contextlib.suppress(Refused):  # The exporter has counted it; nobody waits for it.
         await exporter.deliver(batch)
     return Outcome(len(batch))
-
-
-async def _decide(processor: Deciding, batch: MetricBatch) -> None:
-    ids = processor.undecided(batch)
-    started = time.perf_counter()
-    for first in range(0, len(ids), _SLICE_IDS):
-        processor.decide(batch, ids[first : first + _SLICE_IDS])
-        if time.perf_counter() - started > _SLICE_S:
-            await asyncio.sleep(0)
-            started = time.perf_counter()

@@ -14,6 +14,7 @@ from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.series import SeriesLimits, SeriesTable
 from headrace.pipeline.status import Status, Statuses
+from headrace.pipeline.taps.hub import Taps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,7 @@ class Host:
         extensions: Started extensions by id.
         services: What components offer to each other, by name: protocols defined in `headrace.pipeline`, such as
             ``listeners``, ``targets``. Nothing imports a sibling; they meet here.
+        taps: Who looks at batches on their way.
         clock_ns: Unix time in nanoseconds.
         monotonic_s: Seconds that never go back.
     """
@@ -99,6 +101,7 @@ class Host:
     statuses: Statuses = field(default_factory=Statuses)
     extensions: dict[str, Component] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
+    taps: Taps = field(default_factory=Taps)
     clock_ns: Callable[[], int] = time.time_ns
     monotonic_s: Callable[[], float] = time.monotonic
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace"))

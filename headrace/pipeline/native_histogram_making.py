@@ -20,15 +20,15 @@ _ZERO_THRESHOLD = 1e-128
 """Where OpenTelemetry's does not say how wide the zero bucket is."""
 
 
-def reduced(rows: NativeHistograms) -> NativeHistograms:
-    """Return the rows with schemas up to `MAX_SCHEMA`: neighbouring buckets of finer ones are merged."""
-    if not (rows.schema > MAX_SCHEMA).any():
+def reduced(rows: NativeHistograms, finest: int = MAX_SCHEMA) -> NativeHistograms:
+    """Return the rows with schemas up to `finest`: neighbouring buckets of finer ones are merged."""
+    if not (rows.schema > finest).any():
         return rows
     schema, positive = rows.schema.copy(), rows.positive_spans.copy()
     span_starts, bucket_starts = np.empty_like(rows.span_starts), np.empty_like(rows.bucket_starts)
     spans, buckets = np.empty_like(rows.spans), np.empty_like(rows.buckets)
     kernels.reduce(
-        schema, MAX_SCHEMA, rows.flags, positive, rows.span_starts, rows.spans, rows.bucket_starts, rows.buckets,
+        schema, finest, rows.flags, positive, rows.span_starts, rows.spans, rows.bucket_starts, rows.buckets,
         span_starts, spans, bucket_starts, buckets,
     )  # fmt: skip
     return replace(

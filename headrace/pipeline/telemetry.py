@@ -97,14 +97,14 @@ class Telemetry:
         make(instrument.name, [read], instrument.unit, instrument.description)
 
 
-def serve(telemetry: Telemetry, host: Host, config: ServerConfig) -> None:
-    """Answer ``/metrics`` at the endpoint of `config`."""
+def serve(telemetry: Telemetry, host: Host, config: ServerConfig, more: Iterable[Route] = ()) -> None:
+    """Answer ``/metrics`` at the endpoint of `config`, and some more routes."""
 
     async def answer(request: Request) -> web.StreamResponse:
         del request
         return web.Response(text=telemetry.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    host.service("listeners", Listeners).add(config, [Route("/metrics", ("GET", "HEAD"), answer)], OWNER)
+    host.service("listeners", Listeners).add(config, [Route("/metrics", ("GET", "HEAD"), answer), *more], OWNER)
 
 
 def exposition(data: MetricsData) -> Iterator[str]:

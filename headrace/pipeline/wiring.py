@@ -118,6 +118,13 @@ class Wiring:
         for parts in (self.exporters, self.connectors, self.receivers):
             yield from parts.values()
 
+    def edges(self) -> list[str]:
+        """Return the names of all edges, in the order in which a batch passes them."""
+        found = [part.key for part in self.receivers.values()]
+        for pipeline in reversed(self.pipelines.values()):
+            found += [pipeline.id, *(edge for step in pipeline.steps for edge in step.edges)]
+        return [*found, *(part.key for part in (*self.connectors.values(), *self.exporters.values()))]
+
     def commit(self, before: Wiring | None = None) -> None:
         """Have receivers and connectors send to these pipelines from now on, and what is on its way to old ones too."""
         for name, outlets in self.outlets.items():
@@ -195,7 +202,7 @@ class _Builder:
 
     def _entry(self, name: str) -> Entry:
         found = self.before.entries.get(name) if self.before is not None else None
-        return found or Entry(name, self.wiring.host.counters, gate=self.wiring.waiting)
+        return found or Entry(name, self.wiring.host.counters, gate=self.wiring.waiting, taps=self.wiring.host.taps)
 
     def _outlets(self, name: str) -> Outlets:
         found = self.before.outlets.get(name) if self.before is not None else None
@@ -219,7 +226,14 @@ class _Builder:
         places = [self._place(spec.id, tuple(group), old) for group in groups]
         wiring.places += places
         found = {**wiring.exporters, **wiring.connectors}
-        return Pipeline(spec.id, [place.step for place in places], [found[name].component for name in spec.exporters])
+        parts = [found[name] for name in spec.exporters]
+        return Pipeline(
+            spec.id,
+            [place.step for place in places],
+            [part.component for part in parts],
+            wiring.host.taps,
+            [part.key for part in parts],
+        )
 
     def _member(self, name: str, old: Member | None) -> Member:
         planned = self.plan.processors[name]
@@ -235,8 +249,9 @@ class _Builder:
         processor = members[0].processor
         if members[0].decides:
             processor = SeriesChain([Stage(one.processor, one.settings.drops) for one in members])
-        names = "+".join(one.name for one in members)
-        return Place(pipeline, members, Step(names, processor, self.wiring.host.counters, pipeline))
+        names = [one.name for one in members]
+        step = Step("+".join(names), processor, self.wiring.host.counters, pipeline, names)
+        return Place(pipeline, members, step)
 
 
 def downstream_first(plan: GraphPlan) -> list[PipelinePlan]:

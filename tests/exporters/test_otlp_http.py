@@ -130,10 +130,7 @@ async def test_retry_after_is_honoured() -> None:
 
 def _sleep_by(exporter: OtlpHttpExporter, sleep: Any) -> None:
     """Have an exporter wait by `sleep`."""
-    sender = exporter._sender
-    for owner in (sender, getattr(sender, "_attempts", None)):
-        if owner is not None:
-            owner._sleep = sleep
+    exporter._sender._attempts._sleep = sleep
 
 
 @pytest.mark.parametrize("encoding", ["proto", "json"])
@@ -262,12 +259,13 @@ def test_collector_settings_are_taken() -> None:
 async def test_json_has_hexadecimal_ids() -> None:
     """Ids are not base64, and enums are numbers."""
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
     from headrace.pipeline.wire.otlp_json_encode import to_json
 
     message = ExportMetricsServiceRequest()
     metric = message.resource_metrics.add().scope_metrics.add().metrics.add(name="n")
-    metric.sum.aggregation_temporality = 2
+    metric.sum.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
     metric.sum.data_points.add(time_unix_nano=2**60, as_int=7).exemplars.add(trace_id=b"\1" * 16, span_id=b"\2" * 8)
     document = json.loads(to_json(message.SerializeToString()))
     data = document["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["sum"]

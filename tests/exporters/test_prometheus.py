@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
 from family_messages import families
+from headrace.exporters.prometheus import FACTORY
 from headrace.exporters.prometheus.config import PrometheusExporterConfig
 from headrace.exporters.prometheus.exporter import PrometheusExporter
 from headrace.exporters.prometheus.negotiation import Format, Kind, negotiate
@@ -20,6 +22,7 @@ from headrace.pipeline.identity import MetricType
 from headrace.pipeline.series import SeriesTable
 from headrace.testing.batches import make_batch, make_settings, with_native
 from headrace.testing.clock import ManualClock
+from headrace.testing.exporters import ExporterContract
 from http_lab import CLOSE, Lab, body
 from otlp_batches import CUMULATIVE, DELTA, OtlpBatches, attributes, request
 
@@ -470,3 +473,31 @@ def test_settings_that_are_refused(config: dict[str, Any], why: str) -> None:
     """With the reason, and what was meant is still found where a default says nothing."""
     with pytest.raises(ValidationError, match=why):
         PrometheusExporterConfig(endpoint="127.0.0.1:0", **config)
+
+
+class TestPrometheus(ExporterContract):
+    """Shows the newest sample of each series, by workspace."""
+
+    factory = FACTORY
+    config: ClassVar[dict[str, Any]] = {"endpoint": "127.0.0.1:0"}
+
+    def renew(self) -> None:
+        super().renew()
+        self.tables: list[SeriesTable] = []
+
+    def create(self, config: Any) -> Any:
+        self.exporter = super().create(config)
+        return self.exporter
+
+    def batches(self) -> list[MetricBatch]:
+        first, second = SeriesTable(), SeriesTable()
+        self.tables += first, second  # kept alive, as the daemon keeps them
+        return [
+            make_batch(["a", "b", "c"], table=first, value=[1.0, 2.0, 3.0]),
+            make_batch(["d"], table=first),
+            make_batch(["other"], table=second, context=BatchContext("team")),
+        ]
+
+    def arrived(self) -> int:
+        pages = [asyncio.run(self.exporter.page(workspace, Format())) for workspace in ("default", "team")]
+        return sum(not line.startswith(b"#") for page in pages for line in bytes(page).splitlines())

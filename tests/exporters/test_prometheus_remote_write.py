@@ -12,15 +12,17 @@ import cramjam
 import numpy as np
 import pytest
 
-from headrace.exporters.prometheus_remote_write import RemoteWriteExporter, RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write import RemoteWriteExporter
+from headrace.exporters.prometheus_remote_write_config import Message, RemoteWriteExporterConfig
 from headrace.kernels.buffers import padded
-from headrace.pipeline.batch import STALE_BITS, BatchContext
+from headrace.pipeline.batch import STALE_BITS, BatchContext, Metadata
+from headrace.pipeline.counters import Counters
 from headrace.pipeline.host import Host
-from headrace.pipeline.identity import Series
+from headrace.pipeline.identity import MetricType, Series
 from headrace.pipeline.series import SeriesTable
 from headrace.pipeline.wire.remote_write import RemoteWriteDecoder
 from headrace.pipeline.wire.remote_write_encode import LabelArena, requests
-from headrace.testing.batches import make_batch, make_settings, rows
+from headrace.testing.batches import make_batch, make_settings, rows, with_native
 from remote_write_messages import WriteRequest
 from running import free_port, wait_until
 
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 def encode(batch: MetricBatch, max_bytes: int = 1 << 20, **external: str) -> list[bytes]:
     arena = LabelArena(batch.table, external)
     found = list(requests(arena, batch.series, batch.time_ms, batch.value, max_bytes))
-    assert sum(samples for _, samples in found) == len(batch)
-    return [bytes(data) for data, _ in found]
+    assert sum(one.samples for one in found) == len(batch)
+    return [bytes(one.body) for one in found]
 
 
 def decode(*data: bytes) -> list[tuple[str, int, float]]:
@@ -81,7 +83,7 @@ def test_freed_ids_are_encoded_again() -> None:
     arena = LabelArena(table, {})
     for name in ("a", "b"):
         batch = make_batch([name], table=table)
-        data = [bytes(one) for one, _ in requests(arena, batch.series, batch.time_ms, batch.value, 1000)]
+        data = [bytes(one.body) for one in requests(arena, batch.series, batch.time_ms, batch.value, 1000)]
         assert [found for found, _, _ in decode(*data)] == [name]
         del batch
         now += 100
@@ -96,16 +98,49 @@ def test_headers_of_the_protocol_are_locked(header: str) -> None:
         RemoteWriteExporterConfig(endpoint="http://127.0.0.1:1/", headers={header: "x"})
 
 
+def ask(url: str, **form: str) -> Any:
+    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(form)}", timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
 def query(base: str, text: str) -> list[Any]:
-    url = f"{base}/api/v1/query?" + urllib.parse.urlencode({"query": text})
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        found: list[Any] = json.load(answer)["data"]["result"]
+    found: list[Any] = ask(f"{base}/api/v1/query", query=text)["result"]
     return found
 
 
+async def send(url: str, *batches: MetricBatch, counters: Counters, **config: Any) -> None:
+    exporter = RemoteWriteExporter(
+        make_settings("prometheus_remote_write", kind="exporters", clock_ns=time.time_ns, counters=counters),
+        RemoteWriteExporterConfig(endpoint=url, external_labels={"zone": "eu"}, **config),
+    )
+    await exporter.start(Host())
+    for one in batches:
+        granted = exporter.reserve(len(one), one.size_bytes)
+        await exporter.deliver(one)
+        granted.release()
+    await exporter.shutdown()
+
+
+def real_batches() -> tuple[MetricBatch, MetricBatch]:
+    """Return 500 numbers and a native histogram with an exemplar, and a second later a stale marker for one of them."""
+    now = time.time_ns()
+    names = [Series.of(__name__="m", i=str(i)) for i in range(500)]
+    batch = make_batch(names, time_ns=[now - 2_000_000_000] * 500, value=[float(i) for i in range(500)])
+    batch = with_native(batch, ["h"])
+    assert batch.native is not None
+    assert batch.exemplars is not None
+    batch.native.time_ms[:] = now // 1_000_000 - 2000
+    batch.exemplars.time_ns[:] = now - 2_000_000_000
+    batch = batch.with_columns(metadata=(Metadata("m", MetricType.GAUGE, "What it is.", ""),))
+    stale = make_batch(names[:1], table=batch.table, time_ns=[now - 1_000_000_000])
+    stale.value.view(np.uint64)[0] = STALE_BITS
+    return batch, stale
+
+
 @pytest.mark.peer
-async def test_into_a_real_prometheus(peers: Path, programs: Programs, tmp_path: Path) -> None:
-    """It takes what we send, values and stale markers."""
+@pytest.mark.parametrize("message", list(Message))
+async def test_into_a_real_prometheus(peers: Path, programs: Programs, tmp_path: Path, message: Message) -> None:
+    """It takes what we send by either version: values, native histograms, exemplars and stale markers."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     config = tmp_path / "prometheus.yml"
@@ -116,26 +151,41 @@ async def test_into_a_real_prometheus(peers: Path, programs: Programs, tmp_path:
             peers / "prometheus",
             f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
+            "--enable-feature=native-histograms,exemplar-storage,metadata-wal-records",
         ],
     )  # fmt: skip
     program.wait_http(f"{base}/-/ready")
-    exporter = RemoteWriteExporter(
-        make_settings("prometheus_remote_write", kind="exporters", clock_ns=time.time_ns),
-        RemoteWriteExporterConfig(endpoint=f"{base}/api/v1/write", external_labels={"zone": "eu"}),
-    )
-    await exporter.start(Host())
-    now = time.time_ns()
-    names = [Series.of(__name__="m", i=str(i)) for i in range(500)]
-    batch = make_batch(names, time_ns=[now - 2_000_000_000] * 500, value=[float(i) for i in range(500)])
-    stale = make_batch(names[:1], table=batch.table, time_ns=[now - 1_000_000_000])
-    stale.value.view(np.uint64)[0] = STALE_BITS
-    for one in (batch, stale):
-        granted = exporter.reserve(len(one), one.size_bytes)
-        await exporter.deliver(one)
-        granted.release()
-    await exporter.shutdown()
+    counters = Counters()
+    await send(f"{base}/api/v1/write", *real_batches(), counters=counters, protobuf_message=message)
     wait_until(lambda: query(base, 'count(m{zone="eu"})')[0]["value"][1] == "499", "all series but the stale one")
     assert query(base, "sum(m)")[0]["value"][1] == str(sum(range(500)))
+    assert query(base, "histogram_count(h)")[0]["value"][1] == "1"
+    end = time.time()
+    found = ask(f"{base}/api/v1/query_exemplars", query="h", start=f"{end - 60}", end=f"{end}")
+    assert [one["value"] for series in found for one in series["exemplars"]] == ["1"]
+    assert counters.value("otelcol_exporter_sent_metric_points") == 502
+    assert counters.value("headrace_dropped_points") == 0
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("message", list(Message))
+async def test_into_a_real_victoriametrics(peers: Path, programs: Programs, tmp_path: Path, message: Message) -> None:
+    """Whatever version we begin with, every sample arrives."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    program = programs.start(
+        "victoria-metrics",
+        [
+            peers / "victoria-metrics", f"-storageDataPath={tmp_path / 'vm'}", f"-httpListenAddr=127.0.0.1:{port}",
+            "-search.latencyOffset=0s",
+        ],
+    )  # fmt: skip
+    program.wait_http(f"{base}/health")
+    counters = Counters()
+    await send(f"{base}/api/v1/write", *real_batches(), counters=counters, protobuf_message=message)
+    wait_until(lambda: bool(query(base, "count(m)")), "the series are found")
+    assert query(base, "count(last_over_time(m[5m]))")[0]["value"][1] == "500"
+    assert counters.value("headrace_dropped_points") == 0
 
 
 def test_compression_is_the_block_format() -> None:

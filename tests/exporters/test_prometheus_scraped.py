@@ -123,18 +123,15 @@ def test_a_real_prometheus_has_what_was_delivered(programs: Programs, peers: Pat
     for one in ask(own, "query", query='{__name__!~"up|scrape_.*", via!=""}')["result"]:
         labels = dict(one["metric"])
         via = labels.pop("via")
-        text = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        if "value" in one:
-            found[via][text] = float(one["value"][1])
-        else:
-            found[via][text] = float(one["histogram"][1]["count"])
+        key = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        found[via][key] = float(one["value"][1] if "value" in one else one["histogram"][1]["count"])
     route = 'instance=i1,job=shop,odd=q"\\\n,otel_scope_name=lib,otel_scope_version=2,zone=z'
     target = "instance=i1,job=shop,otel_scope_name=lib,otel_scope_version=2"
     text = found["text"]
     assert text[f"__name__=requests_total,http_route=/a/{{b}},{route}"] == 42
     assert text[f"__name__=deltas_total,http_route=/a/{{b}},{route}"] == 42
-    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=0.1,{target[22:]},zone=z"] == 1
-    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=+Inf,{target[22:]},zone=z"] == 6
+    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=0.1,{target[21:]},zone=z"] == 1
+    assert text[f"__name__=latency_seconds_bucket,instance=i1,job=shop,le=+Inf,{target[21:]},zone=z"] == 6
     assert text[f"__name__=latency_seconds_sum,{target},zone=z"] == 7.5
     assert text[f"__name__=took,{target},quantile=0.99,zone=z"] == 3
     assert text[f"__name__=level_now,{target},zone=z"] == -0.25

@@ -116,10 +116,85 @@ async def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch, t
         ({"access_key_id": "A"}, "access_key_id and secret_access_key are set together"),
         ({**KEYS, "profile": "lab"}, "set either access_key_id or profile"),
         ({"session_token": "t"}, "session_token needs access_key_id"),
-        ({"region": ""}, "region and service must not be empty"),
-        ({"assume_role": {"arn": "x"}}, "assume_role"),
+        ({"region": "", "assume_role": {"arn": "arn:aws:iam::1:role/r"}}, "assume_role needs sts_region or region"),
+        ({"assume_role": {}}, "arn"),
+        ({"assume_role": {"arn": "x", "session_name": "a b"}}, "session_name"),
     ],
 )
 def test_faults(config: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         make(config)
+
+
+@pytest.mark.parametrize(
+    ("host", "config", "scope"),
+    [
+        ("aps-workspaces.eu-west-1.amazonaws.com", {"region": ""}, "eu-west-1/aps"),
+        ("search-logs-x1.us-west-2.es.amazonaws.com", {"region": ""}, "us-west-2/es"),
+        ("aps-workspaces.eu-west-1.amazonaws.com", {"service": "x"}, "us-east-1/x"),
+        ("example.com", {}, "us-east-1/aps"),
+    ],
+)
+async def test_hosts_that_tell_region_and_service(host: str, config: dict[str, Any], scope: str) -> None:
+    """What is set is stronger than what the host tells."""
+    made = make({**KEYS, **config})
+    await made.start(Host())
+    headers = made.sign("POST", f"https://{host}/x", {}, b"")
+    assert f"/{scope}/aws4_request" in headers["Authorization"]
+
+
+async def test_a_host_that_tells_no_region() -> None:
+    """Where none is set either, the request fails."""
+    made = make({**KEYS, "region": ""})
+    await made.start(Host())
+    with pytest.raises(ConnectionError, match=r"region is not set, and host example\.com tells none"):
+        made.sign("POST", "https://example.com/", {}, b"")
+
+
+ANSWER = """<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId>
+<SecretAccessKey>a&amp;b</SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{until}</Expiration>
+</Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+
+
+async def test_the_credentials_of_a_role() -> None:
+    """STS is asked with a signed request; until it has answered, and once they run out, requests fail."""
+    asked: list[tuple[bytes, str]] = []
+    answers = [(403, "<Message>not you</Message>"), (200, ANSWER.format(token="t1", until="2033-05-18T03:33:20Z"))]
+
+    async def answer(request: Request) -> web.StreamResponse:
+        asked.append((await request.body(), request.headers["Authorization"]))
+        status, body = answers[min(len(asked), len(answers)) - 1]
+        return text(body, status)
+
+    listeners = Listeners(Counters(), lambda _id, _by: pytest.fail("nobody authenticates"))
+    server = ServerConfig(endpoint="127.0.0.1:0")
+    listener = listeners.add(server, [Route("/", ("POST",), answer)], "receivers.sts")
+    await listeners.start()
+    role = {"arn": "arn:aws:iam::1:role/r", "sts_region": "eu-west-1", "endpoint": f"{listener.url}/"}
+    made = make({**KEYS, "assume_role": role})
+    await made.start(Host())
+    own = made._role
+    assert own is not None
+    try:
+        with pytest.raises(ConnectionError, match="not asked for yet"):
+            made.sign("POST", "https://x/", {}, b"")
+        await own.shutdown()
+        with pytest.raises(ValueError, match="answered 403: not you"):
+            await own._ask()
+        own._found = await own._ask()
+    finally:
+        await made.shutdown()
+        await listeners.shutdown(0.1)
+    body, authorization = asked[-1]
+    assert b"Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=headrace&Version=" in body
+    assert "Credential=AKIDEXAMPLE/" in authorization
+    assert "/eu-west-1/sts/aws4_request" in authorization
+    credentials, until = own._found
+    assert (credentials.access_key, credentials.secret, credentials.session_token) == ("ASIA", "a&b", "t1")
+    assert until == 2_000_000_000
+    signed = made.sign("POST", "https://x/", {}, b"")
+    assert "Credential=ASIA/" in signed["Authorization"]
+    assert signed["X-Amz-Security-Token"] == "t1"
+    own._found = (credentials, 1.0)
+    with pytest.raises(ConnectionError, match="no credentials of role"):
+        made.sign("POST", "https://x/", {}, b"")

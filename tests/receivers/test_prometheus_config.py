@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from headrace.pipeline.prometheus_values import format_duration, parse_duration, parse_size
 from headrace.receivers.prometheus import unsupported
-from headrace.receivers.prometheus.config import DEFAULT_PROTOCOLS, Job, PrometheusConfig, PrometheusYml, jobs_of
+from headrace.receivers.prometheus.config import PrometheusConfig, PrometheusYml
+from headrace.receivers.prometheus.job import Job, jobs_of
+from headrace.receivers.prometheus.protocols import default_protocols
 
 SUITE = Path(__file__).parents[2].parent / "shared" / "conformance" / "config"
 FILES = sorted(path.name for path in SUITE.glob("*.y*ml")) or ["absent.good.yml"]
@@ -101,7 +103,6 @@ def test_a_good_file_loads_or_names_what_is_not_supported(name: str) -> None:
         ("empty_alert_relabel_config.bad.yml", "alerting (alerts are sent"),
         ("scrape_body_size_limit.bad.yml", "must be a size with a unit such as 10MB, got 100"),
         ("scrape_config_files_fallback_scrape_protocol1.bad.yml", "fallback_scrape_protocol"),
-        ("scrape_config_files_scrape_protocols2.bad.yml", "PrometheusProto is not supported"),
         ("scrape_config_utf8_conflicting.bad.yml", "utf8 metric names requested but validation scheme is legacy"),
         ("scrape_interval.bad.yml", "scrape timeout greater than scrape interval"),
         ("target_label_missing.bad.yml", "target_label"),
@@ -147,7 +148,7 @@ def test_defaults() -> None:
     """Those of Prometheus."""
     found = job()
     assert (found.interval, found.timeout) == (timedelta(minutes=1), timedelta(seconds=10))
-    assert found.protocols == DEFAULT_PROTOCOLS
+    assert found.protocols == default_protocols(native=False)
     assert found.config.metrics_path == "/metrics"
     assert found.config.honor_timestamps
     assert not found.config.honor_labels

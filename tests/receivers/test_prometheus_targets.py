@@ -11,7 +11,8 @@ import pytest
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.targets import TargetsRegistry
-from headrace.receivers.prometheus.config import Job, PrometheusConfig, jobs_of
+from headrace.receivers.prometheus.config import PrometheusConfig
+from headrace.receivers.prometheus.job import Job, jobs_of
 from headrace.receivers.prometheus.scrape import next_tick
 from headrace.receivers.prometheus.targets import Population, populate, seed_of
 from running import wait_until

@@ -11,7 +11,8 @@ import aiohttp
 import numpy as np
 import pytest
 
-from headrace.exporters.prometheus_remote_write import RemoteWriteExporter, RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write import RemoteWriteExporter
+from headrace.exporters.prometheus_remote_write_config import RemoteWriteExporterConfig
 from headrace.kernels.buffers import padded
 from headrace.pipeline.batch import BatchContext, MetricBatch
 from headrace.pipeline.component import Outcome

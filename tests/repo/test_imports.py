@@ -77,12 +77,13 @@ def within(module: str, *parents: str) -> bool:
 def component(module: str) -> str:
     """Return the component a module belongs to: ``processors/limit_kernels.py`` is part of ``limit``.
 
-    A file that has no FACTORY belongs to the component whose name its own begins with.
+    A file that has no FACTORY belongs to the component whose name its own begins with; the longest one, for
+    ``otlp_json_file_reader`` is no part of ``otlp``.
     """
     kind, name = module.split(".")[1:3] if module.count(".") > 1 else ("", "")
     path = PACKAGE / kind / f"{name}.py"
     words = name.removesuffix("_kernels").split("_")
-    for size in range(1, len(words) + 1 if path.is_file() and "FACTORY = " not in path.read_text() else 0):
+    for size in range(len(words) if path.is_file() and "FACTORY = " not in path.read_text() else 0, 0, -1):
         owner = PACKAGE / kind / ("_".join(words[:size]) + ".py")
         if owner.is_file() and "FACTORY = " in owner.read_text():
             return f"headrace.{kind}.{owner.stem}"

@@ -85,7 +85,7 @@ async def _answer(server: OtlpServer, request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def http_server(**options: Any) -> AsyncIterator[OtlpServer]:
+async def http_server(port: int = 0, **options: Any) -> AsyncIterator[OtlpServer]:
     """Serve OTLP/HTTP on every path."""
     server = OtlpServer()
 
@@ -96,7 +96,7 @@ async def http_server(**options: Any) -> AsyncIterator[OtlpServer]:
     app.router.add_post("/{path:.*}", answer)
     runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, **options)
+    site = web.TCPSite(runner, "127.0.0.1", port, **options)
     await site.start()
     server.port = runner.addresses[0][1]
     try:
@@ -106,7 +106,7 @@ async def http_server(**options: Any) -> AsyncIterator[OtlpServer]:
 
 
 @asynccontextmanager
-async def grpc_server(credentials: Any = None) -> AsyncIterator[OtlpServer]:
+async def grpc_server(credentials: Any = None, port: int = 0) -> AsyncIterator[OtlpServer]:
     """Serve OTLP/gRPC."""
     server = OtlpServer()
 
@@ -123,7 +123,7 @@ async def grpc_server(credentials: Any = None) -> AsyncIterator[OtlpServer]:
     method = EXPORT.rpartition("/")
     handlers = {method[2]: grpc.unary_unary_rpc_method_handler(export)}
     made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(method[0].strip("/"), handlers),))
-    address = "127.0.0.1:0"
+    address = f"127.0.0.1:{port}"
     server.port = made.add_secure_port(address, credentials) if credentials else made.add_insecure_port(address)
     await made.start()
     try:

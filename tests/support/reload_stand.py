@@ -112,9 +112,10 @@ class Writer:
         try:
             urllib.request.urlopen(urllib.request.Request(self.url, body, self.headers), timeout=30).close()
         except urllib.error.HTTPError as error:
-            if error.code not in {429, 502, 503, 504}:
-                self.wrong.append(f"{error.code}: {error.read().decode()}")
-                return True
+            with error:
+                if error.code not in {429, 502, 503, 504}:
+                    self.wrong.append(f"{error.code}: {error.read().decode()}")
+                    return True
             return False
         except OSError:
             return False

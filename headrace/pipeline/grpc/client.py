@@ -17,6 +17,7 @@ from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.grpc.server import READ_OPTIONS, WRITE_OPTION
 from headrace.pipeline.grpc.target import host_of, is_secure, target_of
 from headrace.pipeline.grpc.tls import check_tls
+from headrace.pipeline.http.auth import with_credentials
 from headrace.pipeline.http.config import AuthConfig
 from headrace.pipeline.http.endpoint import is_loopback_host
 from headrace.pipeline.tls import TlsClientConfig
@@ -190,8 +191,8 @@ class GrpcClient:
             await old.close(self._config.timeout.total_seconds() or None)
         metadata = self._metadata
         if self._authenticator is not None:
-            added = self._authenticator.client_headers().items()
-            metadata += tuple((name.lower(), value) for name, value in added)
+            sent = with_credentials(dict(metadata), self._authenticator)
+            metadata = tuple((name.lower(), value) for name, value in sent.items())
         answer: bytes = await self._call(
             message,
             metadata=metadata,

@@ -137,6 +137,28 @@ class ClientAuthenticator(Protocol):
 
 
 @runtime_checkable
+class HeaderEditor(Protocol):
+    """A client authenticator that changes or removes headers too; it is asked instead of for `client_headers`."""
+
+    def edit_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers to send.
+
+        Args:
+            headers: Those a request has; names in any case.
+        """
+        ...
+
+
+def with_credentials(headers: Mapping[str, str], authenticator: ClientAuthenticator | None) -> dict[str, str]:
+    """Return the headers of a request with what `authenticator` adds to or does with them."""
+    if authenticator is None:
+        return dict(headers)
+    if isinstance(authenticator, HeaderEditor):
+        return authenticator.edit_headers(headers)
+    return {**headers, **authenticator.client_headers()}
+
+
+@runtime_checkable
 class RequestSigner(Protocol):
     """A client authenticator whose credentials depend on the whole request; it is asked last, about what is sent."""
 

@@ -17,7 +17,7 @@ from yarl import URL
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
 from headrace.pipeline.config.refusal import refuse
-from headrace.pipeline.http.auth import RequestSigner
+from headrace.pipeline.http.auth import RequestSigner, with_credentials
 from headrace.pipeline.http.body import Body
 from headrace.pipeline.http.compression import Compression, CompressionParams, check_level, compressor
 from headrace.pipeline.http.config import AuthConfig
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _ANSWER_BYTES = 64 * 1024
 """Bytes of an answer that are read; errors are quoted from them."""
+
+_READ_BUFFER_BYTES = 64 * 1024
+"""Bytes of an answer taken before they are looked at, where the settings do not say: aiohttp's own number."""
 
 _INLINE_BYTES = 16 * 1024
 """Bodies up to this size are compressed in well under a millisecond: not worth a thread."""
@@ -184,7 +187,7 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
         self._tls: ClientTls | None = None
         self._compress = compressor(config.compression, config.compression_params.level)
-        self._encoding = {"Content-Encoding": config.compression} if self._compress else {}
+        self._encoding: dict[str, str] = {"Content-Encoding": config.compression} if self._compress else {}
 
     async def start(self) -> None:
         """Read the TLS files; connections are made by the first request.
@@ -195,14 +198,13 @@ class HttpClient:
         if self._config.endpoint.startswith("https://"):
             self._tls = ClientTls(self._config.tls or TlsClientConfig(), f"{self._key}.tls")
         config = self._config
-        sized = {"read_bufsize": config.read_buffer_size} if config.read_buffer_size else {}
         self._session = aiohttp.ClientSession(
             connector=connector(config),
             timeout=aiohttp.ClientTimeout(total=config.timeout.total_seconds() or None),
             auto_decompress=True,
             # Cookies of an IP address are as good as those of a name: it is the operator who named it.
             cookie_jar=aiohttp.CookieJar(unsafe=True) if config.cookies.enabled else aiohttp.DummyCookieJar(),
-            **sized,
+            read_bufsize=config.read_buffer_size or _READ_BUFFER_BYTES,
         )
 
     async def shutdown(self) -> None:
@@ -235,8 +237,7 @@ class HttpClient:
         if self._session is None:
             raise AssertionError("bug: post before start")
         url = URL(target)
-        sent = {**self._headers, **headers}
-        sent |= self._authenticator.client_headers() if self._authenticator else {}
+        sent = with_credentials({**self._headers, **headers}, self._authenticator)
         if self._signer is not None:
             sent |= self._signer.sign("POST", str(url), sent, bytes(body))
         override = self._config.tls.server_name_override if self._config.tls else ""

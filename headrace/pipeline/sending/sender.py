@@ -1,50 +1,48 @@
-"""The queue and the loop that empties it.
+"""The sending queue of exporters: bounded, with retries, in memory or on disk.
 
-One consumer: points of a series leave in the order in which they came. An acknowledgement says that a batch is in the
-queue, in memory; what is in it when the process dies is lost, and what is left at shutdown is counted.
+A sender is answered once its points are in the queue. What a queue in memory holds is lost when the process dies; what
+is lost on purpose (retries given up, the end of the process with a full queue) is counted. A queue on disk outlives the
+process: points may come twice after a crash, none is lost.
 
 Source:
-    OpenTelemetry Collector, ``exporterhelper``.
+    OpenTelemetry Collector, ``exporterhelper``: the names and defaults of the settings.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from typing import TYPE_CHECKING
 
-from headrace.pipeline.component import Outcome
-from headrace.pipeline.errors import DeliveryError, Refused
-from headrace.pipeline.room import Room
+from headrace.pipeline.component import NoReservation, Outcome
+from headrace.pipeline.errors import Refused
+from headrace.pipeline.sending.attempts import Attempts
+from headrace.pipeline.sending.counts import SendingCounts
+from headrace.pipeline.sending.gathering import Gathering
+from headrace.pipeline.sending.letters import DeadLetters
+from headrace.pipeline.sending.queues import Entry, MemoryQueue, StoredQueue
+from headrace.pipeline.sending.results import Loss
+from headrace.pipeline.sending.room import QueueRoom
+from headrace.pipeline.storage import QueueStorage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Reservation, Settings
-    from headrace.pipeline.room import Granted
+    from headrace.pipeline.host import Host
     from headrace.pipeline.sending.config import SendingConfig
+    from headrace.pipeline.sending.gathering import Part
+    from headrace.pipeline.sending.queues import SendingQueue
+    from headrace.pipeline.sending.results import Send
+    from headrace.pipeline.storage import RecordLog
 
 _DRAIN_S = 10.0
-_UNIT = "{datapoint}"
 
+_TOUCH_S = 600.0
+"""How often the series of what waits are kept from being freed: well below the hour after which idle ones are."""
 
-class Permanent(DeliveryError):  # noqa: N818 -- named for the condition
-    """Sending again would fail the same way."""
-
-
-class Throttled(DeliveryError):  # noqa: N818 -- named for the condition
-    """Send again, but not at once.
-
-    Args:
-        why: What happened.
-        retry_after_s: What the server asked for; 0 where it did not.
-    """
-
-    def __init__(self, why: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.retry_after_s = retry_after_s
+_NO_ROOM = NoReservation()
 
 
 class Sender:
@@ -53,7 +51,9 @@ class Sender:
     Args:
         settings: Of the exporter.
         config: Queue and retries.
-        send: Sends some batches as one; raises `Permanent`, `Throttled`, ConnectionError or TimeoutError.
+        send: Sends some batches as one.
+        ordered: Whether points of a series must not overtake each other: then one request follows the other, and what
+            waits is joined. The exporter may send parts of a request side by side.
         sleep: Waits; replaced in tests.
         spread: Random numbers from 0 to 1.
     """
@@ -62,58 +62,93 @@ class Sender:
         self,
         settings: Settings,
         config: SendingConfig,
-        send: Callable[[Sequence[MetricBatch]], Awaitable[None]],
+        send: Send,
         *,
+        ordered: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         spread: Callable[[], float] = random.random,  # noqa: S311 -- spreads load, guards nothing
     ) -> None:
         self._settings = settings
-        self._config = config
-        self._send = send
-        self._sleep = sleep
-        self._spread = spread
-        self._queue: deque[tuple[MetricBatch, Granted]] = deque()
-        self._room = Room(config.sending_queue.queue_size, config.sending_queue.queue_bytes)
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = False
-        attributes = {"exporter": settings.id}
-        counters = settings.counters
-        self._sent = counters.counter("otelcol_exporter_sent_metric_points", "Points delivered.", attributes, _UNIT)
-        self._failed = counters.counter(
-            "otelcol_exporter_send_failed_metric_points", "Points given up.", attributes, _UNIT
+        self._queue_config = config.sending_queue
+        self._ordered = ordered
+        self._key = f"{settings.kind}.{settings.id}"
+        self._room = QueueRoom(config.sending_queue)
+        self._counts = SendingCounts(settings, self._room, config.sending_queue.queue_size)
+        self._letters = DeadLetters(settings, config.sending_queue.dead_letter)
+        self._stopping = asyncio.Event()
+        self._attempts = Attempts(
+            settings,
+            config,
+            send,
+            self._stopping,
+            stored=bool(config.sending_queue.storage),
+            sleep=sleep,
+            spread=spread,
         )
-        self._not_queued = counters.counter(
-            "otelcol_exporter_enqueue_failed_metric_points", "Points that found the queue full.", attributes, _UNIT
-        )
-        counters.observe("otelcol_exporter_queue_size", "Points that wait.", lambda: self._room.points, attributes)
-        size = config.sending_queue.queue_size
-        counters.observe("otelcol_exporter_queue_capacity", "Points that may wait.", lambda: size, attributes)
+        self._queue: SendingQueue | None = None if config.sending_queue.storage else MemoryQueue()
+        self._opened = asyncio.Event()
+        self._storage: QueueStorage | None = None
+        self._log: RecordLog | None = None
+        self._consumers = asyncio.Semaphore(1 if ordered else config.sending_queue.num_consumers)
+        self._working: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._task = asyncio.create_task(self._run(), name=f"{self._settings.id} queue")
+    async def start(self, host: Host) -> None:
+        """Open the queue and begin to send.
+
+        Raises:
+            ConfigError: An extension or exporter that the queue names is not there.
+            StoreFailed: The storage cannot be read.
+        """
+        self._letters.find(host, f"{self._key}.sending_queue.dead_letter")
+        if not self._queue_config.enabled:
+            return
+        storage = self._queue_config.storage
+        if storage is not None:
+            self._storage = host.extension(
+                storage,
+                QueueStorage,  # type: ignore[type-abstract]
+                f"{self._key}.sending_queue.storage",
+            )
+            if self._storage.is_free(self._key):
+                await self._open(host, self._storage)
+        self._tasks.append(asyncio.create_task(self._run(host), name=f"{self._settings.id} queue"))
+        self._tasks.append(asyncio.create_task(self._touch(), name=f"{self._settings.id} series"))
 
     async def shutdown(self, drain_s: float = _DRAIN_S) -> None:
-        """Send what waits, as far as `drain_s` seconds allow; count the rest. Safe before `start` and twice."""
-        self._stopping = True
-        self._wake.set()
-        if self._task is not None:
-            _, late = await asyncio.wait([self._task], timeout=drain_s)
+        """Send what waits in memory, as far as `drain_s` seconds allow, and count the rest; keep what is on disk.
+
+        Safe before `start` and twice.
+        """
+        self._stopping.set()
+        if self._tasks:
+            run, touch = self._tasks
+            touch.cancel()
+            await asyncio.wait([run], timeout=drain_s)
+            late = [task for task in (run, *self._working) if not task.done()]
             for task in late:
                 task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        left = sum(len(batch) for batch, _ in self._queue)
-        if left:
-            self._settings.drops.add("shutdown", left)
-            self._failed.add(left)
-            self._settings.logger.warning("%d points could not be sent before the end", left)
-        for _, held in self._queue:
-            held.release()
-        self._queue.clear()
+            await asyncio.gather(*self._tasks, *late, return_exceptions=True)
+            self._tasks = []
+        if self._queue is not None:
+            self._counts.lost_at_end(await self._queue.close())
+        if self._storage is not None and self._log is not None:
+            self._log = None
+            await self._storage.close_log(self._key)
+
+    async def _open(self, host: Host, storage: QueueStorage) -> None:
+        self._log = await storage.open_log(self._key)
+        drops = self._settings.drops
+        self._queue = StoredQueue(
+            self._log,
+            self._room,
+            self._queue_config.queue_bytes,
+            host.workspaces.table,
+            lambda points, why: drops.add(why, points),
+        )
+        self._opened.set()
 
     # -- delivery ------------------------------------------------------------------------------------------
 
@@ -123,89 +158,130 @@ class Sender:
         Raises:
             Refused: It is full.
         """
+        if self._queue_config.block_on_overflow or not self._queue_config.enabled:
+            return _NO_ROOM
         try:
+            if self._log is not None:
+                self._log.check()
             return self._room.take(points, size_bytes)
         except Refused:
-            self._not_queued.add(points)
-            raise Refused(f"the sending queue is full: {self._room.points} points wait", 5) from None
+            self._counts.refuse(points)
+            raise
 
     async def deliver(self, batch: MetricBatch) -> Outcome:
         """Take a batch.
 
         Raises:
-            Refused: There is no queue, and it could not be delivered now.
+            Refused: It could not be written, or somebody waits for the result and it could not be delivered.
         """
-        if not len(batch) and not batch.exemplars:
+        if batch.is_empty:
             return Outcome(0)
-        if self._config.sending_queue.enabled:
-            self._queue.append((batch, self._room.hold(len(batch), batch.size_bytes)))
-            self._wake.set()
-            return Outcome(len(batch))
+        if not self._queue_config.enabled:
+            return await self._deliver_now(batch)
+        place = await self._place(batch)
+        entry = Entry(batch, place)
+        if self._queue_config.wait_for_result:
+            entry.result = asyncio.get_running_loop().create_future()
+        if self._queue is None:
+            await self._opened.wait()
+        if self._queue is None:
+            raise AssertionError("bug: the queue is open and there is none")
         try:
-            await self._send([batch])
-        except Permanent as error:
-            self._give_up("rejected_by_server", len(batch), str(error))
-            return Outcome(len(batch), {"rejected_by_server": len(batch)}, str(error))
-        except (Throttled, ConnectionError, TimeoutError) as error:
-            raise Refused(str(error) or "timeout", getattr(error, "retry_after_s", 0.0) or 1.0) from None
-        self._sent.add(len(batch))
-        return Outcome(len(batch))
+            await self._queue.put(entry)
+        except Refused:
+            place.release()
+            self._counts.refuse(len(batch))
+            raise
+        return Outcome(len(batch)) if entry.result is None else _outcome(batch, await entry.result, entry.failure)
 
-    # -- the consumer --------------------------------------------------------------------------------------
+    async def _place(self, batch: MetricBatch) -> Reservation:
+        if self._queue_config.block_on_overflow:
+            return await self._room.wait(len(batch), batch.size_bytes)
+        return self._room.hold(len(batch), batch.size_bytes)
 
-    async def _run(self) -> None:
+    async def _deliver_now(self, batch: MetricBatch) -> Outcome:
+        result = await self._attempts.run([batch])
+        failure = result.failure or ("the daemon stops" if result.interrupted else "")
+        if not failure:
+            self._counts.finish(len(batch), result.losses)
+            await self._letters.keep(result.losses)
+        return _outcome(batch, result.losses, failure)
+
+    # -- the consumers -------------------------------------------------------------------------------------
+
+    async def _run(self, host: Host) -> None:
+        if self._queue is None and self._storage is not None:
+            # Another exporter of this name, of the configuration before this one, still has it open.
+            await self._open(host, self._storage)
+        if self._queue is None:
+            raise AssertionError("bug: there is no queue")
+        queue = self._queue
+        gathering = Gathering(queue, self._queue_config, joins=self._ordered)
+        drain = self._queue_config.storage is None
         while True:
-            if not self._queue:
-                if self._stopping:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            batches = self._next()
-            points = sum(map(len, batches))
-            if await self._send_with_retries(batches, points):
-                self._sent.add(points)
-            for _ in batches:
-                self._queue.popleft()[1].release()
-
-    def _next(self) -> list[MetricBatch]:
-        """Return the batches to send together; they stay in the queue until they have left."""
-        chosen: list[MetricBatch] = []
-        points = 0
-        for batch, _ in self._queue:
-            points += len(batch)
-            if chosen and (points > self._config.sending_queue.max_batch_points or batch.table is not chosen[0].table):
+            await self._consumers.acquire()
+            parts = await gathering.gather(self._stopping, drain=drain)
+            if not parts:
+                self._consumers.release()
                 break
-            chosen.append(batch)
-        return chosen
+            task = asyncio.create_task(self._work(queue, parts))
+            self._working.add(task)
+            task.add_done_callback(self._worked)
+        await gathering.close()
+        if self._working:
+            await asyncio.wait(self._working)
 
-    async def _send_with_retries(self, batches: Sequence[MetricBatch], points: int) -> bool:
-        """Return whether the batches were delivered; they are counted where they were not."""
-        retry = self._config.retry_on_failure
-        began = self._settings.monotonic_s()
-        limit = retry.max_elapsed_time.total_seconds()
-        attempt = 0
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        self._consumers.release()
+        if not task.cancelled() and task.exception() is not None:
+            self._settings.logger.error("a request failed", exc_info=task.exception())
+
+    async def _work(self, queue: SendingQueue, parts: list[Part]) -> None:
+        batches = [part.batch for part in parts]
+        result = await self._attempts.run(batches)
+        if result.interrupted:
+            return
+        self._counts.finish(sum(map(len, batches)), result.losses)
+        await self._letters.keep(result.losses)
+        _share(result.losses, result.failure, parts)
+        for part in parts:
+            entry = part.entry
+            entry.parts -= 1
+            if entry.whole and not entry.parts:
+                queue.finish(entry)
+                if entry.result is not None and not entry.result.done():
+                    entry.result.set_result(entry.losses)
+
+    async def _touch(self) -> None:
         while True:
-            try:
-                await self._send(batches)
-            except Permanent as error:
-                self._give_up("rejected_by_server", points, str(error))
-                return False
-            except (Throttled, ConnectionError, TimeoutError) as error:
-                why = str(error) or type(error).__name__
-                asked = getattr(error, "retry_after_s", 0.0)
-                wait = max(asked, retry.interval_s(attempt, self._spread()))
-                elapsed = self._settings.monotonic_s() - began
-                if not retry.enabled or (limit and elapsed + wait > limit):
-                    self._give_up("send_failed", points, why)
-                    return False
-                self._settings.logger.info("will send again in %.1f s: %s", wait, why)
-                attempt += 1
-                await self._sleep(wait)
-            else:
-                return True
+            await asyncio.sleep(_TOUCH_S)
+            if self._queue is not None:
+                self._queue.touch()
 
-    def _give_up(self, reason: str, points: int, why: str) -> None:
-        self._failed.add(points)
-        self._settings.drops.add(reason, points)
-        self._settings.logger.error("%d points dropped (%s): %s", points, reason, why)
+
+def _share(losses: Sequence[Loss], failure: str, parts: Sequence[Part]) -> None:
+    """Tell the entries of a request what was lost; which of them had it is not always known."""
+    for loss in losses:
+        left = loss.points
+        for part in parts:
+            taken = min(left, len(part.batch) - sum(one.points for one in part.entry.losses))
+            if taken > 0:
+                part.entry.losses.append(Loss(taken, loss.why, None, loss.reason))
+                left -= taken
+    for part in parts:
+        part.entry.failure = part.entry.failure or failure
+
+
+def _outcome(batch: MetricBatch, losses: Sequence[Loss], failure: str) -> Outcome:
+    """Return what a sender hears that waited for the result.
+
+    Raises:
+        Refused: The batch was given up, so that its sender may try again.
+    """
+    if failure:
+        raise Refused(failure, 1.0)
+    rejected: dict[str, int] = {}
+    for loss in losses:
+        rejected[loss.reason] = rejected.get(loss.reason, 0) + loss.points
+    return Outcome(len(batch), rejected, losses[0].why if losses else "")

@@ -28,7 +28,7 @@ def unfit(native: NativeHistograms) -> NDArray[np.bool_]:
 
     Those are gauge histograms, those whose counts are fractions, and those with buckets very far from each other.
     """
-    bad = native.hint == ResetHint.GAUGE
+    bad: NDArray[np.bool_] = native.hint == ResetHint.GAUGE
     bad |= (native.schema < MIN_SCHEMA) & (native.schema != CUSTOM_BUCKETS)
     bad |= _shape(native)[1].sum(axis=1) > MAX_BUCKETS
     floats = np.flatnonzero(native.flags & np.uint8(NativeFlag.FLOAT_COUNTS))
@@ -36,7 +36,8 @@ def unfit(native: NativeHistograms) -> NDArray[np.bool_]:
         first, last = native.bucket_starts[row : row + 2].tolist()
         counts = np.concatenate([native.buckets[first:last], native.zero_count[[row]]]).view(np.float64)
         bad[row] |= bool((counts != np.floor(counts)).any())
-    return bad & (native.flags & np.uint8(NativeFlag.STALE) == 0)
+    kept: NDArray[np.bool_] = native.flags & np.uint8(NativeFlag.STALE) == 0
+    return bad & kept
 
 
 def histograms(native: NativeHistograms, series: NDArray[np.int32]) -> HistogramColumns:

@@ -33,6 +33,8 @@ _GAUGE = Kind(MetricType.GAUGE)
 _HISTOGRAM = Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE)
 _EXPONENTIAL = Kind(MetricType.HISTOGRAM, Temporality.CUMULATIVE, is_exponential=True)
 _SUMMARY = Kind(MetricType.SUMMARY)
+_IN_PARTS = {MetricType.HISTOGRAM: _HISTOGRAM, MetricType.SUMMARY: _SUMMARY}
+"""Types whose sums and counts are series of their own."""
 
 
 class Role(IntEnum):
@@ -109,9 +111,8 @@ class Decisions:
             if name.endswith(suffix):
                 base = name.removesuffix(suffix)
                 family = MetricType.HISTOGRAM if base in bucketed else self._family(base)
-                kind = {MetricType.HISTOGRAM: _HISTOGRAM, MetricType.SUMMARY: _SUMMARY}.get(family or 0)
-                if kind is not None:
-                    return Decision(role, _moved(series, kind, base))
+                if family in _IN_PARTS:
+                    return Decision(role, _moved(series, _IN_PARTS[family], base))
         return None
 
     def _family(self, *names: str) -> MetricType | None:

@@ -61,17 +61,18 @@ class OtlpEncoder:
             rows.series[n:], rows.h_times, rows.stats, rows.shapes, rows.bucket_starts, rows.buckets, known.sizes,
             exemplar_at[n:], sizes[n:],
         )  # fmt: skip
-        nodes = [_nodes(rows, slots) for slots in known.slots]
+        m_slots, s_slots, r_slots = known.slots
+        m_nodes, s_nodes, r_nodes = (_nodes(rows, slots) for slots in known.slots)
         next_row = np.empty(len(sizes), np.int32)
         counts = np.zeros(3, np.int64)
         size = kernels.arrange(
-            rows.series, sizes, known.metric_of, known.metrics, known.scopes, known.resources, *known.slots, *nodes,
-            next_row, counts,
+            rows.series, sizes, known.metric_of, known.metrics, known.scopes, known.resources,
+            m_slots, s_slots, r_slots, m_nodes, s_nodes, r_nodes, next_row, counts,
         )  # fmt: skip
         out = np.empty(size + PAD, np.uint8)
         written = kernels.write(
-            *nodes, int(counts[2]), known.metrics, known.scopes, known.resources, known.heads, next_row, sizes,
-            rows.series, rows.times, rows.starts, rows.values, rows.integers, rows.flags,
+            m_nodes, s_nodes, r_nodes, int(counts[2]), known.metrics, known.scopes, known.resources, known.heads,
+            next_row, sizes, rows.series, rows.times, rows.starts, rows.values, rows.integers, rows.flags,
             known.places, known.sizes, known.labels,
             rows.h_times, rows.stats, rows.shapes, rows.bucket_starts, rows.bounds, rows.buckets,
             exemplar_at, exemplars, out,

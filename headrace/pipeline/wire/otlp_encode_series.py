@@ -158,8 +158,8 @@ class EncodedSeries:
 
     def _metric(self, table: SeriesTable, kind: int, unit: int, resource: int, scope: int, name: int) -> int:
         """Return the number of a metric; its symbols are looked up, since they may be renamed."""
-        texts = [table.symbol_text(symbol) if symbol >= 0 else "" for symbol in (name, unit)]
-        key = (kind, resource, scope, *texts)
+        name_text, unit_text = (table.symbol_text(symbol) if symbol >= 0 else "" for symbol in (name, unit))
+        key = (kind, resource, scope, name_text, unit_text)
         number = self._numbers[0].get(key)
         if number is not None:
             return number
@@ -171,11 +171,11 @@ class EncodedSeries:
         row[PARENT] = self._scope(table, resource, scope)
         row[TAIL], row[TAIL + 1] = identity.tail_of(of), identity.field_of(of)
         try:
-            family = metric_name(*texts, of)
+            family = metric_name(name_text, unit_text, of)
         except InvalidInput:
             family = ""
-        self._families.setdefault(family, []).append((number, *texts))
-        self._write_head(table, family, number, *texts)
+        self._families.setdefault(family, []).append((number, name_text, unit_text))
+        self._write_head(table, family, number, name_text, unit_text)
         return number
 
     def _write_head(self, table: SeriesTable, family: str, number: int, name: str, unit: str) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from headrace.kernels.growth import grown
 from headrace.pipeline.wire import remote_write_encode_kernels as kernels
+from headrace.pipeline.wire.protobuf_text import text_field, varint
+from headrace.pipeline.wire.remote_write_request import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,8 +71,8 @@ def requests(
     times_ms: NDArray[np.int64],
     values: NDArray[np.float64],
     max_bytes: int,
-) -> Iterator[tuple[memoryview, int]]:
-    """Yield requests of at most `max_bytes` (or one series), and the samples in each.
+) -> Iterator[Encoded]:
+    """Yield requests of at most `max_bytes` (or one series); no series is in two of them.
 
     Args:
         arena: Labels.
@@ -99,21 +101,10 @@ def requests(
             chosen, series, times_ms, values, arena.places, arena.sizes, arena.arena,
             bodies[begin : begin + count], out,
         )  # fmt: skip
-        yield out[:size].data, int(chosen[-1] - chosen[0])
+        yield Encoded(out[:size].data, series[chosen[:-1]], int(chosen[-1] - chosen[0]))
         begin += count
 
 
 def _label(name: str, value: str) -> bytes:
-    body = b"".join(
-        bytes([tag]) + _varint(len(text)) + text for tag, text in ((10, name.encode()), (18, value.encode()))
-    )
-    return b"\x0a" + _varint(len(body)) + body
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    body = text_field(1, name) + text_field(2, value)
+    return b"\x0a" + varint(len(body)) + body

@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.pipeline.batch import NS_PER_MS
 from headrace.pipeline.wire import remote_write_encode_more_kernels as kernels
+from headrace.pipeline.wire.remote_write_request import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ _BOUND = 8
 _LABEL = 24
 
 
-def histogram_requests(arena: LabelArena, rows: NativeHistograms, max_bytes: int) -> Iterator[memoryview]:
+def histogram_requests(arena: LabelArena, rows: NativeHistograms, max_bytes: int) -> Iterator[Encoded]:
     """Yield requests of at most `max_bytes` (or one histogram)."""
     if not len(rows):
         return
@@ -41,10 +42,10 @@ def histogram_requests(arena: LabelArena, rows: NativeHistograms, max_bytes: int
             rows.bucket_starts, rows.buckets, rows.bound_starts, rows.bounds, arena.places, arena.sizes, arena.arena,
             body, out,
         )  # fmt: skip
-        yield out[:used].data
+        yield Encoded(out[:used].data, rows.series[first:until], histograms=until - first)
 
 
-def exemplar_requests(arena: LabelArena, rows: ExemplarColumns, now_ms: int, max_bytes: int) -> Iterator[memoryview]:
+def exemplar_requests(arena: LabelArena, rows: ExemplarColumns, now_ms: int, max_bytes: int) -> Iterator[Encoded]:
     """Yield requests of at most `max_bytes` (or one exemplar); `now_ms` is the time of exemplars without one."""
     if not len(rows):
         return
@@ -57,7 +58,7 @@ def exemplar_requests(arena: LabelArena, rows: ExemplarColumns, now_ms: int, max
             first, until, rows.series, times, rows.value, rows.starts, rows.spans, rows.arena, arena.places,
             arena.sizes, arena.arena, body, out,
         )  # fmt: skip
-        yield out[:size].data
+        yield Encoded(out[:size].data, rows.series[first:until], exemplars=until - first)
 
 
 def _rooms(

@@ -103,6 +103,58 @@ def _put_series(
 
 
 @kernel
+def _put_histogram(
+    body: NDArray[np.uint8],
+    q: int,
+    i: int,
+    times: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    hint: NDArray[np.uint8],
+    schema: NDArray[np.int8],
+    zero_threshold: NDArray[np.float64],
+    zero_count: NDArray[np.uint64],
+    count: NDArray[np.uint64],
+    sums: NDArray[np.float64],
+    span_starts: NDArray[np.int64],
+    positive_spans: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    bucket_starts: NDArray[np.int64],
+    buckets: NDArray[np.uint64],
+    bound_starts: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+) -> int:
+    """Write the message of row `i`; return the position after it. See `write_histograms`."""
+    is_float = flags[i] & _FLOAT_COUNTS != 0
+    q = _put_bits(body, q, 17, count[i]) if is_float else _put_number(body, q, 8, count[i])
+    q = _put_bits(body, q, 25, float_bits(sums[i]))
+    q = _put_number(body, q, 32, _zigzag(np.int64(schema[i])))
+    if schema[i] != _CUSTOM:
+        q = _put_bits(body, q, 41, float_bits(zero_threshold[i]))
+        q = _put_bits(body, q, 57, zero_count[i]) if is_float else _put_number(body, q, 48, zero_count[i])
+    middle = span_starts[i] + positive_spans[i]
+    used = np.int64(0)
+    for k in range(span_starts[i], middle):
+        used += spans[k, 1]
+    cut = bucket_starts[i] + used
+    q = _put_spans(body, q, 66, spans[middle : span_starts[i + 1]])
+    q = _put_counts(body, q, 74, 82, is_float, buckets[cut : bucket_starts[i + 1]])
+    q = _put_spans(body, q, 90, spans[span_starts[i] : middle])
+    q = _put_counts(body, q, 98, 106, is_float, buckets[bucket_starts[i] : cut])
+    q = _put_number(body, q, 112, np.uint64(hint[i]))
+    q = _put_number(body, q, 120, np.uint64(times[i]))
+    size = bound_starts[i + 1] - bound_starts[i]
+    if size:
+        body[q] = 130
+        q = _put_number(body, q + 1, 1, np.uint64(8 * size))
+        for k in range(bound_starts[i], bound_starts[i + 1]):
+            bits = float_bits(bounds[k])
+            for j in range(8):
+                body[q + j] = np.uint8((bits >> np.uint64(8 * j)) & np.uint64(255))
+            q += 8
+    return q
+
+
+@kernel
 def write_histograms(
     first: int,
     until: int,
@@ -157,35 +209,68 @@ def write_histograms(
     """
     p = 0
     for i in range(first, until):
-        is_float = flags[i] & _FLOAT_COUNTS != 0
-        q = _put_bits(body, 0, 17, count[i]) if is_float else _put_number(body, 0, 8, count[i])
-        q = _put_bits(body, q, 25, float_bits(sums[i]))
-        q = _put_number(body, q, 32, _zigzag(np.int64(schema[i])))
-        if schema[i] != _CUSTOM:
-            q = _put_bits(body, q, 41, float_bits(zero_threshold[i]))
-            q = _put_bits(body, q, 57, zero_count[i]) if is_float else _put_number(body, q, 48, zero_count[i])
-        middle = span_starts[i] + positive_spans[i]
-        used = np.int64(0)
-        for k in range(span_starts[i], middle):
-            used += spans[k, 1]
-        cut = bucket_starts[i] + used
-        q = _put_spans(body, q, 66, spans[middle : span_starts[i + 1]])
-        q = _put_counts(body, q, 74, 82, is_float, buckets[cut : bucket_starts[i + 1]])
-        q = _put_spans(body, q, 90, spans[span_starts[i] : middle])
-        q = _put_counts(body, q, 98, 106, is_float, buckets[bucket_starts[i] : cut])
-        q = _put_number(body, q, 112, np.uint64(hint[i]))
-        q = _put_number(body, q, 120, np.uint64(times[i]))
-        size = bound_starts[i + 1] - bound_starts[i]
-        if size:
-            body[q] = 130
-            q = _put_number(body, q + 1, 1, np.uint64(8 * size))
-            for k in range(bound_starts[i], bound_starts[i + 1]):
-                bits = float_bits(bounds[k])
-                for j in range(8):
-                    body[q + j] = np.uint8((bits >> np.uint64(8 * j)) & np.uint64(255))
-                q += 8
+        q = _put_histogram(
+            body, 0, i, times, flags, hint, schema, zero_threshold, zero_count, count, sums, span_starts,
+            positive_spans, spans, bucket_starts, buckets, bound_starts, bounds,
+        )  # fmt: skip
         p = _put_series(out, p, arena, places[series[i]], np.int64(label_sizes[series[i]]), 34, body, q)
     return p
+
+
+@kernel
+def write_histogram_messages(
+    created: NDArray[np.int64],
+    times: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    hint: NDArray[np.uint8],
+    schema: NDArray[np.int8],
+    zero_threshold: NDArray[np.float64],
+    zero_count: NDArray[np.uint64],
+    count: NDArray[np.uint64],
+    sums: NDArray[np.float64],
+    span_starts: NDArray[np.int64],
+    positive_spans: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    bucket_starts: NDArray[np.int64],
+    buckets: NDArray[np.uint64],
+    bound_starts: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Write all rows of native histograms as messages without labels, for requests of version 2.0.
+
+    Args:
+        created: (n,) milliseconds, 0 for unknown; the next are as those of `write_histograms`.
+        times: (n,).
+        flags: (n,).
+        hint: (n,).
+        schema: (n,).
+        zero_threshold: (n,).
+        zero_count: (n,).
+        count: (n,).
+        sums: (n,).
+        span_starts: (n + 1,).
+        positive_spans: (n,).
+        spans: (s, 2).
+        bucket_starts: (n + 1,).
+        buckets: (b,).
+        bound_starts: (n + 1,).
+        bounds: (c,).
+        starts: (n + 1,) takes where each message begins in `out`.
+        out: Room for all.
+    """
+    p = 0
+    for i in range(len(times)):
+        starts[i] = p
+        p = _put_histogram(
+            out, p, i, times, flags, hint, schema, zero_threshold, zero_count, count, sums, span_starts, positive_spans,
+            spans, bucket_starts, buckets, bound_starts, bounds,
+        )  # fmt: skip
+        if created[i]:
+            out[p] = 136
+            p = _put_number(out, p + 1, 1, np.uint64(created[i]))
+    starts[len(times)] = p
 
 
 @kernel

@@ -1,6 +1,8 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels that read the native histograms of remote write requests; the message is the same in 1.0 and 2.0.
 
+Expositions have the same numbers under other field numbers: `kinds` translates tags.
+
 `measure` finds out how much room each message takes, `read` fills the columns and checks what it reads. Deltas of
 counts become counts, positive buckets come before negative ones.
 
@@ -67,6 +69,8 @@ _NEGATIVE_SPAN, _POSITIVE_SPAN = 66, 90
 # Packed; one by one the wire type is another.
 _NEGATIVE_DELTAS, _NEGATIVE_COUNTS, _POSITIVE_DELTAS, _POSITIVE_COUNTS, _BOUNDS = 74, 82, 98, 106, 130
 _NEGATIVE_DELTA, _NEGATIVE_FLOAT, _POSITIVE_DELTA, _POSITIVE_FLOAT, _BOUND = 72, 81, 96, 105, 129
+KINDS = 144
+"""One more than the largest of these tags."""
 
 
 @kernel
@@ -86,11 +90,12 @@ def _varints(buf: NDArray[np.uint8], p: int, end: int) -> int:
 
 
 @kernel
-def measure(buf: NDArray[np.uint8], rows: NDArray[np.int32], sizes: NDArray[np.int64]) -> int:
+def measure(buf: NDArray[np.uint8], kinds: NDArray[np.int64], rows: NDArray[np.int32], sizes: NDArray[np.int64]) -> int:
     """Find out what each message holds.
 
     Args:
         buf: The request, padded.
+        kinds: (k,) int64: by tag of the message at hand, the tag that remote write has for the field; 0 for none.
         rows: (h, COLUMNS) int32, where the messages lie.
         sizes: (h, SIZES) int64, takes what they hold; a stale marker holds nothing.
 
@@ -117,7 +122,7 @@ def measure(buf: NDArray[np.uint8], rows: NDArray[np.int32], sizes: NDArray[np.i
             p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
             if p < 0:
                 return p
-            kind = np.int64(tag) if tag < np.uint64(1024) else 0
+            kind = kinds[tag] if tag < np.uint64(len(kinds)) else 0
             body = first
             if tag & np.uint64(7) == np.uint64(2):
                 body = span(buf, first, end)[0]
@@ -189,6 +194,7 @@ def _span(buf: NDArray[np.uint8], p: int, end: int, out: NDArray[np.int32]) -> i
 @kernel
 def read(
     buf: NDArray[np.uint8],
+    kinds: NDArray[np.int64],
     rows: NDArray[np.int32],
     sizes: NDArray[np.int64],
     times: NDArray[np.int64],
@@ -211,6 +217,7 @@ def read(
 
     Args:
         buf: The request, padded.
+        kinds: As for `measure`.
         rows: (h, COLUMNS) int32.
         sizes: (h, SIZES) int64 that `measure` wrote.
         times: (h,) int64 milliseconds, out; 0 before.
@@ -256,7 +263,7 @@ def read(
             p = skip(buf, p, end, np.int64(tag & np.uint64(7)))
             if p < 0:
                 return p
-            kind = np.int64(tag) if tag < np.uint64(1024) else 0
+            kind = kinds[tag] if tag < np.uint64(len(kinds)) else 0
             body = first
             if tag & np.uint64(7) == np.uint64(2):
                 body = span(buf, first, end)[0]

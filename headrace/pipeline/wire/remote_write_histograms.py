@@ -25,6 +25,9 @@ _BUCKET_BYTES = 8
 INVALID = "native_histogram_invalid"
 INVALID_SCHEMA = "native_histogram_invalid_schema"
 
+REMOTE_WRITE = np.arange(kernels.KINDS, dtype=np.int64)
+"""Tags of the message ``Histogram`` of remote write; see `remote_write_histogram_kernels`."""
+
 _FAULTS = {
     kernels.SCHEMA: "the schema is neither -53 nor within -4 to 8",
     kernels.NEGATIVE_OFFSET: "a span has a negative offset",
@@ -61,27 +64,38 @@ def check_room(histograms: int) -> None:
     """
     size = histograms * _ROW_BYTES
     if size > MAX_BYTES:
-        raise TooLarge(f"remote write: memory for {histograms} native histograms", size, MAX_BYTES)
+        raise TooLarge(f"memory for {histograms} native histograms", size, MAX_BYTES)
 
 
-def measured(buf: NDArray[np.uint8], places: NDArray[np.int32]) -> tuple[NDArray[np.int64], int]:
+def measured(
+    buf: NDArray[np.uint8], places: NDArray[np.int32], kinds: NDArray[np.int64] = REMOTE_WRITE
+) -> tuple[NDArray[np.int64], int]:
     """Return (h, SIZES) what each message holds, and a negative status where one does not decode.
+
+    Args:
+        buf: The request, padded.
+        places: (h, COLUMNS) int32, where the messages lie.
+        kinds: What their tags mean.
 
     Raises:
         TooLarge: They would take too much memory.
     """
     sizes = np.zeros((len(places), kernels.SIZES), np.int64)
-    status = kernels.measure(buf, places, sizes)
+    status = kernels.measure(buf, kinds, places, sizes)
     spans, buckets = int(sizes[:, :2].sum()), int(sizes[:, 2:5].sum())
     size = len(places) * _ROW_BYTES + spans * _SPAN_BYTES + buckets * _BUCKET_BYTES
     if size > MAX_BYTES:
-        what = f"remote write: memory for native histograms with {spans} spans and {buckets} buckets"
+        what = f"memory for native histograms with {spans} spans and {buckets} buckets"
         raise TooLarge(what, size, MAX_BYTES)
     return sizes, status
 
 
 def read(
-    buf: NDArray[np.uint8], places: NDArray[np.int32], sizes: NDArray[np.int64], created: NDArray[np.int64]
+    buf: NDArray[np.uint8],
+    places: NDArray[np.int32],
+    sizes: NDArray[np.int64],
+    created: NDArray[np.int64],
+    kinds: NDArray[np.int64] = REMOTE_WRITE,
 ) -> tuple[Read, int]:
     """Return the histograms, and a negative status where one does not decode.
 
@@ -90,6 +104,7 @@ def read(
         places: (h, COLUMNS) int32, where the messages lie.
         sizes: What `measured` returned.
         created: (h,) int64 milliseconds, the start times of the series; changed.
+        kinds: As for `measured`.
     """
     n = len(places)
     flags, faults = sizes[:, kernels.FLAGS].astype(np.uint8), np.zeros(n, np.uint8)
@@ -114,8 +129,9 @@ def read(
         bounds=np.zeros(int(bound_starts[-1])),
     )
     status = kernels.read(
-        buf, places, sizes, rows.time_ms, rows.start_ms, rows.hint, rows.schema, rows.zero_threshold, rows.zero_count,
-        rows.count, rows.sum, span_starts, rows.spans, bucket_starts, rows.buckets, bound_starts, rows.bounds, faults,
+        buf, kinds, places, sizes, rows.time_ms, rows.start_ms, rows.hint, rows.schema, rows.zero_threshold,
+        rows.zero_count, rows.count, rows.sum, span_starts, rows.spans, bucket_starts, rows.buckets, bound_starts,
+        rows.bounds, faults,
     )  # fmt: skip
     return Read(rows, faults), status
 

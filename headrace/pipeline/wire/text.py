@@ -100,6 +100,16 @@ class Page:
         return len(self.values)
 
     @property
+    def created(self) -> None:
+        """No created timestamps: ``_created`` lines are samples, as for Prometheus."""
+        return None
+
+    @property
+    def native(self) -> None:
+        """No native histograms: text has none."""
+        return None
+
+    @property
     def timed(self) -> NDArray[np.bool_]:
         """(n,) bool: the sample has a timestamp of its own."""
         return (self.flags & np.uint8(kernels.TIMED)).astype(np.bool_)
@@ -164,6 +174,10 @@ class Page:
     def fault(self, pos: int, why: str) -> InvalidInput:
         """Return an error about the line that offset `pos` is in."""
         return _fault(self.buf, self.size, pos, why)
+
+    def fault_at(self, row: int, why: str) -> InvalidInput:
+        """Return an error about the line of a sample."""
+        return self.fault(int(self.keys[row, 0]), why)
 
     def _split(self, keys: NDArray[np.int32], flags: NDArray[np.uint8], *, named: bool) -> LabelSpans:
         n = len(keys)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.pipeline.series import SeriesTable
-    from headrace.pipeline.wire.text import Page
+    from headrace.pipeline.wire.exposition import Exposition
 
 _NONE = np.empty(0, np.int32)
 _SPARE_ENTRIES = 1000
@@ -82,7 +82,7 @@ class ScrapeCache:
     def __len__(self) -> int:
         return self._used
 
-    def resolve(self, page: Page) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    def resolve(self, page: Exposition) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Return (n,) int32 entries and verdicts, and the rows whose labels have to be looked at, one an entry."""
         n = len(page)
         entries, series = np.empty(n, np.int32), np.empty(n, np.int32)

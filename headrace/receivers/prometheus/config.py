@@ -7,13 +7,10 @@ Source:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
 
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.config.refusal import refuse
@@ -27,29 +24,13 @@ from headrace.pipeline.prometheus_http import NUMBERS_ARE_TEXTS, HttpConfig
 from headrace.pipeline.prometheus_values import Duration, Size
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-Protocol = Literal["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"]
-DEFAULT_PROTOCOLS: tuple[Protocol, ...] = (
-    "OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4",
-)  # fmt: skip
+from headrace.receivers.prometheus.job import DEFAULT_INTERVAL, Job
+from headrace.receivers.prometheus.protocols import Protocol
 
 Count = Annotated[int, Field(ge=0)]
 Scheme = Literal["utf8", "legacy"]
 
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_DEFAULT_INTERVAL = timedelta(minutes=1)
-_DEFAULT_TIMEOUT = timedelta(seconds=10)
-
-
-def _check_protocols(protocols: Any) -> Any:
-    """Refuse the formats that are known but not read, by name."""
-    for one in protocols if isinstance(protocols, (list, tuple)) else [protocols]:
-        if one == "PrometheusProto":
-            raise PydanticCustomError("protocol", "PrometheusProto is not supported: the text formats are")
-    return protocols
 
 
 class _Limits(ComponentConfig):
@@ -58,7 +39,14 @@ class _Limits(ComponentConfig):
     model_config = NUMBERS_ARE_TEXTS
 
     scrape_protocols: tuple[Protocol, ...] | None = None
-    """Formats to ask for, the best first."""
+    """Formats to ask for, the best first. Without it the text formats, and before them protobuf where native histograms
+    are scraped: no other format has these."""
+
+    scrape_native_histograms: bool | None = None
+    """Take native histograms; without it a histogram that has classic buckets as well is scraped as these."""
+
+    always_scrape_classic_histograms: bool | None = None
+    """Where native histograms are taken: take the classic buckets of the same histograms, too."""
 
     body_size_limit: Size | None = None
     """Most bytes of a page once decompressed; 0 for the receiver's own limit of 256 MiB."""
@@ -90,11 +78,6 @@ class _Limits(ComponentConfig):
     metric_name_escaping_scheme: Literal["allow-utf-8", "underscores", "dots", "values"] | None = None
     """How a target is asked to write names that are not legacy names."""
 
-    @field_validator("scrape_protocols", mode="before")
-    @classmethod
-    def _refuse_protobuf(cls, protocols: Any) -> Any:
-        return _check_protocols(protocols)
-
     @field_validator("scrape_protocols")
     @classmethod
     def _check_distinct(cls, protocols: tuple[Protocol, ...] | None) -> tuple[Protocol, ...] | None:
@@ -108,7 +91,7 @@ class _Limits(ComponentConfig):
 class GlobalConfig(_Limits):
     """What all jobs share."""
 
-    scrape_interval: Duration = _DEFAULT_INTERVAL
+    scrape_interval: Duration = DEFAULT_INTERVAL
     """How often targets are scraped."""
 
     scrape_timeout: Duration | None = None
@@ -132,7 +115,7 @@ class GlobalConfig(_Limits):
 
     @model_validator(mode="after")
     def _check_timeout(self) -> Self:
-        if self.scrape_timeout and self.scrape_timeout > (self.scrape_interval or _DEFAULT_INTERVAL):
+        if self.scrape_timeout and self.scrape_timeout > (self.scrape_interval or DEFAULT_INTERVAL):
             raise ValueError("global scrape timeout greater than scrape interval")
         return self
 
@@ -163,6 +146,13 @@ class ScrapeConfig(_Limits, HttpConfig):
 
     fallback_scrape_protocol: Protocol | None = None
     """Format of pages whose Content-Type names none."""
+
+    native_histogram_bucket_limit: Count = 0
+    """Most buckets of a native histogram: one with more is scraped in a coarser resolution, and the scrape fails where
+    even the coarsest has more. 0 for no limit."""
+
+    native_histogram_min_bucket_factor: Annotated[float, Field(ge=0)] = 0.0
+    """Native histograms whose buckets are narrower than this factor are scraped in a coarser resolution; 0 for none."""
 
     metrics_path: str = "/metrics"
     """Path of the page."""
@@ -204,11 +194,6 @@ class ScrapeConfig(_Limits, HttpConfig):
         if isinstance(options, dict):
             options = {name: value for name, value in options.items() if value is not None or not _is_list(name)}
         return options
-
-    @field_validator("fallback_scrape_protocol", mode="before")
-    @classmethod
-    def _refuse_fallback(cls, protocol: Any) -> Any:
-        return _check_protocols(protocol)
 
 
 class PrometheusYml(ComponentConfig):
@@ -254,85 +239,6 @@ class PrometheusConfig(ComponentConfig):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job with what it takes from ``global``.
-
-    Attributes:
-        config: Its own settings.
-        interval: Time between two scrapes.
-        timeout: Time for one.
-        protocols: Formats to ask for.
-        escaping: How names may be written.
-        legacy_names: Only names that need no quotes are valid.
-        external_labels: Labels to add where they are missing.
-        extra_metrics: Write more metrics about scrapes.
-        body_size_limit: Bytes, 0 for none; so are the other limits.
-        sample_limit: Samples of a scrape.
-        target_limit: Targets.
-        label_limit: Labels of a sample.
-        label_name_length_limit: Bytes.
-        label_value_length_limit: Bytes.
-        keep_dropped_targets: Targets.
-    """
-
-    config: ScrapeConfig
-    interval: timedelta
-    timeout: timedelta
-    protocols: tuple[Protocol, ...]
-    escaping: str
-    legacy_names: bool
-    external_labels: tuple[tuple[str, str], ...]
-    extra_metrics: bool
-    body_size_limit: int
-    sample_limit: int
-    target_limit: int
-    label_limit: int
-    label_name_length_limit: int
-    label_value_length_limit: int
-    keep_dropped_targets: int
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return self.config.job_name
-
-    @classmethod
-    def of(cls, config: ScrapeConfig, shared: GlobalConfig) -> Job:
-        """Merge a job and ``global``.
-
-        Raises:
-            ValueError: They do not go together.
-        """
-        interval = config.scrape_interval or shared.scrape_interval or _DEFAULT_INTERVAL
-        timeout = config.scrape_timeout
-        if timeout and timeout > interval:
-            raise ValueError(
-                f'scrape timeout greater than scrape interval for scrape config with job name "{config.job_name}"'
-            )
-        legacy = (config.metric_name_validation_scheme or shared.metric_name_validation_scheme) == "legacy"
-        escaping = config.metric_name_escaping_scheme or shared.metric_name_escaping_scheme
-        if legacy and escaping == "allow-utf-8":
-            raise ValueError(f'job "{config.job_name}": utf8 metric names requested but validation scheme is legacy')
-        limits = {
-            name: getattr(config, name) if getattr(config, name) is not None else getattr(shared, name) or 0
-            for name in ("body_size_limit", "sample_limit", "target_limit", "label_limit", "label_name_length_limit",
-                         "label_value_length_limit", "keep_dropped_targets")
-        }  # fmt: skip
-        extra = config.extra_scrape_metrics if config.extra_scrape_metrics is not None else shared.extra_scrape_metrics
-        return cls(
-            config,
-            interval,
-            timeout or min(shared.scrape_timeout or _DEFAULT_TIMEOUT, interval),
-            config.scrape_protocols or shared.scrape_protocols or DEFAULT_PROTOCOLS,
-            escaping or ("underscores" if legacy else "allow-utf-8"),
-            legacy,
-            tuple(sorted(shared.external_labels.items())),
-            bool(extra),
-            **limits,
-        )
-
-
 def is_legacy_label(name: str) -> bool:
     """Tell whether a label name needs no quotes."""
     return bool(_LEGACY_LABEL.fullmatch(name))
@@ -340,8 +246,3 @@ def is_legacy_label(name: str) -> bool:
 
 def _is_list(option: str) -> bool:
     return option == "params" or option.endswith("_configs")
-
-
-def jobs_of(config: PrometheusConfig) -> Iterable[Job]:
-    """Return the jobs of a receiver."""
-    return (Job.of(job, config.config.global_) for job in config.config.scrape_configs)

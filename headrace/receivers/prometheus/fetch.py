@@ -1,4 +1,4 @@
-"""Fetch a page: content negotiation, and bodies that are bounded before they are unpacked."""
+"""Fetch a page: bodies are bounded before they are unpacked."""
 
 from __future__ import annotations
 
@@ -12,26 +12,17 @@ import aiohttp
 
 from headrace.pipeline.errors import ConfigError
 from headrace.receivers.prometheus.errors import ScrapeFailed
+from headrace.receivers.prometheus.protocols import Format, accept, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from headrace.pipeline.prometheus_http import PrometheusClient
-    from headrace.receivers.prometheus.config import Job, Protocol
+    from headrace.receivers.prometheus.job import Job
     from headrace.receivers.prometheus.targets import Target
 
 MAX_BODY_BYTES = 256 << 20
 """Bytes of a page where the job sets no limit."""
 
 _PIECE = 64 * 1024
-_FIRST_WEIGHT = 6
-
-_MEDIA_TYPES: dict[Protocol, str] = {
-    "OpenMetricsText1.0.0": "application/openmetrics-text;version=1.0.0",
-    "OpenMetricsText0.0.1": "application/openmetrics-text;version=0.0.1",
-    "PrometheusText1.0.0": "text/plain;version=1.0.0",
-    "PrometheusText0.0.4": "text/plain;version=0.0.4",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +31,11 @@ class Body:
 
     Attributes:
         data: The page.
-        openmetrics: Its format.
+        format: What it is in.
     """
 
     data: bytes
-    openmetrics: bool
-
-
-def accept(protocols: Iterable[Protocol], escaping: str) -> str:
-    """Return the Accept header that asks for `protocols`, the first most."""
-    parts = []
-    weight = _FIRST_WEIGHT
-    for protocol in protocols:
-        media_type = _MEDIA_TYPES[protocol]
-        if media_type.endswith("version=1.0.0"):
-            media_type += f";escaping={escaping}"
-        parts.append(f"{media_type};q=0.{weight}")
-        weight -= 1
-    return ",".join([*parts, f"*/*;q=0.{weight}"])
-
-
-def is_openmetrics(content_type: str, fallback: Protocol | None) -> bool:
-    """Tell which format a page is in.
-
-    Raises:
-        ScrapeFailed: Its Content-Type does not say, and there is no fallback.
-    """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/openmetrics-text":
-        return True
-    if media_type == "text/plain":
-        return False
-    if fallback is not None and media_type != "application/vnd.google.protobuf":
-        return fallback.startswith("OpenMetrics")
-    what = f"Content-Type {content_type!r}" if content_type else "no Content-Type"
-    raise ScrapeFailed("content_type", f"the target answered with {what}; fallback_scrape_protocol names a format")
+    format: Format
 
 
 class Fetcher:
@@ -126,11 +87,9 @@ class Fetcher:
         async with self._client.get(target.url, headers) as answer:
             if answer.status != HTTPStatus.OK:
                 raise ScrapeFailed("http_status", f"server returned HTTP status {answer.status} {answer.reason}")
-            openmetrics = is_openmetrics(
-                answer.headers.get("Content-Type", ""), self._job.config.fallback_scrape_protocol
-            )
+            format_ = format_of(answer.headers.get("Content-Type", ""), self._job.config.fallback_scrape_protocol)
             data = await read_body(answer.content, answer.headers.get("Content-Encoding", ""), self.limit)
-            return Body(data, openmetrics)
+            return Body(data, format_)
 
 
 async def read_body(stream: aiohttp.StreamReader, encoding: str, limit: int) -> bytes:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.series import SeriesTable
-    from headrace.pipeline.wire.text import Page
-    from headrace.receivers.prometheus.config import Job
+    from headrace.pipeline.wire.exposition import Exposition
+    from headrace.receivers.prometheus.job import Job
     from headrace.receivers.prometheus.targets import Pairs
 
 _KERNEL_ROWS = 1024
@@ -65,7 +65,7 @@ class Labeller:
         self._more, self._more_bytes = _lay_out((*labels, *self._external))
         self._keep = np.array([self._honor] * len(labels) + [True] * len(self._external), np.bool_)
 
-    async def verdicts(self, page: Page, rows: NDArray[np.int32], known: int) -> NDArray[np.int32]:
+    async def verdicts(self, page: Exposition, rows: NDArray[np.int32], known: int) -> NDArray[np.int32]:
         """Return ids for samples of a page, DROPPED, or REFUSED and below.
 
         Args:
@@ -106,7 +106,7 @@ class Labeller:
         return Series.of({**dict(self._external), **dict(self._labels), METRIC_NAME: name})
 
     async def _by_kernel(
-        self, page: Page, rows: NDArray[np.intp], spans: LabelSpans, budget: Turns
+        self, page: Exposition, rows: NDArray[np.intp], spans: LabelSpans, budget: Turns
     ) -> NDArray[np.int32]:
         n, more = len(rows), len(self._more)
         arena = np.concatenate([spans.buf, self._more_bytes])
@@ -133,7 +133,7 @@ class Labeller:
 
     async def _by_python(
         self,
-        page: Page,
+        page: Exposition,
         rows: NDArray[np.intp],
         spans: LabelSpans,
         chosen: NDArray[np.intp],
@@ -174,7 +174,7 @@ class Labeller:
             merged[exported] = value
         return {name: value for name, value in merged.items() if value}
 
-    def _check_labels(self, page: Page, row: int, labels: dict[str, str]) -> None:
+    def _check_labels(self, page: Exposition, row: int, labels: dict[str, str]) -> None:
         """Raise ScrapeFailed for a series that is not valid or passes a limit."""
         name = labels.get(METRIC_NAME, "")
         if not name:
@@ -188,7 +188,7 @@ class Labeller:
             max(len(value.encode("utf-8", "surrogatepass")) for value in labels.values()),
         )  # fmt: skip
 
-    def _check_spans(self, page: Page, rows: NDArray[np.intp], labels: LabelSpans) -> None:
+    def _check_spans(self, page: Exposition, rows: NDArray[np.intp], labels: LabelSpans) -> None:
         job = self._job
         if not (job.label_limit or job.label_name_length_limit or job.label_value_length_limit):
             return
@@ -205,7 +205,7 @@ class Labeller:
         for i in np.flatnonzero(wrong)[:1].tolist():
             self._check_limits(page, int(rows[i]), int(counts[i]), int(names[i]), int(values[i]))
 
-    def _check_limits(self, page: Page, row: int, count: int, longest_name: int, longest_value: int) -> None:
+    def _check_limits(self, page: Exposition, row: int, count: int, longest_name: int, longest_value: int) -> None:
         job = self._job
         for what, got, limit in (
             ("label_limit", count, job.label_limit),
@@ -213,10 +213,10 @@ class Labeller:
             ("label_value_length_limit", longest_value, job.label_value_length_limit),
         ):
             if limit and got > limit:
-                why = page.fault(int(page.keys[row, 0]), f"{what} exceeded ({got}, limit {limit})")
+                why = page.fault_at(row, f"{what} exceeded ({got}, limit {limit})")
                 raise ScrapeFailed("label_limit", str(why))
 
-    def _refusals(self, page: Page, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _refusals(self, page: Exposition, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> NDArray[np.int32]:
         """Turn the table's refusals into verdicts.
 
         Raises:
@@ -230,8 +230,8 @@ class Labeller:
                 raise self._invalid(page, int(rows[i]), refusal.text)
         return np.where(ids < -1, ids + 2 + REFUSED, ids)
 
-    def _invalid(self, page: Page, row: int, why: str) -> ScrapeFailed:
-        return ScrapeFailed("invalid_series", str(page.fault(int(page.keys[row, 0]), why)))
+    def _invalid(self, page: Exposition, row: int, why: str) -> ScrapeFailed:
+        return ScrapeFailed("invalid_series", str(page.fault_at(row, why)))
 
 
 class Turns:
@@ -260,12 +260,12 @@ def _lay_out(labels: Sequence[tuple[str, str]]) -> tuple[NDArray[np.int32], NDAr
     return np.array(spans, np.int32).reshape(-1, 4), np.frombuffer(bytes(data) + bytes(PAD), np.uint8)
 
 
-def _labels_of(page: Page, row: int, spans: LabelSpans, one: int) -> dict[str, str]:
+def _labels_of(page: Exposition, row: int, spans: LabelSpans, one: int) -> dict[str, str]:
     labels: dict[str, str] = {}
     for name, name_size, value, value_size in spans.spans[spans.starts[one] : spans.starts[one + 1]].tolist():
         label = spans.buf[name : name + name_size].tobytes().decode()
         if label in labels:
-            why = page.fault(int(page.keys[row, 0]), Refusal.DUPLICATE_LABEL.text)
+            why = page.fault_at(row, Refusal.DUPLICATE_LABEL.text)
             raise ScrapeFailed("invalid_series", str(why))
         labels[label] = spans.buf[value : value + value_size].tobytes().decode()
     return labels

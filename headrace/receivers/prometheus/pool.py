@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.discovery import Discoverer
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.targets import RelabelStep
-    from headrace.receivers.prometheus.config import Job
+    from headrace.receivers.prometheus.job import Job
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""

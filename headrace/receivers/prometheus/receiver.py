@@ -16,10 +16,12 @@ from headrace.pipeline.prometheus_http import PrometheusClient
 from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.series import SeriesTable
 from headrace.pipeline.targets import Targets, TargetsRegistry
+from headrace.pipeline.wire.exposition_proto import ProtoReader
 from headrace.pipeline.wire.text import PageReader
 from headrace.receivers.prometheus.cache import ScrapeCache, Stamps
-from headrace.receivers.prometheus.config import Job, PrometheusConfig, jobs_of
+from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.fetch import Fetcher
+from headrace.receivers.prometheus.job import Job, jobs_of
 from headrace.receivers.prometheus.pool import ScrapePool
 from headrace.receivers.prometheus.scrape import Shared
 
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
+    from headrace.pipeline.wire.exposition import Exposition
+
+
+_WARM_PROTO = bytes.fromhex(
+    "3b0a0168180422340a060a01611201623a2a08011a1e080111000000000000f03f1a110a060a016112016211000000000000f03f"
+    "62040800100168020b0a01731802220422020801120a01631800220b1a0909000000000000f03f"
+)
+"""A native histogram with a classic bucket and an exemplar, a summary, and a counter."""
 
 
 class PrometheusReceiver:
@@ -110,13 +120,16 @@ def warm_up() -> None:
     """Compile what a scrape needs."""
     table = SeriesTable()
     cache = ScrapeCache(table, Stamps(table), b"warm")
-    reader = PageReader(cache.secrets)
-    for openmetrics in (False, True):
-        page = reader.read(b'# TYPE a histogram\na_bucket{le="1"} 1\n# EOF\n', openmetrics=openmetrics)
-        entries, series, rows = cache.resolve(page)
+    text, proto = PageReader(cache.secrets), ProtoReader(cache.secrets[0], native=True, classic=True)
+    pages: list[Exposition] = [
+        text.read(b'# TYPE a histogram\na_bucket{le="1"} 1\n# EOF\n', openmetrics=openmetrics)
+        for openmetrics in (False, True)
+    ]
+    for page in [*pages, proto.read(_WARM_PROTO)]:
+        entries, _, rows = cache.resolve(page)
         cache.decide(entries[rows], table.intern_spans(page.labels(rows.astype(np.intp))))
         cache.admit(entries, cache.verdicts(entries), page.timed, track_timed=False)
-        del series
+        page.exemplar_labels()
 
 
 FACTORY = ReceiverFactory(name="prometheus", config=PrometheusConfig, create=PrometheusReceiver, warm_up=warm_up)

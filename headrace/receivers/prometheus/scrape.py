@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.pipeline.batch import NS_PER_MS, STALE_BITS, BatchContext, ExemplarColumns, Flag, Metadata, MetricBatch
+from headrace.pipeline.batch import NS_PER_MS, BatchContext, ExemplarColumns, Metadata, MetricBatch
 from headrace.pipeline.errors import InvalidInput, Refused
-from headrace.pipeline.series import Refusal
-from headrace.pipeline.wire.text import PageReader
-from headrace.receivers.prometheus.cache import Admission, ScrapeCache
-from headrace.receivers.prometheus.cache_kernels import DROPPED, REFUSED
+from headrace.receivers.prometheus.cache import ScrapeCache
+from headrace.receivers.prometheus.columns import Columns, PageColumns, Result, stale_rows
 from headrace.receivers.prometheus.errors import ScrapeFailed
-from headrace.receivers.prometheus.labels import Labeller, Turns
+from headrace.receivers.prometheus.labels import Labeller
+from headrace.receivers.prometheus.reading import BodyReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.pipeline.component import Settings, Sink
+    from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.series import SeriesTable
-    from headrace.pipeline.wire.text import Page
     from headrace.receivers.prometheus.cache import Stamps
-    from headrace.receivers.prometheus.config import Job
     from headrace.receivers.prometheus.fetch import Fetcher
+    from headrace.receivers.prometheus.job import Job
     from headrace.receivers.prometheus.targets import Target
 
-_INLINE_BYTES = 512 * 1024
-"""Longer pages are read on a thread: the loop is not held for more than a millisecond or two."""
-
-_AHEAD_NS = 600 * 1_000_000_000
-"""How far a timestamp of a page may lie ahead of the clock."""
-
-_MAX_MS = ((1 << 63) - 1) // NS_PER_MS
-_MAX_EXEMPLAR_CHARACTERS = 128
 _NOTHING = np.empty(0, np.int32)
 
 _REPORT = ("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
@@ -96,17 +87,6 @@ class Shared:
     fault: Callable[[], str]
 
 
-@dataclass(slots=True)
-class _Result:
-    """What a scrape brought, for the metrics about it."""
-
-    up: float = 0.0
-    scraped: int = 0
-    kept: int = 0
-    added: int = 0
-    size_bytes: int = 0
-
-
 class TargetScraper:
     """Scrapes one target."""
 
@@ -116,7 +96,8 @@ class TargetScraper:
         self._shared = shared
         self._labeller = Labeller(shared.job, target.labels, shared.relabeler, shared.table)
         self._cache = ScrapeCache(shared.table, shared.stamps, repr((target.labels, target.url)).encode())
-        self._reader = PageReader(self._cache.secrets)
+        self._reader = BodyReader(shared.job, self._cache.secrets)
+        self._columns = PageColumns(shared.job, shared.settings, shared.table, self._labeller, self._cache, target.url)
         self._names = _REPORT + (_EXTRA if shared.job.extra_metrics else ())
         self._report_ids = _NOTHING
         self._digest: tuple[int, int] | None = None
@@ -158,7 +139,7 @@ class TargetScraper:
         began_s = self._shared.settings.monotonic_s()
         # Whoever is in flight keeps the ids it has gathered from being given to other series.
         pin = self._shared.table.pin()
-        result = _Result()
+        result = Result()
         error = ""
         try:
             batch = await self._good(time_ns, result)
@@ -166,7 +147,7 @@ class TargetScraper:
             self._cache.undecide()
             error = str(failed)
             self._shared.on_failure(failed.reason)
-            result = _Result(0.0, failed.scraped or result.scraped, failed.kept, 0, failed.size_bytes)
+            result = Result(0.0, failed.scraped or result.scraped, failed.kept, 0, failed.size_bytes)
             batch = None
         took_s = self._shared.settings.monotonic_s() - began_s
         scrapes = self.status.scrapes + 1
@@ -180,9 +161,9 @@ class TargetScraper:
         """Mark everything about the target as stale: it is gone."""
         reports = self._reports()
         series = np.concatenate([self._cache.clear_tracked(), reports[reports >= 0]])
-        await self._send(self._batch(*_stale_rows(series, time_ns)), _NOTHING)
+        await self._send(self._batch(*stale_rows(series, time_ns)), _NOTHING)
 
-    async def _good(self, time_ns: int, result: _Result) -> _Columns:
+    async def _good(self, time_ns: int, result: Result) -> Columns:
         """Return the samples of a page."""
         shared = self._shared
         fault = shared.fault()
@@ -190,115 +171,15 @@ class TargetScraper:
             raise ScrapeFailed("target_limit", fault)
         body = await shared.fetcher.fetch(self.target)
         result.size_bytes = len(body.data)
-        # An empty body is a page without samples in any format.
-        page = await self._read(body.data, openmetrics=body.openmetrics and bool(body.data))
+        page = await self._reader.read(body)
         result.scraped = len(page)
         try:
-            return await self._columns(page, time_ns, result)
+            return await self._columns.of(page, time_ns, result, self._digest)
         except InvalidInput as error:
             raise self._failed("parse", str(error), result) from None
         except ScrapeFailed as failed:
             failed.scraped, failed.size_bytes = result.scraped, result.size_bytes
             raise
-
-    async def _read(self, data: bytes, *, openmetrics: bool) -> Page:
-        try:
-            if len(data) <= _INLINE_BYTES:
-                return self._reader.read(data, openmetrics=openmetrics)
-            return await asyncio.to_thread(self._reader.read, data, openmetrics=openmetrics)
-        except InvalidInput as error:
-            raise self._failed("parse", str(error), _Result(size_bytes=len(data))) from None
-
-    async def _columns(self, page: Page, time_ns: int, result: _Result) -> _Columns:
-        shared, cache = self._shared, self._cache
-        metadata = await self._news(page)
-        entries, series, rows = cache.resolve(page)
-        shared.table.touch(series[series >= 0])
-        if len(rows):
-            known = int((series != DROPPED).sum()) - int((series == -1).sum())
-            cache.decide(entries[rows], await self._labeller.verdicts(page, rows, known))
-            series = cache.verdicts(entries)
-        result.kept = int((series != DROPPED).sum())
-        self._labeller.check_samples(result.kept)
-        exemplar_labels = page.exemplar_labels() if len(page.exemplars) else None
-        config = shared.job.config
-        timed = page.timed if config.honor_timestamps else np.zeros(len(page), np.bool_)
-        admission = cache.admit(entries, series, timed, track_timed=config.track_timestamps_staleness)
-        result.up, result.added = 1.0, admission.added
-        self._count(admission)
-        keep = admission.keep
-        times = np.full(len(page), time_ns, np.int64)
-        if timed.any():
-            keep, times = self._timed(page, timed, keep, times)
-        stale = _stale_rows(admission.stale, time_ns)
-        exemplars = None
-        if exemplar_labels is not None:
-            exemplars = self._exemplars(
-                page, series, exemplar_labels.spans, exemplar_labels.starts, exemplar_labels.buf
-            )
-        return _Columns(
-            np.concatenate([series[keep], stale[0]]),
-            np.concatenate([times[keep], stale[1]]),
-            np.concatenate([page.values[keep], stale[2]]),
-            np.concatenate([np.zeros(int(keep.sum()), np.uint8), stale[3]]),
-            admission.stale,
-            exemplars,
-            metadata,
-            page.digest,
-        )
-
-    def _timed(
-        self, page: Page, timed: NDArray[np.bool_], keep: NDArray[np.bool_], times: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Use the timestamps of a page, and drop samples whose own is out of range."""
-        latest_ms = min(_MAX_MS, (self._shared.settings.clock_ns() + _AHEAD_NS) // NS_PER_MS)
-        fits = (page.times <= latest_ms) & (page.times >= -_MAX_MS)
-        lost = keep & timed & ~fits
-        if lost.any():
-            self._shared.settings.drops.add("out_of_bounds", int(lost.sum()), self.target.url)
-            keep = keep & ~lost
-        usable = timed & fits
-        times[usable] = page.times[usable] * NS_PER_MS
-        return keep, times
-
-    def _count(self, admission: Admission) -> None:
-        """Count the samples that have no place."""
-        drops = self._shared.settings.drops
-        if admission.repeats:
-            drops.add("duplicate_sample", admission.repeats, self.target.url)
-        refused = admission.series[admission.series <= REFUSED]
-        for verdict, count in zip(*(part.tolist() for part in np.unique(refused, return_counts=True)), strict=True):
-            drops.add(Refusal(REFUSED - verdict).reason, count, self.target.url)
-
-    def _exemplars(
-        self, page: Page, series: NDArray[np.int32], spans: NDArray[np.int32], starts: NDArray[np.int32],
-        arena: NDArray[np.uint8],
-    ) -> ExemplarColumns | None:  # fmt: skip
-        """Return the exemplars of series that are kept, without those whose labels are too long."""
-        ids = series[page.exemplars[:, 0]]
-        sizes = np.concatenate([[0], np.cumsum(spans[:, 1] + spans[:, 3])])
-        long = sizes[starts[1:]] - sizes[starts[:-1]] > _MAX_EXEMPLAR_CHARACTERS
-        for i in np.flatnonzero(long).tolist():
-            texts = spans[starts[i] : starts[i + 1]].reshape(-1, 2).tolist()
-            long[i] = sum(len(arena[at : at + n].tobytes().decode()) for at, n in texts) > _MAX_EXEMPLAR_CHARACTERS
-        if long.any():
-            self._shared.settings.drops.add("exemplar_too_long", int(long.sum()), self.target.url)
-        fits = np.abs(page.exemplar_times) <= _MAX_MS
-        times = np.where(fits, page.exemplar_times, 0) * NS_PER_MS
-        found = ExemplarColumns(ids, times, page.exemplar_values, starts, spans, arena)
-        keep = (ids >= 0) & ~long & fits
-        return found.select(keep) if keep.any() else None
-
-    async def _news(self, page: Page) -> tuple[Metadata, ...]:
-        """Return the metadata of a page where it differs from the last one's."""
-        if page.digest == self._digest:
-            return ()
-        found: dict[str, Metadata] = {}
-        turns = Turns()
-        for number, _ in enumerate(page.collect_metadata(found)):
-            if not number % 256:
-                await turns.give_way()
-        return tuple(found.values())
 
     def _reports(self) -> NDArray[np.int32]:
         """Return the ids of the metrics about the target."""
@@ -306,11 +187,11 @@ class TargetScraper:
             self._report_ids = self._shared.table.intern([self._labeller.series(name) for name in self._names])
         return self._report_ids
 
-    async def _deliver(self, columns: _Columns | None, result: _Result, time_ns: int, took_s: float) -> None:
+    async def _deliver(self, columns: Columns | None, result: Result, time_ns: int, took_s: float) -> None:
         """Send what a scrape brought, with the metrics about it."""
         if columns is None:
             stale = self._cache.clear_tracked()
-            columns = _Columns(*_stale_rows(stale, time_ns), stale, None, (), self._digest)
+            columns = Columns.of_markers(stale, time_ns, self._digest)
         values = [result.up, took_s, result.scraped, result.kept, result.added]
         if self._shared.job.extra_metrics:
             values += [self.target.timeout.total_seconds(), self._shared.job.sample_limit, result.size_bytes]
@@ -322,6 +203,8 @@ class TargetScraper:
             np.concatenate([columns.times, np.full(int(room.sum()), time_ns, np.int64)]),
             np.concatenate([columns.values, np.array(values, np.float64)[room]]),
             np.concatenate([columns.flags, np.zeros(int(room.sum()), np.uint8)]),
+            None if columns.starts is None else np.concatenate([columns.starts, np.zeros(int(room.sum()), np.int64)]),
+            columns.native,
             columns.exemplars,
             tuple(one for one in columns.metadata if self.metadata.get(one.family) != one),
         )
@@ -351,34 +234,23 @@ class TargetScraper:
         times: NDArray[np.int64],
         values: NDArray[np.float64],
         flags: NDArray[np.uint8],
+        starts: NDArray[np.int64] | None = None,
+        native: NativeHistograms | None = None,
         exemplars: ExemplarColumns | None = None,
         metadata: tuple[Metadata, ...] = (),
     ) -> MetricBatch:
         settings = self._shared.settings
         return MetricBatch.of(
-            self._shared.table, series, times, values, flags=flags, exemplars=exemplars, metadata=metadata,
+            self._shared.table, series, times, values, flags=flags, start_ns=starts, native=native, exemplars=exemplars,
+            metadata=metadata,
             context=BatchContext(source=settings.id, received_ns=settings.clock_ns()),
         )  # fmt: skip
 
     @staticmethod
-    def _failed(reason: str, why: str, result: _Result) -> ScrapeFailed:
+    def _failed(reason: str, why: str, result: Result) -> ScrapeFailed:
         failed = ScrapeFailed(reason, why)
         failed.scraped, failed.size_bytes = result.scraped, result.size_bytes
         return failed
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Rows of a batch, stale markers last, and what goes with them."""
-
-    series: NDArray[np.int32]
-    times: NDArray[np.int64]
-    values: NDArray[np.float64]
-    flags: NDArray[np.uint8]
-    stale: NDArray[np.int32]
-    exemplars: ExemplarColumns | None
-    metadata: tuple[Metadata, ...]
-    digest: tuple[int, int] | None
 
 
 def next_tick(now_ns: int, interval_ns: int, offset_ns: int) -> int:
@@ -393,12 +265,3 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-def _stale_rows(
-    series: NDArray[np.int32], time_ns: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]:
-    """Return columns that mark series as stale."""
-    n = len(series)
-    values = np.full(n, STALE_BITS, np.uint64).view(np.float64)
-    return series, np.full(n, time_ns, np.int64), values, np.full(n, Flag.STALE, np.uint8)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.discovery import TargetGroup
     from headrace.pipeline.relabel import Relabeler
-    from headrace.receivers.prometheus.config import Job
+    from headrace.receivers.prometheus.job import Job
 
 _PARAM = "__param_"
 

@@ -5,7 +5,7 @@ An option that is set to what it is by default (``false``, ``0``, nothing) says 
 
 from __future__ import annotations
 
-_NO_NATIVE = "native histograms are not scraped: the text formats have none"
+_NO_CONVERSION = "classic histograms stay as they are: native ones are scraped where the target has them"
 _DISCOVERY = "is a kind of service discovery that is not supported: file_sd_configs and http_sd_configs take its place"
 
 SECTIONS = {
@@ -25,17 +25,13 @@ GLOBAL = {
     "rule_query_offset": "there are no rules here",
     "query_log_file": "there are no queries here",
     "scrape_failure_log_file": "failures are in the log of the daemon",
-    "scrape_native_histograms": _NO_NATIVE,
-    "convert_classic_histograms_to_nhcb": _NO_NATIVE,
-    "always_scrape_classic_histograms": _NO_NATIVE,
-    "scrape_classic_histograms": _NO_NATIVE,
+    "convert_classic_histograms_to_nhcb": _NO_CONVERSION,
+    "scrape_classic_histograms": "is now called always_scrape_classic_histograms",
 }
 """Options of ``global``."""
 
 JOB = {
     **{name: why for name, why in GLOBAL.items() if name.startswith(("scrape_", "convert_", "always_"))},
-    "native_histogram_bucket_limit": _NO_NATIVE,
-    "native_histogram_min_bucket_factor": _NO_NATIVE,
     **{
         f"{kind}_sd_configs": _DISCOVERY
         for kind in (

@@ -25,7 +25,7 @@ def test_the_configuration_loads() -> None:
 async def test_a_kind_of_your_own_finds_targets() -> None:
     """And counts where there are none."""
     names: dict[str, Any] = {"__name__": "rack_discovery"}
-    exec(compile(BLOCKS["python"], "rack_discovery.py", "exec"), names)
+    exec(compile(BLOCKS["python"], "rack_discovery.py", "exec", dont_inherit=True), names)
     factory = names["FACTORY"]
     assert isinstance(factory, DiscoveryFactory)
     lab = DiscoveryLab()

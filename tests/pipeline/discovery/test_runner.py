@@ -13,7 +13,8 @@ from discovery_lab import DiscoveryLab
 from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.discovery import Discoverer, DiscoveryFactory, DiscoveryFailed, TargetGroup, kinds, poll, polling
 from headrace.pipeline.discovery.kinds import configured
-from headrace.receivers.prometheus.config import PrometheusConfig, jobs_of
+from headrace.receivers.prometheus.config import PrometheusConfig
+from headrace.receivers.prometheus.job import jobs_of
 from headrace.testing.batches import make_settings
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from headrace.pipeline.config import Secret
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.client import ClientConfig, HttpClient, Reply, TlsClientConfig
-from headrace.pipeline.http.config import AuthConfig, TlsServerConfig
+from headrace.pipeline.http.client import ClientConfig, HttpClient, Reply
+from headrace.pipeline.http.config import AuthConfig
 from headrace.pipeline.http.request import Request, text
 from headrace.pipeline.http.routes import Route
+from headrace.pipeline.tls import TlsClientConfig, TlsServerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

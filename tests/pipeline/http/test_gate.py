@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.http.auth import Denied, Peer, Principal
-from headrace.pipeline.http.config import AuthConfig
+from headrace.pipeline.http.config import ServerAuthConfig
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from http_lab import CLOSE, body, status
@@ -49,7 +49,7 @@ async def test_gate(lab: Lab) -> None:
         Route("/{id}/write", ("POST",), echo, action="aps:Write"),
         Route("/ready", ("GET",), echo, open_to_all=True, action="aps:Write"),
     )
-    listener = await lab.serve(routes, auth=AuthConfig(authenticator="gate"), max_request_body_size=20)
+    listener = await lab.serve(routes, auth=ServerAuthConfig(authenticator="gate"), max_request_body_size=20)
 
     async def post(path: bytes, data: bytes) -> bytes:
         head = b"POST " + path + b" HTTP/1.1\r\n" + CLOSE + b"Content-Length: %d\r\n\r\n" % len(data)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, Unsupported
 from headrace.pipeline.http.auth import Peer, Principal, Unauthenticated
-from headrace.pipeline.http.config import AuthConfig, ServerConfig
+from headrace.pipeline.http.config import ServerAuthConfig, ServerConfig
 from headrace.pipeline.http.request import Request, text
 from headrace.pipeline.http.routes import Route
 from http_lab import CLOSE, body, status
@@ -81,7 +81,7 @@ def test_settings_of_a_shared_endpoint_are_merged(lab: Lab) -> None:
     """A setting that only one component makes holds for the listener; two different ones are refused by name."""
     lab.authenticators["bearer_token_auth"] = OneToken()
     plain = ServerConfig(endpoint="127.0.0.1:0")
-    secured = ServerConfig(endpoint="127.0.0.1:0", auth=AuthConfig(authenticator="bearer_token_auth"))
+    secured = ServerConfig(endpoint="127.0.0.1:0", auth=ServerAuthConfig(authenticator="bearer_token_auth"))
     slow = ServerConfig(endpoint="127.0.0.1:0", idle_timeout=timedelta(seconds=7))
     slower = ServerConfig(endpoint="127.0.0.1:0", idle_timeout=timedelta(seconds=8), max_request_body_size=9)
 
@@ -103,7 +103,7 @@ async def test_authentication_covers_every_route_of_a_listener(lab: Lab) -> None
         [route("/a"), Route("/ready", ("GET",), answer, open_to_all=True)],
         "receivers.a",
     )
-    listener = await lab.serve(auth=AuthConfig(authenticator="bearer_token_auth"))
+    listener = await lab.serve(auth=ServerAuthConfig(authenticator="bearer_token_auth"))
 
     async def get(path: bytes, extra: bytes = b"") -> bytes:
         return await lab.talk(listener, b"GET " + path + b" HTTP/1.1\r\n" + CLOSE + extra + b"\r\n")
@@ -121,7 +121,7 @@ async def test_authentication_covers_every_route_of_a_listener(lab: Lab) -> None
 
 def test_an_unknown_authenticator_names_the_setting(lab: Lab) -> None:
     """The error says which setting names an extension that is not there."""
-    config = ServerConfig(endpoint="127.0.0.1:0", auth=AuthConfig(authenticator="basic_auth/nosuch"))
+    config = ServerConfig(endpoint="127.0.0.1:0", auth=ServerAuthConfig(authenticator="basic_auth/nosuch"))
 
     with pytest.raises(ConfigError, match=r"receivers\.a\.auth\.authenticator: extension 'basic_auth/nosuch'"):
         lab.listeners.add(config, [route("/a")], "receivers.a")
@@ -133,7 +133,7 @@ def test_an_exposed_address_needs_authentication(endpoint: str) -> None:
     with pytest.raises(ValueError, match=r"can be reached from other machines and nobody is asked for credentials"):
         ServerConfig(endpoint=endpoint)
 
-    ServerConfig(endpoint=endpoint, auth=AuthConfig(authenticator="basic_auth"))
+    ServerConfig(endpoint=endpoint, auth=ServerAuthConfig(authenticator="basic_auth"))
     ServerConfig(endpoint=endpoint, allow_unauthenticated=True)
 
 
@@ -178,7 +178,7 @@ async def test_a_foreign_host_is_turned_away(lab: Lab, host: str, expected: int)
 async def test_any_host_is_answered_where_credentials_are_checked(lab: Lab) -> None:
     """With authentication the Host header does not matter: proxies send their own."""
     lab.authenticators["bearer_token_auth"] = OneToken()
-    listener = await lab.serve(auth=AuthConfig(authenticator="bearer_token_auth"))
+    listener = await lab.serve(auth=ServerAuthConfig(authenticator="bearer_token_auth"))
     head = b"Host: metrics.example\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n"
 
     assert status(await lab.talk(listener, b"GET /who HTTP/1.1\r\n" + head)) == 200

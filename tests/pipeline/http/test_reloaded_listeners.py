@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.config import AuthConfig, ServerConfig
+from headrace.pipeline.http.config import ServerAuthConfig, ServerConfig
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
 from http_lab import CLOSE, body
@@ -90,7 +90,7 @@ async def test_settings_of_an_open_endpoint_change(lab: Lab) -> None:
     lab.listeners.begin()
     with pytest.raises(ConfigError, match=r"receivers\.a\.auth\.authenticator"):
         lab.listeners.add(
-            ServerConfig(endpoint=f"127.0.0.1:{port}", auth=AuthConfig(authenticator="nobody")),
+            ServerConfig(endpoint=f"127.0.0.1:{port}", auth=ServerAuthConfig(authenticator="nobody")),
             [route("/a", "closed")],
             "receivers.a",
         )

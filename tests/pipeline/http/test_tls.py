@@ -11,7 +11,8 @@ import pytest
 import trustme
 
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.http.config import ServerConfig, TlsServerConfig
+from headrace.pipeline.http.config import ServerConfig
+from headrace.pipeline.tls import TlsServerConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.errors import Refused
+from headrace.pipeline.host import Host
 from headrace.pipeline.sending import Permanent, RetryConfig, Sender, SendingConfig, Throttled
 from headrace.testing.batches import make_batch, make_settings, rows
 
@@ -47,7 +48,7 @@ class Network:
 
     def sender(self, **config: Any) -> Sender:
         settings = make_settings("out", kind="exporters", counters=self.counters, monotonic_s=lambda: self.now_s)
-        return Sender(settings, SendingConfig(**config), self.send, sleep=self.sleep, spread=lambda: 0.5)
+        return Sender(settings, SendingConfig(**config), self.send, ordered=True, sleep=self.sleep, spread=lambda: 0.5)
 
     def count(self, name: str) -> float:
         return self.counters.value(f"otelcol_exporter_{name}")
@@ -65,10 +66,11 @@ async def test_order_and_counts() -> None:
     network = Network()
     network.open.clear()
     sender = network.sender()
-    sender.start()
+    await sender.start(Host())
     first = make_batch(["a", "b"])
     await deliver(sender, first, make_batch(["c"], table=first.table), make_batch(["d"], table=first.table))
-    assert network.count("queue_size") == 4
+    assert network.count("queue_size") == 3
+    assert network.counters.value("headrace_exporter_queue_points") == 4
     network.open.set()
     await sender.shutdown()
     assert [name for name, _, _ in network.taken] == ["a", "b", "c", "d"]
@@ -80,7 +82,7 @@ async def test_retries_until_it_works() -> None:
     """Times grow; what the server asks for is the least."""
     network = Network(ConnectionError("gone"), Throttled("busy", 40.0), TimeoutError(), None)
     sender = network.sender(retry_on_failure={"initial_interval": "1s", "multiplier": 2})
-    sender.start()
+    await sender.start(Host())
     await deliver(sender, make_batch(["a"]))
     await sender.shutdown()
     assert network.slept == [1.0, 40.0, 4.0]
@@ -92,7 +94,7 @@ async def test_giving_up() -> None:
     """After max_elapsed_time the points are dropped and counted, and the next ones go."""
     network = Network(*[ConnectionError("gone")] * 4, None)
     sender = network.sender(retry_on_failure={"initial_interval": "1s", "multiplier": 1, "max_elapsed_time": "3s"})
-    sender.start()
+    await sender.start(Host())
     batch = make_batch(["a"])
     await deliver(sender, batch)
     while network.requests < 4:  # noqa: ASYNC110 -- turns of the loop, no time passes
@@ -108,7 +110,7 @@ async def test_what_the_server_never_takes() -> None:
     """It is not sent again."""
     network = Network(Permanent("no"))
     sender = network.sender()
-    sender.start()
+    await sender.start(Host())
     await deliver(sender, make_batch(["a", "b"]))
     await sender.shutdown()
     assert network.requests == 1
@@ -119,8 +121,8 @@ async def test_a_full_queue_refuses() -> None:
     """In points and in bytes."""
     network = Network()
     network.open.clear()
-    sender = network.sender(sending_queue={"queue_size": 3})
-    sender.start()
+    sender = network.sender(sending_queue={"queue_size": 3, "sizer": "items"})
+    await sender.start(Host())
     await deliver(sender, make_batch(["a", "b"]))
     with pytest.raises(Refused, match="the sending queue is full: 2 points wait"):
         sender.reserve(2, 1)
@@ -138,7 +140,7 @@ async def test_what_is_left_at_shutdown_is_counted() -> None:
     network = Network()
     network.open.clear()
     sender = network.sender()
-    sender.start()
+    await sender.start(Host())
     await deliver(sender, make_batch(["a", "b"]))
     await sender.shutdown(drain_s=0.01)
     assert network.counters.value("headrace_dropped_points", {"reason": "shutdown"}) == 2
@@ -148,7 +150,7 @@ async def test_what_is_left_at_shutdown_is_counted() -> None:
 async def test_without_a_queue() -> None:
     """The pipeline waits, and hears what happened."""
     network = Network(None, ConnectionError("gone"), Permanent("no"))
-    sender = network.sender(sending_queue={"enabled": False})
+    sender = network.sender(sending_queue={"enabled": False}, retry_on_failure={"enabled": False})
     batch = make_batch(["a"])
     assert (await sender.deliver(batch)).accepted == 1
     with pytest.raises(Refused, match="gone"):

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    AGGREGATION_TEMPORALITY_DELTA,
+    Metric,
+)
 
 import otlp_model as model
 from headrace.pipeline.batch import BatchContext, Metadata, MetricBatch
@@ -33,6 +38,14 @@ def shown(read: model.Read) -> list[str]:
     Of a histogram without a recorded value only identity and times mean anything.
     """
     return sorted(repr(row) for row in [*read.numbers, *(row[:5] if row[3] else row for row in read.histograms)])
+
+
+def header(metric: Metric) -> tuple[Any, ...]:
+    """Return what tells one metric of a scope from others."""
+    which = metric.WhichOneof("data") or ""
+    data = getattr(metric, which)
+    temporality = getattr(data, "aggregation_temporality", 0)
+    return metric.name, metric.unit, which, temporality, getattr(data, "is_monotonic", False)
 
 
 def exemplars(message: ExportMetricsServiceRequest) -> list[tuple[Any, ...]]:
@@ -74,12 +87,11 @@ def test_batches_are_joined() -> None:
     message = encode(*(decode(message, table) for message in messages))
     assert shown(model.read(message)) == sorted(text for one in read for text in shown(one))
     metrics = [
-        (str(resource.resource), resource.schema_url, str(scope.scope), scope.schema_url, metric.name, metric.unit,
-         metric.WhichOneof("data"), str(getattr(metric, metric.WhichOneof("data")))[:0],
-         getattr(getattr(metric, metric.WhichOneof("data")), "aggregation_temporality", 0),
-         getattr(getattr(metric, metric.WhichOneof("data")), "is_monotonic", False))
-        for resource in message.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
-    ]  # fmt: skip
+        (str(resource.resource), resource.schema_url, str(scope.scope), scope.schema_url, *header(metric))
+        for resource in message.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
     assert len(metrics) == len(set(metrics))
 
 
@@ -104,7 +116,7 @@ def test_the_shape_of_a_request() -> None:
         (metric,) = scope.metrics
         assert (metric.name, metric.unit) == ("sold", "1")
         assert metric.sum.is_monotonic
-        assert metric.sum.aggregation_temporality == Temporality.DELTA
+        assert metric.sum.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
     points = [p for scope in one.scope_metrics for p in scope.metrics[0].sum.data_points]
     assert [(p.attributes[0].value.string_value, p.time_unix_nano, p.as_double) for p in points] == [
         ("red", 1, 1.0),
@@ -154,10 +166,10 @@ def test_exemplars_go_to_their_points() -> None:
         one.filtered_attributes.add(key="user").value.string_value = "ann"
         point.exemplars.add(time_unix_nano=time - 2, as_double=0.5)
     histogram = scope.metrics.add(name="h").histogram
-    histogram.aggregation_temporality = 2
+    histogram.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
     histogram.data_points.add(time_unix_nano=5, count=1).exemplars.add(as_double=3, time_unix_nano=4)
     exponential = scope.metrics.add(name="e").exponential_histogram
-    exponential.aggregation_temporality = 2
+    exponential.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
     exponential.data_points.add(time_unix_nano=5, count=1).exemplars.add(as_double=4)
     got = encode(decode(message, SeriesTable()))
     assert exemplars(got) == exemplars(message)

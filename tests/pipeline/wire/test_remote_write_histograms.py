@@ -385,7 +385,7 @@ def test_written_histograms_are_read_again(max_bytes: int) -> None:
     rows = decoded.batch.native
     assert rows is not None
     arena = LabelArena(decoded.batch.table, {"from": "here"})
-    data = [bytes(one) for one in histogram_requests(arena, rows, max_bytes)]
+    data = [bytes(one.body) for one in histogram_requests(arena, rows, max_bytes)]
     assert (len(data) == len(rows)) == (max_bytes == 1)
     again: list[Any] = []
     messages: list[Any] = []
@@ -416,7 +416,7 @@ def test_written_exemplars_are_read_again() -> None:
     (data,) = exemplar_requests(LabelArena(found.table, {}), found.exemplars, 99, 1 << 20)
     got = [
         (series.labels[0].value, one.value, one.timestamp, [(label.name, label.value) for label in one.labels])
-        for series in WriteRequest.FromString(bytes(data)).timeseries
+        for series in WriteRequest.FromString(bytes(data.body)).timeseries
         for one in series.exemplars
     ]
     expected = [

@@ -48,7 +48,7 @@ class Access:
 
 
 def reach(
-    config: KubernetesSdConfig, key: str, environment: Mapping[str, str] | None = None, account: Path = ACCOUNT
+    config: KubernetesSdConfig, key: str, environment: Mapping[str, str] | None = None, account: Path | None = None
 ) -> Access:
     """Find out how the API server is reached; reads files.
 
@@ -56,7 +56,7 @@ def reach(
         config: Settings.
         key: The setting that they are, for errors.
         environment: Of this process by default.
-        account: Folder of the pod's account.
+        account: Folder of the pod's account; `ACCOUNT` by default.
 
     Raises:
         ConfigError: A file does not load, or the daemon does not run in a cluster.
@@ -67,7 +67,7 @@ def reach(
         if config.kubeconfig_file:
             return _of_kubeconfig(Path(config.kubeconfig_file))
         needs_own = config.namespaces.own_namespace
-        return _of_pod(os.environ if environment is None else environment, account, needs_own=needs_own)
+        return _of_pod(os.environ if environment is None else environment, account or ACCOUNT, needs_own=needs_own)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(key, f"cannot tell how the API server is reached: {error}") from None
 

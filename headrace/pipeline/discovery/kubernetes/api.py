@@ -35,7 +35,7 @@ _LIST_S = 60.0
 _GRACE_S = 30.0
 """Seconds for which a server may overrun the end of a watch before the connection counts as dead."""
 
-_REASONS = {
+_REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "unauthorized",
     HTTPStatus.FORBIDDEN: "forbidden",
     HTTPStatus.NOT_FOUND: "not_found",

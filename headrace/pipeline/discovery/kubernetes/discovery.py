@@ -6,10 +6,11 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from headrace.pipeline.discovery.contract import TargetGroup
+from headrace.pipeline.discovery.contract import DiscoveryFactory, TargetGroup
 from headrace.pipeline.discovery.kubernetes import resources as kinds
 from headrace.pipeline.discovery.kubernetes.access import reach
 from headrace.pipeline.discovery.kubernetes.api import Api
+from headrace.pipeline.discovery.kubernetes.config import KubernetesSdConfig
 from headrace.pipeline.discovery.kubernetes.endpoints import endpoints_group, slice_group
 from headrace.pipeline.discovery.kubernetes.labels import View
 from headrace.pipeline.discovery.kubernetes.pods import pod_group
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.discovery.contract import DiscoverySettings, Report
     from headrace.pipeline.discovery.kubernetes.access import Access
-    from headrace.pipeline.discovery.kubernetes.config import KubernetesSdConfig, Role
+    from headrace.pipeline.discovery.kubernetes.config import Role
     from headrace.pipeline.discovery.kubernetes.resources import Object, Resource
 
     Publish = Callable[[Iterable[TargetGroup]], None]
@@ -221,3 +222,6 @@ class _Made:
 def _tell(scopes: list[Scope], kind: str, key: str) -> None:
     for scope in scopes:
         scope.changed(kind, key)
+
+
+FACTORY = DiscoveryFactory(name="kubernetes", config=KubernetesSdConfig, create=KubernetesDiscovery)

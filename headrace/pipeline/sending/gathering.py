@@ -1,0 +1,162 @@
+"""Which of what waits is sent as one request: joining and cutting."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from headrace.pipeline.batch import MetricBatch
+    from headrace.pipeline.sending.config import QueueConfig
+    from headrace.pipeline.sending.queues import Entry, SendingQueue
+
+_JOINED_POINTS = 50_000
+"""Points that are sent together where they wait anyway, by exporters that keep order."""
+
+
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An entry, or a piece of it, on its way."""
+
+    entry: Entry
+    batch: MetricBatch
+
+
+class Gathering:
+    """Takes parts out of a queue.
+
+    Args:
+        queue: Where they wait.
+        config: How much is sent together.
+        joins: Whether what waits anyway is joined where `config` says nothing about it.
+    """
+
+    def __init__(self, queue: SendingQueue, config: QueueConfig, *, joins: bool) -> None:
+        self._queue = queue
+        self._sizer = config.batch_sizer
+        batch = config.batch
+        self._min = batch.min_size if batch else (_JOINED_POINTS if joins else 0)
+        self._max = batch.max_size if batch else 0
+        self._wait_s = batch.flush_timeout.total_seconds() if batch else 0.0
+        self._held: Part | None = None
+        self._coming: asyncio.Task[Entry] | None = None
+
+    async def gather(self, stopping: asyncio.Event, *, drain: bool) -> list[Part]:
+        """Return the parts of one request, of one table; nothing at the end.
+
+        Args:
+            stopping: Once it is set nothing is waited for.
+            drain: Whether what waits is still taken then.
+        """
+        first = await self._first(stopping, drain=drain)
+        if first is None:
+            return []
+        parts: list[Part] = []
+        size = 0
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        part: Part | None = first
+        while part is not None:
+            if parts and part.batch.table is not parts[0].batch.table:
+                self._held = part
+                break
+            part = self._fitted(part, size)
+            part.entry.parts += 1
+            parts.append(part)
+            size += self._size(part.batch)
+            if self._held is not None or size >= self._min:
+                break
+            part = await self._more(deadline, stopping)
+        return parts
+
+    async def close(self) -> None:
+        """Let go of what was on its way out of the queue."""
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
+            self._coming = None
+
+    async def _first(self, stopping: asyncio.Event, *, drain: bool) -> Part | None:
+        if stopping.is_set() and not (drain and self._has_more()):
+            return None
+        if self._held is not None:
+            held, self._held = self._held, None
+            return held
+        stop = asyncio.create_task(stopping.wait())
+        coming = self._next()
+        await asyncio.wait((coming, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if drain:
+            await self._ready(coming)
+        return self._came(coming)
+
+    async def _more(self, deadline: float, stopping: asyncio.Event) -> Part | None:
+        """Return what comes until `deadline`; what waits already in any case."""
+        coming = self._next()
+        left = deadline - asyncio.get_running_loop().time()
+        await self._ready(coming)
+        if not coming.done() and left > 0 and not stopping.is_set():
+            await asyncio.wait((coming,), timeout=left)
+        return self._came(coming)
+
+    async def _ready(self, coming: asyncio.Task[Entry]) -> None:
+        """Wait for an entry as long as the queue says that there is one; it may turn out to be damaged."""
+        while self._queue.is_ready() and not coming.done():
+            await asyncio.wait((coming,), timeout=_LOOK_S)
+
+    def _has_more(self) -> bool:
+        return self._held is not None or self._coming_done() or self._queue.is_ready()
+
+    def _coming_done(self) -> bool:
+        return self._coming is not None and self._coming.done()
+
+    def _next(self) -> asyncio.Task[Entry]:
+        if self._coming is None:
+            self._coming = asyncio.create_task(self._queue.next())
+        return self._coming
+
+    def _came(self, coming: asyncio.Task[Entry]) -> Part | None:
+        if not coming.done():
+            return None
+        self._coming = None
+        entry = coming.result()
+        return Part(entry, entry.batch)
+
+    def _fitted(self, part: Part, size: int) -> Part:
+        """Return as much of a part as there is room for, one point at least; the rest is held back."""
+        own = self._size(part.batch)
+        points = len(part.batch)
+        if self._max and size + own > self._max and points > 1:
+            room = max(1, points * (self._max - size) // own)
+            if room < points:
+                head, tail = cut(part.batch, room)
+                self._held = Part(part.entry, tail)
+                return Part(part.entry, head)
+        part.entry.whole = True
+        return part
+
+    def _size(self, batch: MetricBatch) -> int:
+        return len(batch) if self._sizer == "items" else batch.size_bytes
+
+
+def cut(batch: MetricBatch, points: int) -> tuple[MetricBatch, MetricBatch]:
+    """Return the first points of a batch, and the others; exemplars and metadata go with the first."""
+    head = batch
+    tail = batch.with_columns(exemplars=None, metadata=())
+    left = points
+    keep = np.arange(len(batch.series)) < left
+    head, tail = head.select(keep), tail.select(~keep)
+    left -= int(keep.sum())
+    for name in ("histograms", "native"):
+        side = getattr(batch, name)
+        if side is not None:
+            keep = np.arange(len(side)) < left
+            left -= int(keep.sum())
+            head = head.with_columns(**{name: side.select(keep) if keep.any() else None})
+            tail = tail.with_columns(**{name: None if keep.all() else side.select(~keep)})
+    return head, tail

@@ -1,0 +1,1 @@
+"""Looking at batches on their way: edges, filters, and the forms in which batches leave the daemon."""

@@ -1,0 +1,374 @@
+"""The ``file`` exporter, and the receiver ``otlp_json_file`` that reads what it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from pydantic import ValidationError
+
+from headrace.exporters.file import FACTORY, FileExporter
+from headrace.exporters.file_config import FileConfig
+from headrace.exporters.file_writer import FileWriter
+from headrace.pipeline.errors import ConfigError, Refused
+from headrace.pipeline.host import Host
+from headrace.pipeline.status import Status
+from headrace.receivers.otlp_json_file import FACTORY as RECEIVER
+from headrace.receivers.otlp_json_file import OtlpJsonFileConfig, OtlpJsonFileReceiver
+from headrace.testing.batches import make_batch, make_settings, rows
+from headrace.testing.clock import ManualClock
+from headrace.testing.exporters import ExporterContract
+from headrace.testing.receivers import ReceiverContract
+from headrace.testing.sinks import MemorySink
+from otlp_batches import CUMULATIVE, OtlpBatches, attributes, request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+S = 1_000_000_000
+
+
+def message(name: str = "m", segment: str | None = None, value: int = 1) -> Any:
+    """Return a request with a sum that has an exemplar, and a histogram."""
+    found, scope = request({"fileexporter__path_segment": segment} if segment is not None else {"a": "ü"}, "lib")
+    sum_ = scope.metrics.add(name=name, unit="By", description="Help.").sum
+    sum_.aggregation_temporality, sum_.is_monotonic = CUMULATIVE, True
+    point = sum_.data_points.add(time_unix_nano=5 * S, start_time_unix_nano=S, as_int=value)
+    attributes(point, route="/a", code=7)
+    point.exemplars.add(time_unix_nano=4 * S, as_double=2.5, trace_id=b"\xab" * 16, span_id=b"\xcd" * 8)
+    histogram = scope.metrics.add(name=f"{name}_h").histogram
+    histogram.aggregation_temporality = CUMULATIVE
+    histogram.data_points.add(time_unix_nano=5 * S, count=2, sum=1.5, bucket_counts=[1, 1], explicit_bounds=[1])
+    return found
+
+
+class Written:
+    """An exporter under test; its batches are of one table."""
+
+    def __init__(self, path: str, **config: Any) -> None:
+        self.clock = ManualClock()
+        self.settings = make_settings("file", kind="exporters", clock_ns=self.clock.clock_ns)
+        self.host = Host()
+        self.otlp = OtlpBatches(self.host.workspaces.table("default"))
+        self.exporter = FileExporter(self.settings, FileConfig(path=path, **{"flush_interval": "0s", **config}))
+
+    async def write(self, *messages: Any) -> None:
+        await self.exporter.start(self.host)
+        for one in messages:
+            await self.exporter.deliver(self.otlp.of(one))
+        await self.exporter.shutdown()
+
+
+async def replayed(path: str, **config: Any) -> list[tuple[str, int, float]]:
+    """Return the number points that the receiver reads."""
+    receiver, sink = reading(path, **config)
+    await receiver.start(Host())
+    await receiver.shutdown()
+    await receiver.poll()
+    return [row for batch in sink.batches for row in rows(batch)]
+
+
+def reading(path: str, **config: Any) -> tuple[OtlpJsonFileReceiver, MemorySink]:
+    sink = MemorySink()
+    chosen = OtlpJsonFileConfig(include=(path,), **{"start_at": "beginning", **config})
+    return OtlpJsonFileReceiver(make_settings("otlp_json_file", kind="receivers"), chosen, sink), sink
+
+
+POINT = ('m{code="7", route="/a"}', 5 * S, 1.0)
+
+
+async def test_json(tmp_path: Path) -> None:
+    """A line for each batch, as the specification wants it: integers as text, ids in hexadecimal digits."""
+    path = tmp_path / "out.json"
+    written = Written(str(path))
+    await written.write(message(), message(value=2))
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2
+    (resource,) = json.loads(lines[0])["resourceMetrics"]
+    assert resource["resource"]["attributes"] == [{"key": "a", "value": {"stringValue": "ü"}}]
+    metric = resource["scopeMetrics"][0]["metrics"][0]
+    point = metric["sum"]["dataPoints"][0]
+    assert (metric["name"], metric["unit"], metric["sum"]["aggregationTemporality"]) == ("m", "By", 2)
+    assert (point["asInt"], point["timeUnixNano"]) == ("1", "5000000000")
+    assert (point["exemplars"][0]["traceId"], point["exemplars"][0]["spanId"]) == ("ab" * 16, "cd" * 8)
+    assert await replayed(str(path)) == [POINT, (POINT[0], 5 * S, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("exporter", "receiver"),
+    [
+        ({"format": "proto"}, {"format": "proto"}),
+        ({"format": "proto", "compression": "zstd"}, {"format": "proto", "zstd": True}),
+        ({"compression": "zstd", "compression_params": {"level": 11}}, {"zstd": True}),
+    ],
+)
+async def test_other_formats(tmp_path: Path, exporter: dict[str, Any], receiver: dict[str, Any]) -> None:
+    """Requests behind their lengths, compressed each by itself; the receiver reads all of them."""
+    path = tmp_path / "out"
+    await Written(str(path), **exporter).write(message(), message("other"))
+    found = await replayed(str(path), **receiver)
+    assert [name for name, _, _ in found] == [POINT[0], 'other{code="7", route="/a"}']
+    if exporter == {"format": "proto"}:
+        data = path.read_bytes()
+        size = int.from_bytes(data[:4], "big")
+        first = ExportMetricsServiceRequest.FromString(data[4 : 4 + size])
+        assert first.resource_metrics[0].scope_metrics[0].metrics[0].name == "m"
+
+
+async def test_prometheus_sources(tmp_path: Path) -> None:
+    """Their series are written as well, and read under the same names."""
+    written = Written(str(tmp_path / "out"))
+    await written.exporter.start(written.host)
+    table = written.host.workspaces.table("default")
+    batch = make_batch([{"__name__": "up", "job": "x"}], table=table, value=3.0)
+    outcome = await written.exporter.deliver(batch)
+    await written.exporter.shutdown()
+    assert outcome.accepted == 1
+    assert [row[2] for row in await replayed(str(tmp_path / "out"))] == [3.0]
+
+
+async def test_append_or_begin_anew(tmp_path: Path) -> None:
+    """What was there is kept where that is asked for."""
+    path = tmp_path / "out"
+    for append, lines in ((False, 1), (True, 2), (False, 1)):
+        await Written(str(path), append=append).write(message())
+        assert path.read_text().count("\n") == lines
+
+
+def found_in(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in folder.rglob("*.json")}
+
+
+async def test_groups(tmp_path: Path) -> None:
+    """A file for each value of the attribute; what names no file, or one elsewhere, is dropped and counted."""
+    written = Written(
+        str(tmp_path / "deep/*/out.json"), group_by={"enabled": True, "max_open_files": 1}, create_directory=True
+    )
+    await written.write(
+        message("a", "one"), message("b", "two/x"), message("c", "one"), message("d"), message("e", "../up"),
+        message("f", ""),
+    )  # fmt: skip
+    found = found_in(tmp_path)
+    assert set(found) == {"deep/one/out.json", "deep/two/x/out.json"}
+    names = [name[0] for name, _, _ in await replayed(str(found["deep/one/out.json"]))]
+    assert names == ["a", "c"]
+    assert written.settings.drops.by_reason() == {"no_path_segment": 6}
+
+
+def writer(path: Path, clock: ManualClock, **rotation: Any) -> FileWriter:
+    config = FileConfig(path=str(path), rotation=rotation)
+    return FileWriter(path, config, clock.clock_ns, lambda _points: None, append=False)
+
+
+def test_rotation(tmp_path: Path) -> None:
+    """A file that would grow too large is put aside under the time; the oldest go."""
+    clock = ManualClock(1_700_000_000_123_000_000)
+    out = writer(tmp_path / "out.json", clock, max_megabytes=1, max_backups=2)
+    for number in range(5):
+        out.write(bytes([48 + number]) * (700 << 10), 1, flushes=False)
+        clock.advance(1)
+    out.close()
+    aside = sorted(path.name for path in tmp_path.iterdir())
+    assert aside == ["out-2023-11-14T22-13-23.123.json", "out-2023-11-14T22-13-24.123.json", "out.json"]
+    assert [(tmp_path / name).read_bytes()[:1] for name in aside] == [b"2", b"3", b"4"]
+    # A file that is there is gone on with, and a small one is not put aside.
+    (tmp_path / "out-notes.json").write_text("kept")
+    again = writer(tmp_path / "out.json", clock, max_megabytes=1, max_days=1)
+    again.write(b"x" * 100, 1, flushes=False)
+    clock.advance(3 * 86_400)
+    again.write(b"y" * (900 << 10), 1, flushes=False)
+    again.close()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["out-2023-11-17T22-13-25.123.json", "out-notes.json", "out.json"]
+    assert (tmp_path / left[0]).stat().st_size == (700 << 10) + 100
+
+
+def test_two_rotations_in_a_millisecond(tmp_path: Path) -> None:
+    """No file takes the place of another."""
+    out = writer(tmp_path / "out", ManualClock(), max_megabytes=1)
+    for _ in range(4):
+        out.write(b"x" * (1 << 20), 1, flushes=False)
+    out.close()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def fill(out: FileWriter) -> None:
+    """Have the disk be full from now on, until the file is opened again."""
+    whole, out._file = out._file, Full()  # type: ignore[assignment]
+    whole.close()
+
+
+async def test_a_full_disk_refuses(tmp_path: Path) -> None:
+    """The sender is told to try again, the status says why, and the file holds whole requests only."""
+    path = tmp_path / "out"
+    written = Written(str(path))
+    await written.exporter.start(written.host)
+    await written.exporter.deliver(written.otlp.of(message()))
+    (out,) = written.exporter._writers.values()
+    fill(out)
+    with pytest.raises(Refused, match="No space left"):
+        await written.exporter.deliver(written.otlp.of(message(value=2)))
+    assert written.host.statuses.of("exporters.file").status is Status.RECOVERABLE_ERROR
+    await written.exporter.deliver(written.otlp.of(message(value=2)))
+    assert written.host.statuses.of("exporters.file").status is Status.OK
+    await written.exporter.shutdown()
+    assert [value for _, _, value in await replayed(str(path))] == [1.0, 2.0]
+    assert written.settings.drops.by_reason() == {}
+
+
+async def test_what_was_acknowledged_and_not_flushed(tmp_path: Path) -> None:
+    """A later write that fails takes it along: it is counted as lost, and what comes after stands in the file."""
+    path = tmp_path / "out"
+    written = Written(str(path), flush_interval="1h")
+    await written.exporter.start(written.host)
+    await written.exporter.deliver(written.otlp.of(message()))
+    (out,) = written.exporter._writers.values()
+    fill(out)
+    with pytest.raises(Refused, match="No space left"):
+        await written.exporter.deliver(written.otlp.of(message(value=2)))
+    assert written.settings.drops.by_reason() == {"not_flushed": 2}
+    await written.exporter.deliver(written.otlp.of(message(value=3)))
+    fill(out)
+    written.exporter._flush()
+    assert written.host.statuses.of("exporters.file").error == f"{path}: No space left on device"
+    assert written.settings.drops.by_reason() == {"not_flushed": 4}
+    await written.exporter.deliver(written.otlp.of(message(value=4)))
+    await written.exporter.shutdown()
+    assert [value for _, _, value in await replayed(str(path))] == [4.0]
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """It is an error at start, or made where that is asked for."""
+    path = tmp_path / "a/b/out"
+    with pytest.raises(ConfigError, match="No such file"):
+        await Written(str(path)).write()
+    await Written(str(path), create_directory=True, directory_permissions="0700").write()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"encoding": "x"}, "encoding"),
+        ({"append": True, "compression": "zstd"}, "append goes"),
+        ({"append": True, "rotation": {}}, "append goes"),
+        ({"group_by": {"enabled": True}}, r"one \*"),
+        ({"path": "*/x", "group_by": {"enabled": True}}, r"begin with \*"),
+        ({"directory_permissions": 755}, "octal"),
+        ({"format": "xml"}, "json"),
+    ],
+)
+def test_settings_that_are_refused(config: dict[str, Any], why: str) -> None:
+    """With the reason; an empty rotation has the defaults."""
+    with pytest.raises(ValidationError, match=why):
+        FileConfig(**{"path": "x", **config})
+    rotation = FileConfig(path="x", rotation=None).rotation
+    assert rotation is not None
+    assert (rotation.max_megabytes, rotation.max_days, rotation.max_backups) == (100, 0, 100)
+
+
+async def test_a_file_that_grows(tmp_path: Path) -> None:
+    """Whole requests are read once, also from a file that is put aside; one that is cut off is read anew."""
+    path = tmp_path / "in.json"
+    line = Written(str(tmp_path / "made"))
+    await line.write(message())
+    text = (tmp_path / "made").read_bytes()
+    path.write_bytes(text)
+    receiver, sink = reading(str(tmp_path / "in*"), start_at="end")
+    await receiver.start(Host())
+    await receiver.shutdown()
+    await receiver.poll()
+    assert sink.batches == []  # it was there at start
+    with path.open("ab") as file:
+        file.write(text[:100])
+        file.flush()
+        await receiver.poll()
+        assert sink.batches == []
+        file.write(text[100:])
+    await receiver.poll()
+    assert len(sink.batches) == 1
+    path.rename(tmp_path / "in-aside.json")
+    path.write_bytes(b"\n" + text + b'{"resourceMetrics": 5}\n' + text)
+    await receiver.poll()
+    assert len(sink.batches) == 3
+    path.write_bytes(text)
+    await receiver.poll()
+    await receiver.poll()
+    assert len(sink.batches) == 4
+
+
+async def test_replay(tmp_path: Path) -> None:
+    """Files may be read again and again; those that are excluded never."""
+    for name in ("a.json", "b.json"):
+        await Written(str(tmp_path / name)).write(message(name[0]))
+    receiver, sink = reading(str(tmp_path / "*.json"), replay_file=True, exclude=(str(tmp_path / "b*"),))
+    await receiver.start(Host())
+    await receiver.shutdown()
+    sink.batches.clear()
+    for _ in range(2):
+        await receiver.poll()
+    assert [rows(batch)[0][0][0] for batch in sink.batches] == ["a", "a"]
+
+
+async def test_a_file_that_is_no_such(tmp_path: Path) -> None:
+    """Reading it ends with an error that is counted once."""
+    path = tmp_path / "in"
+    path.write_bytes(b"\xff" * 100)
+    receiver, sink = reading(str(path), format="proto")
+    await receiver.start(Host())
+    await receiver.shutdown()
+    for _ in range(2):
+        await receiver.poll()
+    assert sink.batches == []
+    assert receiver._settings.drops.by_reason() == {"corrupt_file": 1}
+    with pytest.raises(ValidationError, match="storage"):
+        OtlpJsonFileConfig.model_validate({"include": ["x"], "storage": "file_storage"})
+
+
+class TestFile(ExporterContract):
+    """Into a file that is counted."""
+
+    factory = FACTORY
+
+    def configuration(self) -> dict[str, Any]:
+        return {"path": str(self.directory / "out.json")}
+
+    def arrived(self) -> int:
+        return (self.directory / "out.json").read_text().count("asDouble")
+
+
+class TestOtlpJsonFile(ReceiverContract):
+    """From a file that grows."""
+
+    factory = RECEIVER
+
+    def configuration(self) -> dict[str, Any]:
+        return {"include": [str(self.directory / "*.json")], "poll_interval": "10ms"}
+
+    async def provoke(self, receiver: OtlpJsonFileReceiver) -> None:
+        with (self.directory / "in.json").open("a") as file:
+            file.write(json.dumps(LINE) + "\n")
+        await asyncio.sleep(0.1)
+
+
+LINE = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+    {"name": "m", "gauge": {"dataPoints": [{"timeUnixNano": "1000", "asDouble": 0.5}]}}
+]}]}]}  # fmt: skip
