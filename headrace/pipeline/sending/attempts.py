@@ -24,7 +24,7 @@ class Result:
     Attributes:
         losses: What of it will not be delivered.
         failure: Why it, or the rest of it, was given up; empty where it was not.
-        interrupted: Whether the daemon stops before it was delivered; it is on disk.
+        interrupted: Whether sending ended before it was delivered; it is on disk, or somebody takes over.
     """
 
     losses: list[Loss] = field(default_factory=list)
@@ -39,8 +39,7 @@ class Attempts:
         settings: Of the exporter.
         config: When to send again.
         send: Sends some batches as one.
-        stopping: Set when the daemon stops.
-        stored: Whether requests are on disk: then the end of the daemon ends all waiting.
+        interrupted: Set when nothing is to be sent again.
         sleep: Waits.
         spread: Random numbers from 0 to 1.
     """
@@ -50,9 +49,8 @@ class Attempts:
         settings: Settings,
         config: SendingConfig,
         send: Send,
-        stopping: asyncio.Event,
+        interrupted: asyncio.Event,
         *,
-        stored: bool,
         sleep: Callable[[float], Awaitable[None]],
         spread: Callable[[], float],
     ) -> None:
@@ -60,8 +58,7 @@ class Attempts:
         self._retry = config.retry_on_failure
         self._limit_s = config.max_elapsed_s
         self._send = send
-        self._stopping = stopping
-        self._stored = stored
+        self._interrupted = interrupted
         self._sleep = sleep
         self._spread = spread
 
@@ -105,13 +102,10 @@ class Attempts:
 
     async def _wait(self, seconds: float) -> bool:
         """Wait; return whether to go on."""
-        if not self._stored:
-            await self._sleep(seconds)
-            return True
-        tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._stopping.wait())]
+        tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._interrupted.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-        return not self._stopping.is_set()
+        return not self._interrupted.is_set()
