@@ -19,9 +19,9 @@ import yaml
 
 from headrace.cli.registry import ComponentRegistry
 from headrace.pipeline.config.faults import ConfigFaults
-from headrace.pipeline.config.load import load_files, validate
+from headrace.pipeline.config.load import validate
 from headrace.pipeline.config.source import Document
-from headrace.pipeline.config.substitution import Substitution
+from parity_files import cell, collector_files, prometheus_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 OPTIONS = Path(__file__).with_name("parity_options.yaml")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "parity.md"
-FILES = ROOT / "configs" / "collector"
 
 _ID = "parity"
 _BESIDE: dict[str, dict[str, Any]] = {
@@ -234,7 +233,7 @@ def page(found: Sequence[Component]) -> str:
         )
     for one in found:
         lines += ["", *_section(one)]
-    lines += ["", *_files()]
+    lines += ["", *collector_files(), "", *prometheus_files(PAGE.read_text())]
     return "\n".join(lines) + "\n"
 
 
@@ -252,31 +251,7 @@ def _section(one: Component) -> Iterator[str]:
     if refused:
         yield "\n| refused | message |\n|---|---|"
         for answer in refused:
-            yield f"| `{answer.option}` | {_cell(answer.message)} |"
-
-
-def _files() -> Iterator[str]:
-    """Yield the section about whole files."""
-    yield "## Whole files\n"
-    yield "Files as one writes them for the Collector, in [configs/collector](../configs/collector):\n"
-    yield "| file | what it is | loads, or what is refused |\n|---|---|---|"
-    for path in sorted(FILES.glob("*.yaml")):
-        what = path.read_text().partition("\n")[0].removeprefix("# ")
-        faults = "<br>".join(map(_cell, file_faults(path)))
-        yield f"| `{path.name}` | {_cell(what)} | {faults or 'yes'} |"
-
-
-def file_faults(path: Path) -> list[str]:
-    """Return what is wrong with a configuration file, without the folder it lies in."""
-    try:
-        load_files([str(path)], ComponentRegistry(), substitution=Substitution({}))
-    except ConfigFaults as error:
-        return [str(fault).removeprefix(f"{path.parent}/") for fault in error.faults]
-    return []
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+            yield f"| `{answer.option}` | {cell(answer.message)} |"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -72,6 +72,10 @@ class OtlpExporter:
         await self._client.start()
         await self._sender.start(host)
 
+    async def take_over(self, predecessor: OtlpExporter) -> None:
+        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
+        await self._sender.take_over(predecessor._sender)
+
     async def shutdown(self) -> None:
         """Send what waits, then close."""
         await self._sender.shutdown()

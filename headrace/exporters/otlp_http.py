@@ -121,6 +121,10 @@ class OtlpHttpExporter:
         await self._client.start()
         await self._sender.start(host)
 
+    async def take_over(self, predecessor: OtlpHttpExporter) -> None:
+        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
+        await self._sender.take_over(predecessor._sender)
+
     async def shutdown(self) -> None:
         """Send what waits, then close."""
         await self._sender.shutdown()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import cramjam
 
 from headrace.exporters.prometheus_remote_write_config import Message, RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write_counts import RemoteWriteCounts
 from headrace.exporters.prometheus_remote_write_encoding import Encoder, joined
 from headrace.exporters.prometheus_remote_write_replies import Fate, judge, retry_after_s
 from headrace.exporters.prometheus_remote_write_round import Round
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.component import Reservation
     from headrace.pipeline.host import Host
     from headrace.pipeline.sending import Loss
+
+_FALL_BACK_S = 3600.0
 
 _HEADERS = {
     1: {
@@ -62,13 +65,15 @@ class RemoteWriteExporter:
         self._encoder = Encoder(
             config.external_labels,
             config.max_batch_size_bytes,
+            shards=min(config.min_shards, config.parallel),
             send_metadata=config.send_metadata,
             namespace=config.namespace,
             monotonic_s=settings.monotonic_s,
         )
-        self._version = 2 if config.protobuf_message is Message.V2 else 1
         self._speaks_2 = False
-        self._sender = Sender(settings, config, self._send, ordered=True)
+        self._fell_back_s: float | None = None
+        self._counts = RemoteWriteCounts(settings, config.parallel)
+        self._sender = Sender(settings, config, self._send, ordered=True, joined_points=config.joined_points)
         self._client: HttpClient | None = None
 
     async def start(self, host: Host) -> None:
@@ -86,6 +91,10 @@ class RemoteWriteExporter:
         await self._client.start()
         await self._sender.start(host)
 
+    async def take_over(self, predecessor: RemoteWriteExporter) -> None:
+        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
+        await self._sender.take_over(predecessor._sender)
+
     async def shutdown(self) -> None:
         """Send what waits, then close."""
         await self._sender.shutdown()
@@ -100,6 +109,7 @@ class RemoteWriteExporter:
     async def deliver(self, batch: MetricBatch) -> Outcome:
         """Take a batch into the queue; what has no place in remote write is rejected now."""
         flat = self._edge.flatten(batch)
+        self._counts.not_translated(sum(flat.rejected.values()))
         outcome = await self._sender.deliver(flat.batch)
         rejected = {**flat.rejected, **outcome.rejected}
         return replace(
@@ -118,6 +128,14 @@ class RemoteWriteExporter:
     def _encode(self, batch: MetricBatch) -> Iterator[Outgoing]:
         return self._encoder.encode(batch, self._version)
 
+    @property
+    def _version(self) -> int:
+        """The version to speak: 1.0 for an hour after the server did not know 2.0."""
+        if self._config.protobuf_message is Message.V1:
+            return 1
+        since = self._fell_back_s
+        return 1 if since is not None and self._settings.monotonic_s() - since < _FALL_BACK_S else 2
+
     async def _post(self, outgoing: Outgoing) -> tuple[Verdict, float]:
         if self._client is None:
             raise ConnectionError("the exporter is not started")
@@ -125,11 +143,18 @@ class RemoteWriteExporter:
         body = await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(encoded.body)))
         reply = await self._client.post(body, _HEADERS[outgoing.version])
         verdict = judge(reply, encoded, outgoing.version, self._config.endpoint, speaks_2=self._speaks_2)
+        self._counts.answered(outgoing, reply)
         self._speaks_2 = self._speaks_2 or verdict.speaks_2
         if verdict.fate is Fate.NOT_SPOKEN and self._version == 2:
-            self._version = 1
-            self._settings.logger.warning("%s does not know remote write 2.0; 1.0 from now on", self._config.endpoint)
+            self._fall_back()
         return verdict, retry_after_s(reply, self._settings.clock_ns() / 1e9)
+
+    def _fall_back(self) -> None:
+        """Speak 1.0 for a while: servers are upgraded."""
+        log = self._settings.logger.warning if self._fell_back_s is None else self._settings.logger.info
+        log("%s does not know remote write 2.0; 1.0 for the next hour", self._config.endpoint)
+        self._fell_back_s = self._settings.monotonic_s()
+        self._speaks_2 = False
 
 
 FACTORY = ExporterFactory(

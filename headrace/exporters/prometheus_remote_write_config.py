@@ -16,6 +16,10 @@ from headrace.pipeline.sending import QueueConfig, RetryConfig, SendingConfig
 
 _LOCKED = frozenset({"content-type", "content-encoding", "x-prometheus-remote-write-version"})
 
+_JOINED_POINTS = 50_000
+_REQUEST_POINTS = 30_000
+"""About what a request of the default size has."""
+
 _UNSUPPORTED = {"wal": "sending_queue.storage keeps the queue on disk, with a file_storage extension"}
 
 
@@ -100,8 +104,15 @@ class RemoteWriteExporterConfig(ClientConfig, SendingConfig):
     max_batch_request_parallelism: Annotated[int, Field(ge=1)] | None = None
     """Requests that are sent at the same time, instead of `sending_queue.num_consumers`."""
 
+    min_shards: Annotated[int, Field(ge=1)] = 1
+    """Split what is sent together among at least so many requests side by side, by series, as long as each has 1,000
+    points: for servers that need longer for a large request than for some small ones."""
+
     remote_write_queue: RemoteWriteQueueConfig | None = None
     """The Collector's name for some settings of `sending_queue`."""
+
+    http: dict[str, Any] | None = None
+    """Another place for `endpoint`, `tls`, `auth`, `headers` and the other settings of the HTTP client."""
 
     sending_queue: RemoteWriteSendingQueueConfig = RemoteWriteSendingQueueConfig()
     """The queue."""
@@ -112,8 +123,8 @@ class RemoteWriteExporterConfig(ClientConfig, SendingConfig):
     @model_validator(mode="before")
     @classmethod
     def _take_over(cls, options: Any) -> Any:
-        """Put the settings of `remote_write_queue` where those of the queue are."""
-        options = refuse(options, _UNSUPPORTED)
+        """Put the settings of `http` and `remote_write_queue` where those of the client and the queue are."""
+        options = _lifted(refuse(options, _UNSUPPORTED))
         older = options.get("remote_write_queue") if isinstance(options, dict) else None
         if not isinstance(older, dict):
             return options
@@ -147,3 +158,22 @@ class RemoteWriteExporterConfig(ClientConfig, SendingConfig):
     def parallel(self) -> int:
         """Requests that are sent at the same time."""
         return self.max_batch_request_parallelism or self.sending_queue.num_consumers
+
+    @property
+    def joined_points(self) -> int:
+        """Points that are sent together: enough for all requests that may be sent side by side."""
+        return max(_JOINED_POINTS, _REQUEST_POINTS * self.parallel)
+
+
+def _lifted(options: Any) -> Any:
+    """Return settings with those of `http` among them."""
+    inner = options.get("http") if isinstance(options, dict) else None
+    if not isinstance(inner, dict):
+        return options
+    unknown = sorted(set(inner) - set(ClientConfig.model_fields))
+    if unknown:
+        raise ValueError(f"http: {', '.join(unknown)} is no setting of an HTTP client")
+    twice = sorted(set(inner) & set(options))
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is set twice: in http and beside it")
+    return {**{name: value for name, value in options.items() if name != "http"}, **inner}

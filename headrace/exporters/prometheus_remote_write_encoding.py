@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _REPEAT_S = 60.0
 """How often all metadata is sent again by 1.0: servers forget."""
+
+_SHARD_POINTS = 1000
+"""A request of fewer points costs more by itself than by what is in it."""
 
 _NOBODY = np.empty(0, np.int32)
 
@@ -66,6 +70,7 @@ class Encoder:
     Args:
         external: Labels to add where a series lacks them.
         max_bytes: Of a request before compression.
+        shards: In how many parts a batch is split by series, where it is large enough.
         send_metadata: Whether requests of version 1.0 have metadata beside them.
         namespace: What names of metrics begin with.
         monotonic_s: Seconds that never go back.
@@ -76,12 +81,14 @@ class Encoder:
         external: Mapping[str, str],
         max_bytes: int,
         *,
+        shards: int = 1,
         send_metadata: bool,
         namespace: str,
         monotonic_s: Callable[[], float],
     ) -> None:
         self._external = external
         self._max_bytes = max_bytes
+        self._shards = shards
         self._send_metadata = send_metadata
         self._prefix = f"{namespace}_" if namespace else ""
         self._monotonic_s = monotonic_s
@@ -98,9 +105,12 @@ class Encoder:
 
     def encode(self, batch: MetricBatch, version: int) -> Iterator[Outgoing]:
         """Yield the requests of a batch, phase by phase."""
-        found = self._version_2(batch) if version == 2 else self._version_1(batch)
-        for phase, encoded in found:
-            yield Outgoing(version, phase, encoded, batch)
+        shards = min(self._shards, len(batch) // _SHARD_POINTS)
+        # No series is in two of them.
+        parts = sharded(batch, shards) if shards > 1 else (batch,)
+        found = self._version_2 if version == 2 else self._version_1
+        for phase, part, encoded in _by_phase([(part, found(part)) for part in parts]):
+            yield Outgoing(version, phase, encoded, part)
 
     def _version_2(self, batch: MetricBatch) -> Iterator[tuple[int, Encoded]]:
         table = batch.table
@@ -147,6 +157,37 @@ class Encoder:
         if found is None:
             found = self._families[table] = Families()
         return found
+
+
+def _by_phase(
+    parts: Sequence[tuple[MetricBatch, Iterator[tuple[int, Encoded]]]],
+) -> Iterator[tuple[int, MetricBatch, Encoded]]:
+    """Yield the requests of some parts, those of a phase of all of them before those of the next."""
+    phase = 0
+    while parts:
+        later: list[tuple[MetricBatch, Iterator[tuple[int, Encoded]]]] = []
+        for part, requests_of_part in parts:
+            for own, encoded in requests_of_part:
+                if own > phase:
+                    later.append((part, chain([(own, encoded)], requests_of_part)))
+                    break
+                yield phase, part, encoded
+        parts = later
+        phase += 1
+
+
+def sharded(batch: MetricBatch, shards: int) -> list[MetricBatch]:
+    """Return a batch in parts by series, each in the batch's order; parts without points are left out."""
+    parts = []
+    for shard in range(shards):
+        sides = {
+            name: side.select(side.series % shards == shard)
+            for name in ("native", "exemplars")
+            if (side := getattr(batch, name)) is not None
+        }
+        points = batch.with_columns(native=None, exemplars=None).select(batch.series % shards == shard)
+        parts.append(points.with_columns(**{name: side if len(side) else None for name, side in sides.items()}))
+    return [part for part in parts if not part.is_empty]
 
 
 def joined(batches: Sequence[MetricBatch]) -> MetricBatch:

@@ -71,13 +71,13 @@ def judge(reply: Reply, encoded: Encoded, version: int, endpoint: str, *, speaks
         return Verdict(Fate.AGAIN, why=why)
     if version == 1:
         return Verdict(Fate.DONE) if reply.status < 300 else Verdict(Fate.DONE, encoded.points, why)
-    written = _written(reply.headers)
-    if written is None and (reply.status == _UNSUPPORTED_MEDIA or not (speaks_2 or _is_about_access(reply.status))):
+    done = written(reply.headers)
+    if done is None and (reply.status == _UNSUPPORTED_MEDIA or not (speaks_2 or _is_about_access(reply.status))):
         # A server of 1.0 may answer anything to what it cannot read, even that all is well.
         return Verdict(Fate.NOT_SPOKEN, why=why)
-    if written is None:
+    if done is None:
         return Verdict(Fate.DONE) if reply.status < 300 else Verdict(Fate.DONE, encoded.points, why)
-    lost = max(0, encoded.samples - written[0]) + max(0, encoded.histograms - written[1])
+    lost = max(0, encoded.samples - done[0]) + max(0, encoded.histograms - done[1])
     if reply.status < 300:
         missing = f"{endpoint} answered {reply.status} and has not written {lost} of {encoded.points} points"
         return Verdict(Fate.DONE, lost, missing if lost else "", "not_written_by_server", speaks_2=True)
@@ -100,14 +100,14 @@ def retry_after_s(reply: Reply, now_s: float) -> float:
         return 0.0
 
 
+def written(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Return the samples, histograms and exemplars that a server has written, None where it does not say."""
+    texts = [headers.get(_WRITTEN.format(what)) for what in ("Samples", "Histograms", "Exemplars")]
+    if texts[0] is None and texts[1] is None:
+        return None
+    samples, histograms, exemplars = (int(text) if text and text.isdecimal() else 0 for text in texts)
+    return samples, histograms, exemplars
+
+
 def _is_about_access(status: int) -> bool:
     return status in _NOT_ABOUT_THE_BODY
-
-
-def _written(headers: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return the samples and histograms that were written, None where the server does not say."""
-    texts = [headers.get(_WRITTEN.format(what)) for what in ("Samples", "Histograms")]
-    if all(text is None for text in texts):
-        return None
-    samples, histograms = (int(text) if text and text.isdecimal() else 0 for text in texts)
-    return samples, histograms

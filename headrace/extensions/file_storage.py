@@ -1,4 +1,4 @@
-"""Keep sending queues on disk, so that what they took survives the process; the Collector's ``file_storage``.
+"""Keep sending queues and states on disk, so that they survive the process; the Collector's ``file_storage``.
 
 Each exporter that names the extension in its ``sending_queue.storage`` has a folder of its own in `directory`: files
 of records (docs/format/queue.md) and a cursor. One process has a directory open.
@@ -19,6 +19,7 @@ from pydantic import Field
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
 from headrace.pipeline.errors import Locked, StoreFailed
+from headrace.pipeline.state import StateDirectory
 from headrace.pipeline.storage import RecordLog
 from headrace.pipeline.storage.usage import Usage
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _POLL_S = 0.05
+
+_SERVICE = "file_storage.directories"
+"""Name of the service that knows which directories are open."""
 
 
 class CompactionConfig(ComponentConfig):
@@ -92,9 +96,8 @@ class FileStorage:
         self._config = config
         self._directory = Path(config.directory)
         self._usage = Usage(settings, config.max_size)
-        self._lock_fd = -1
+        self._opened: OpenDirectory | None = None
         self._logs: dict[str, RecordLog] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
 
     async def start(self, host: Host) -> None:
         """Lock the directory.
@@ -103,35 +106,42 @@ class FileStorage:
             StoreFailed: It is not there, or cannot be made or written.
             Locked: Another process has it open.
         """
-        del host
         try:
             if self._config.create_directory:
                 self._directory.mkdir(int(self._config.directory_permissions, 8), parents=True, exist_ok=True)
-            self._lock_fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path = self._directory.resolve(strict=True)
+            known = host.services.setdefault(_SERVICE, {})
+            opened = known.get(path) or OpenDirectory(path, known)
         except OSError as error:
             raise StoreFailed(f"file_storage {self._directory}: {error.strerror}") from None
-        await self._lock()
+        await self._lock(opened)
+        self._opened = opened
 
     async def shutdown(self) -> None:
         """Close what is open, and let go of the directory."""
         for owner in list(self._logs):
             await self.close_log(owner)
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        if self._opened is not None:
+            self._opened.leave()
+            self._opened = None
+
+    @property
+    def states(self) -> StateDirectory:
+        """Where components that name the extension keep what is no queue; see `StateStorage`."""
+        return StateDirectory(self._directory / "states")
 
     def is_free(self, owner: str) -> bool:
         """Return whether nobody has the log of `owner` open."""
-        return owner not in self._logs
+        return not self._directory_of(owner).turn(owner).locked()
 
     async def open_log(self, owner: str) -> RecordLog:
         """Return the log of an owner; see `headrace.pipeline.storage.QueueStorage`."""
-        turn = self._turns.setdefault(owner, asyncio.Lock())
+        turn = self._directory_of(owner).turn(owner)
         await turn.acquire()
         log = RecordLog(self._directory / _UNSAFE.sub("_", owner), self._usage, fsync=self._config.fsync)
         try:
             await asyncio.to_thread(log.recover)
-        except StoreFailed:
+        except BaseException:
             turn.release()
             raise
         if log.waiting.points:
@@ -144,19 +154,67 @@ class FileStorage:
         log = self._logs.pop(owner, None)
         if log is not None:
             await log.close()
-            self._turns[owner].release()
+            self._directory_of(owner).turn(owner).release()
 
-    async def _lock(self) -> None:
+    def _directory_of(self, owner: str) -> OpenDirectory:
+        if self._opened is None:
+            raise AssertionError(f"bug: {owner} asks for a storage that is not started")
+        return self._opened
+
+    async def _lock(self, opened: OpenDirectory) -> None:
         deadline = self._settings.monotonic_s() + self._config.timeout.total_seconds()
-        while True:
+        while not opened.enter():
+            if self._settings.monotonic_s() >= deadline:
+                raise Locked(f"file_storage {self._directory}: another process has it open")
+            await asyncio.sleep(_POLL_S)
+
+
+class OpenDirectory:
+    """A directory that this process has locked, and who works in it.
+
+    In a reload an extension and its successor have it open at the same time.
+
+    Args:
+        path: Of the directory.
+        known: Where it is found by its path as long as somebody uses it.
+
+    Raises:
+        OSError: The file that is locked cannot be made.
+    """
+
+    def __init__(self, path: Path, known: dict[Path, OpenDirectory]) -> None:
+        self._path = path
+        self._known = known
+        self._users = 0
+        self._fd = -1
+        self._turns: dict[str, asyncio.Lock] = {}
+        with (path / "lock").open("a"):
+            pass
+
+    def enter(self) -> bool:
+        """Lock the directory, or join those of this process who have; return whether that was possible."""
+        if not self._users:
+            fd = os.open(self._path / "lock", os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                if self._settings.monotonic_s() >= deadline:
-                    raise Locked(f"file_storage {self._directory}: another process has it open") from None
-                await asyncio.sleep(_POLL_S)
-            else:
-                return
+                os.close(fd)
+                return False
+            self._fd = fd
+            self._known[self._path] = self
+        self._users += 1
+        return True
+
+    def leave(self) -> None:
+        """Unlock the directory when nobody else has it open."""
+        self._users -= 1
+        if not self._users:
+            os.close(self._fd)
+            del self._known[self._path]
+
+    def turn(self, owner: str) -> asyncio.Lock:
+        """Return what the one holds who has the log of an owner open."""
+        return self._turns.setdefault(owner, asyncio.Lock())
 
 
 FACTORY = ExtensionFactory(name="file_storage", config=FileStorageConfig, create=FileStorage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.bits import prefetch
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.key_table_kernels import find
 from headrace.kernels.siphash_kernels import siphash128
 from headrace.kernels.text_cache_kernels import cell_of, is_same

@@ -18,13 +18,11 @@ from pydantic import Field
 from headrace.pipeline.component import ReceiverFactory, Settings, Sink
 from headrace.pipeline.config import ComponentConfig, PositiveDuration
 from headrace.pipeline.errors import Refused
-from headrace.pipeline.storage.letters import letters_in
+from headrace.pipeline.storage.letters import REPLAYED, letters_in
 
 if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.host import Host
-
-DONE = ".replayed"
 
 
 class DeadLetterReceiverConfig(ComponentConfig):
@@ -76,7 +74,7 @@ class DeadLetterReceiver:
 
     def _files(self) -> list[Path]:
         found = {path for pattern in self._config.include for path in glob(pattern)}  # noqa: PTH207 -- any pattern
-        return [Path(path) for path in sorted(found) if not path.endswith(DONE)]
+        return [Path(path) for path in sorted(found) if not path.endswith(REPLAYED)]
 
     async def _replay(self, path: Path, host: Host) -> None:
         """Send the letters of a file, and mark it."""
@@ -96,7 +94,7 @@ class DeadLetterReceiver:
         if self._config.delete:
             path.unlink()
         else:
-            path.rename(path.with_name(path.name + DONE))
+            path.rename(path.with_name(path.name + REPLAYED))
 
     async def _send(self, batch: MetricBatch) -> None:
         while True:

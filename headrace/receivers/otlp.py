@@ -129,9 +129,11 @@ def warm_up() -> None:
 
     decoder = OtlpDecoder(SeriesTable())
     edge = PrometheusEdge(Drops(Counters(), "warm-up"))
-    # New series, and then known ones.
-    for _ in range(2):
-        edge.flatten(decoder.decode(sample_request(), BatchContext()).batch)
+    # New series, known ones, and parts that are recalled.
+    for _ in range(3):
+        decoded = decoder.decode(sample_request(), BatchContext())
+        decoder.confirm(decoded)
+        edge.flatten(decoded.batch)
 
 
 FACTORY = ReceiverFactory(name="otlp", config=OtlpConfig, create=OtlpReceiver, warm_up=warm_up)

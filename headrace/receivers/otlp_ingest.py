@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import Outcome
@@ -15,12 +16,12 @@ from headrace.pipeline.wire.otlp_json import to_protobuf
 from headrace.pipeline.workspaces import directory_of, is_served
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
     from headrace.pipeline.wire.otlp import Decoded
-    from headrace.pipeline.wire.otlp_walk import Walk
+    from headrace.pipeline.wire.otlp_recall import Recalled
     from headrace.pipeline.workspaces import WorkspaceDirectory
 
 _INLINE_BYTES = 1 << 20
@@ -62,15 +63,6 @@ class Body:
     limit: int
     encodings: Collection[str] = ALGORITHMS
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def metadata_of(pairs: Iterable[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Return headers by lower-case name, for those who come after; values that are no text are left out."""
-    out: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
-        if isinstance(value, str):
-            out[name.lower()] = (*out.get(name.lower(), ()), value)
-    return out
 
 
 class Ingest:
@@ -120,10 +112,8 @@ class Ingest:
         decoder = self._decoder(workspace)
         context = BatchContext(workspace, self._settings.id, principal, self._settings.clock_ns(), body.metadata)
         try:
-            walk = await asyncio.to_thread(_read, decoder, body) if _is_long(body) else _read(decoder, body)
-            for _ in decoder.identify(walk):
-                await asyncio.sleep(0)
-            decoded = decoder.take(walk, context)
+            data = await asyncio.to_thread(_protobuf, body) if _is_packed(body) else _protobuf(body)
+            decoded = await read(decoder, data, context)
         except InvalidInput as error:
             self._settings.drops.add(_reason(error), 1)
             raise
@@ -143,14 +133,43 @@ class Ingest:
         return decoder
 
 
-def _read(decoder: OtlpDecoder, body: Body) -> Walk:
+def _protobuf(body: Body) -> bytes:
     data = decompress(body.data, body.encoding, body.limit, body.encodings)
-    return decoder.walk(to_protobuf(data) if body.is_json else data)
+    return to_protobuf(data) if body.is_json else data
 
 
-def _is_long(body: Body) -> bool:
-    """Return whether reading a body would hold up the event loop."""
-    return len(body.data) > (_INLINE_COMPRESSED_BYTES if body.encoding or body.is_json else _INLINE_BYTES)
+def _is_packed(body: Body) -> bool:
+    """Return whether making protobuf of a body would hold up the event loop."""
+    return bool(body.encoding or body.is_json) and len(body.data) > _INLINE_COMPRESSED_BYTES
+
+
+async def read(decoder: OtlpDecoder, data: bytes, context: BatchContext) -> Decoded:
+    """Read what of a request is not known already.
+
+    Raises:
+        InvalidInput: It does not decode.
+    """
+    recalled = decoder.recall(data)
+    if recalled is None:
+        return await _walk(decoder, data, context)
+    if recalled.is_whole:
+        return decoder.take_recalled(recalled, context)
+    if recalled.is_part:
+        with contextlib.suppress(InvalidInput):
+            decoded = await _walk(decoder, recalled.rest(data), context, recalled)
+            if not decoded.rejected:
+                return decoded
+        # What is wrong is told by the whole request.
+        return await _walk(decoder, data, context)
+    return await _walk(decoder, data, context, recalled)
+
+
+async def _walk(decoder: OtlpDecoder, data: bytes, context: BatchContext, recalled: Recalled | None = None) -> Decoded:
+    is_long = len(data) > _INLINE_BYTES
+    found = await asyncio.to_thread(decoder.walk, data) if is_long else decoder.walk(data)
+    for _ in decoder.identify(found):
+        await asyncio.sleep(0)
+    return decoder.take(found, context, recalled)
 
 
 def _reason(error: InvalidInput) -> str:

@@ -152,6 +152,57 @@ async def test_the_answer_is_remembered(lab: Lab) -> None:
     assert versions == ["2.0.0", "0.1.0", "0.1.0", "0.1.0"]
 
 
+async def test_it_is_asked_again_after_an_hour(lab: Lab) -> None:
+    """Servers are upgraded; one that was not is sent 1.0 for another hour."""
+    lab.server.knows_2 = False
+    exporter = lab.exporter(protobuf_message=V2)
+    await exporter.start(Host())
+
+    async def versions(hours: float) -> list[str]:
+        lab.now_s += 3600 * hours
+        before = len(lab.server.headers)
+        done = lab.counters.value("otelcol_exporter_sent_metric_points")
+        await exporter.deliver(make_batch(BATCH))
+        while lab.counters.value("otelcol_exporter_sent_metric_points") == done:  # noqa: ASYNC110 -- nothing tells
+            await asyncio.sleep(0.001)
+        return [headers["X-Prometheus-Remote-Write-Version"] for headers in lab.server.headers[before:]]
+
+    assert await versions(0) == ["2.0.0", "0.1.0"]
+    assert await versions(0.9) == ["0.1.0"]
+    assert await versions(0.2) == ["2.0.0", "0.1.0"]
+    lab.server.knows_2 = True
+    assert await versions(0.9) == ["0.1.0"]
+    assert await versions(0.2) == ["2.0.0"]
+    await exporter.shutdown()
+    assert lab.counters.value("otelcol_exporter_sent_metric_points") == 50
+
+
+async def test_what_is_counted(lab: Lab) -> None:
+    """Requests, series, and what a server of 2.0 says it has written, under the Collector's names."""
+    lab.server.answers = [web.Response(status=503), web.Response(status=204, headers={WRITTEN.format("Samples"): "9"})]
+    await lab.send(make_batch(BATCH), protobuf_message=V2)
+    found = {
+        name: lab.counters.value(f"otelcol_exporter_prometheusremotewrite_{name}")
+        for name in ("sent_batches", "translated_time_series", "written_samples", "written_histograms")
+    }
+    assert found == {
+        "sent_batches": 2, "translated_time_series": 20, "written_samples": 9, "written_histograms": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["prometheus.WriteRequest", V2])
+async def test_shards(lab: Lab, version: str) -> None:
+    """A batch is split by series among as many requests, histograms and exemplars too, and each point goes once."""
+    lab.server.pause_s = 0.01
+    batch = with_native(make_batch([{"__name__": "m", "i": str(i)} for i in range(5000)]), ["h", "h2", "h3"])
+    await lab.send(batch, protobuf_message=version, min_shards=4, sending_queue={"num_consumers": 8})
+    assert len([one for one in lab.server.requests if sum(len(s.samples) for s in one.timeseries)]) == 4
+    assert lab.server.most_at_once >= 4
+    assert lab.server.samples() == 5000
+    assert sum(len(s.histograms) for one in lab.server.requests for s in one.timeseries) == 3
+    assert lab.counters.value("otelcol_exporter_sent_metric_points") == 5003
+
+
 @pytest.mark.parametrize(("status", "reason"), [(400, "rejected_by_server"), (204, "not_written_by_server")])
 async def test_partial_writes(lab: Lab, status: int, reason: str) -> None:
     """What a server of 2.0 says that it has not written is counted, the rest is delivered, and nothing is repeated."""
@@ -268,6 +319,8 @@ async def test_metadata_by_version_2(lab: Lab) -> None:
             "remote_write_queue and sending_queue both set queue_size",
         ),
         ({"remote_write_queue": {"size": 5}}, "size"),
+        ({"http": {"endpoint": "http://127.0.0.1:2/"}}, "endpoint is set twice: in http and beside it"),
+        ({"http": {"timeuot": "1s"}}, "http: timeuot is no setting of an HTTP client"),
         ({"protobuf_message": "prometheus.WriteRequest2"}, "protobuf_message"),
     ],
 )
@@ -284,3 +337,9 @@ def test_the_collectors_names_of_the_queue() -> None:
     )
     assert (config.sending_queue.queue_size, config.parallel, config.sending_queue.enabled) == (7, 2, True)
     assert RemoteWriteExporterConfig(endpoint="http://127.0.0.1:1/").sending_queue.queue_size == 10_000
+
+
+def test_the_other_place_of_the_clients_settings() -> None:
+    """They may stand under `http`."""
+    config = RemoteWriteExporterConfig(http={"endpoint": "http://127.0.0.1:1/", "timeout": "7s"})  # type: ignore[call-arg]
+    assert (config.endpoint, config.timeout.total_seconds()) == ("http://127.0.0.1:1/", 7)

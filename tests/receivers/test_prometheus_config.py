@@ -123,7 +123,7 @@ def test_a_good_file_loads_or_names_what_is_not_supported(name: str) -> None:
         ("kubernetes_selectors_endpoints.bad.yml", "endpoints role supports only pod, service, endpoints"),
         ("kubernetes_selectors_incorrect_selector.bad.yml", "invalid selector"),
         ("kubernetes_selectors_pod.bad.yml", "pod role supports only pod, node selectors"),
-        ("eureka_no_server.bad.yml", "eureka_sd_configs (is a kind of service discovery"),
+        ("eureka_no_server.bad.yml", "eureka_sd_configs (there is no such discovery"),
     ],
 )
 def test_the_fault_is_named(name: str, why: str) -> None:
@@ -179,10 +179,10 @@ def test_jobs_take_what_they_lack_from_global() -> None:
         ({"file_sd_configs": [{"files": ["a/*/b.json"]}]}, "not valid for file discovery"),
         ({"file_sd_configs": [{"files": ["a.txt"]}]}, "not valid for file discovery"),
         ({"file_sd_configs": [{"files": []}]}, "at least 1 item"),
-        ({"consul_sd_configs": [{"server": "a"}]}, "consul_sd_configs (is a kind of service discovery"),
+        ({"consul_sd_configs": [{"server": "a"}]}, "consul_sd_configs (there is no such discovery"),
         ({"other_sd_configs": {"file": []}}, "not supported: other_sd_configs"),
         ({"http_sd_configs": [{"url": "ftp://a"}]}, "URL scheme must be 'http' or 'https'"),
-        ({"scrape_native_histograms": True}, "scrape_native_histograms (native histograms are not scraped"),
+        ({"convert_classic_histograms_to_nhcb": True}, "classic histograms stay as they are"),
         ({"authorization": {"type": "Basic"}}, 'use "basic_auth"'),
         ({"basic_auth": {"username": "a", "password": "b", "password_file": "c"}}, "at most one of password"),
         ({"tls_config": {"cert_file": "x"}}, "set together"),

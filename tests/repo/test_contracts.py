@@ -28,17 +28,24 @@ def tried(path: Path) -> Iterator[tuple[str, str, str]]:
     tree = ast.parse(path.read_text())
     origin = dict(imported(tree))
     for node in ast.walk(tree):
-        for line in node.body if isinstance(node, ast.ClassDef) else ():
-            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "factory":
-                module = origin.get(ast.unparse(line.value).removesuffix(".FACTORY"), "")
-                for base in node.bases if module else ():
-                    yield ast.unparse(base), *module.split(".")[1:3]
+        if isinstance(node, ast.ClassDef) and (module := origin.get(factory_of(node))):
+            _, kind, name, *_ = module.split(".")
+            for base in node.bases:
+                yield ast.unparse(base), kind, name
+
+
+def factory_of(node: ast.ClassDef) -> str:
+    """Return how a class names its factory; empty where it has none."""
+    for line in node.body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "factory":
+            return ast.unparse(line.value).removesuffix(".FACTORY")
+    return ""
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield each name that stands for a component or its factory, with the component's module."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headrace."):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("headrace."):
             for alias in node.names:
                 module = node.module if alias.name == "FACTORY" else f"{node.module}.{alias.name}"
                 if module.count(".") >= 2:

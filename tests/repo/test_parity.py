@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import parity
+import parity_files
 from headrace.cli.registry import ComponentRegistry
 
 
@@ -36,8 +37,9 @@ def test_rows_have_names_of_their_own(found: list[parity.Component]) -> None:
     ("settings", "verdict"),
     [
         ({"timeout": "1s"}, "supported"),
-        ({"metadata_keys": ["tenant"]}, "refused"),
-        ({"metadata_keys": []}, "supported"),
+        ({"metadata_keys": ["tenant"]}, "supported"),
+        ({"middlewares": ["a"]}, "refused"),
+        ({"middlewares": []}, "supported"),
         ({"timeout": "never"}, "refused"),
         ({"made_up": 1}, "unknown"),
     ],
@@ -61,6 +63,26 @@ def test_settings_are_laid_over_those_that_are_needed() -> None:
 
 def test_files_are_enough() -> None:
     """There are ten files of the Collector at least, and each is told about by its first line."""
-    files = list(parity.FILES.glob("*.yaml"))
+    files = list(parity_files.FILES.glob("*.yaml"))
     assert len(files) >= 10
     assert all(path.read_text().startswith("# ") for path in files)
+
+
+def test_published_files_load_or_are_refused_with_the_reason() -> None:
+    """No setting that Prometheus takes is called unknown; a receiver without anything to scrape is a mistake."""
+    files = parity_files.good_files()
+    if not files:
+        pytest.skip(f"{parity_files.PROMETHEUS} is not there")
+    found = {path.name: parity_files.prometheus_faults(path) for path in files}
+    assert sum(not faults for faults in found.values()) >= 20
+    whys = [fault.why for faults in found.values() for fault in faults]
+    reasons = ("not supported", "config.scrape_configs: at least one job is needed")
+    assert [why for why in whys if not any(reason in why for reason in reasons)] == []
+
+
+def test_the_page_keeps_what_it_says_of_files_that_are_not_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it can be written anywhere."""
+    monkeypatch.setattr(parity_files, "PROMETHEUS", parity_files.ROOT / "nowhere")
+    page = parity.PAGE.read_text()
+    assert page.endswith("\n".join(parity_files.prometheus_files(page)) + "\n")
+    assert "## Files of Prometheus' own tests" in page

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from headrace.pipeline.config.elsewhere import says_nothing, why_no_setting
+from headrace.pipeline.config.elsewhere import why_no_setting
 from headrace.pipeline.config.faults import hint
 
 if TYPE_CHECKING:
@@ -32,17 +32,33 @@ def checked(
         document: The configuration.
         tell: Called with place and reason of each mistake.
     """
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    left = _without(body, [one["loc"] for one in errors if _says_nothing(path, one)])
-    if left != body:
-        return checked(model, left, path, document, tell)
+    refused: list[Path] = []
+    while True:
+        try:
+            found = model.model_validate(body)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        else:
+            return None if refused else found
+        reasons = {(*one["loc"], name): why for one in errors for name, why in _refused(one).items()}
+        for place, why in reasons.items():
+            tell((*path, *_known_part(document, path, place)), f"not supported: {why}")
+        refused += reasons
+        # A model that refuses a setting looks at none of the others: they are checked without it.
+        left = _without(body, [*reasons, *(one["loc"] for one in errors if _says_nothing(path, one))])
+        if left == body:
+            break
+        body = left
     for one in errors:
-        if not _follows(one, errors):
+        if not _refused(one) and not _follows(one, errors, refused):
             tell(*_worded(one, model, path, document))
     return None
+
+
+def _refused(error: ErrorDetails) -> dict[str, str]:
+    """Return the settings that `refuse` found, each with the reason; they stand beside each other."""
+    found: dict[str, str] = (error.get("ctx") or {}).get("settings", {}) if error["type"] == "unsupported" else {}
+    return found
 
 
 def _why_none(path: Path, error: ErrorDetails) -> str:
@@ -53,8 +69,7 @@ def _why_none(path: Path, error: ErrorDetails) -> str:
 
 def _says_nothing(path: Path, error: ErrorDetails) -> bool:
     """Tell whether a setting that others have is set to what it is by default."""
-    known = error["type"] == "extra_forbidden" and bool(_why_none(path, error))
-    return known and says_nothing(error["loc"], error["input"])
+    return error["type"] == "extra_forbidden" and not error["input"] and bool(_why_none(path, error))
 
 
 def _without(body: Any, paths: Sequence[Path]) -> Any:
@@ -80,12 +95,13 @@ def _below(body: dict[str, Any] | list[Any], paths: Sequence[Path]) -> Iterator[
             yield path[at], path[at + 1 :]
 
 
-def _follows(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
-    """Tell whether a list is too short only because of what is wrong with its entries."""
-    size = len(error["loc"])
-    return error["type"] == "too_short" and any(
-        len(one["loc"]) > size and one["loc"][:size] == error["loc"] for one in errors
-    )
+def _follows(error: ErrorDetails, errors: Sequence[ErrorDetails], refused: Sequence[Path]) -> bool:
+    """Tell whether a mistake is one only because of another: a list too short, settings that need one refused."""
+    loc, kind = error["loc"], error["type"]
+    if kind == "too_short":
+        return any(len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in errors)
+    block = loc[:-1] if kind == "missing" else loc
+    return kind in {"missing", "value_error"} and any(one[:-1] == block for one in refused)
 
 
 def _worded(error: ErrorDetails, model: type[BaseModel], path: Path, document: Document) -> tuple[Path, str]:

@@ -6,17 +6,9 @@ has. A setting with the value it has by default says nothing, and is let pass.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-_DEFAULTS: Final[dict[str, Any]] = {"transport": "tcp", "keep_alives_enabled": True, "force_attempt_http2": True}
-"""Settings whose default is neither off nor empty."""
-
-_TLS = "OpenSSL chooses what is safe for min_version"
-_BUFFERS = "buffers are sized by what they hold"
-_HTTP_1 = "requests are HTTP/1.1"
-_PEM = "name a file, whose change is noticed"
 _GC = "there is no Go runtime to tune"
-_METADATA = "batches hold points, not headers of the requests they came in"
 
 _SIGNALS = "there are metrics alone, neither traces nor logs"
 _KUBERNETES = "nobody asks Kubernetes about senders: let the SDK set the attributes of the resource"
@@ -24,38 +16,11 @@ _QUEUE = "use sending_queue of the exporter"
 _WAY = "send OTLP or remote write, or write a plugin"
 
 _SETTINGS: Final[dict[str, str]] = {
-    "auth.request_params": "credentials are taken from headers",
-    "balancer_name": "one connection is enough for a server, and a name is resolved anew when it breaks",
-    "cors.exposed_headers": "answers have no headers of their own",
-    "compression_algorithms": "whatever can be decompressed is taken",
-    "cookies": "no cookies are kept",
-    "disable_keep_alives": "see idle_conn_timeout",
-    "force_attempt_http2": _HTTP_1,
-    "http2_ping_timeout": _HTTP_1,
-    "http2_read_idle_timeout": _HTTP_1,
-    "include_metadata": _METADATA,
-    "keep_alives_enabled": "see idle_timeout",
-    "max_idle_conns": "see max_conns_per_host and idle_conn_timeout",
-    "max_idle_conns_per_host": "see max_conns_per_host and idle_conn_timeout",
-    "metadata_cardinality_limit": _METADATA,
-    "metadata_keys": _METADATA,
-    "middlewares": "there are none",
-    "read_buffer_size": _BUFFERS,
-    "response_headers": "answers have no headers of their own",
-    "tls.ca_file": "clients are checked by client_ca_file",
-    "tls.ca_pem": _PEM,
-    "tls.cert_pem": _PEM,
-    "tls.cipher_suites": _TLS,
-    "tls.curve_preferences": _TLS,
-    "tls.include_system_ca_certs_pool": "the authorities are those of the file, or those of the system without one",
-    "tls.key_pem": _PEM,
-    "tls.max_version": "there is no version above 1.3 to keep out",
-    "tls.tpm": "keys are read from files",
-    "tls_config.max_version": "there is no version above 1.3 to keep out",
-    "transport": "listeners are TCP",
-    "write_buffer_size": _BUFFERS,
+    "middlewares": "extensions cannot be put around requests",
 }
-"""Reasons by name, the last part or the last two; for the blocks that many components share."""
+"""Reasons by name, for settings that many components share."""
+
+_BESIDE: Final = {"http": "its settings stand beside endpoint"}
 
 _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("receivers", "otlp"): {
@@ -64,21 +29,26 @@ _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
     },
     ("receivers", "prometheus"): {
         "trim_metric_suffixes": "metrics keep the names they are scraped with: see metricstransform and relabel",
-        "target_allocator": "targets are shared out without one: see hashmod in relabel_configs",
+        "target_allocator": "targets are shared out without one: see the option sharding",
         "api_server": "targets are shown by the store's API",
     },
     ("processors", "memory_limiter"): {
         f"{bound}_gc_interval_when_{limit}_limited": _GC for bound in ("min", "max") for limit in ("soft", "hard")
     },
-    ("exporters", "debug"): {
-        "output_paths": "it prints to the log, or to standard output with use_internal_logger: false"
+    ("processors", "stream_aggregate"): {
+        "name": "rules are told apart by what they say",
+        "enable_windows": "samples count for the interval they come in: see ignore_old_samples",
     },
+    ("exporters", "debug"): {
+        "output_paths": "it prints to the log, or to standard output with use_internal_logger: false",
+        "sending_queue": "what is printed waits nowhere",
+    },
+    ("exporters", "prometheus_remote_write"): _BESIDE,
+    ("exporters", "prometheusremotewrite"): _BESIDE,
 }
 """Reasons by component and name."""
 
 _TYPES: Final[dict[tuple[str, str], str]] = {
-    ("extensions", "zpages"): "zpages shows traces of the Collector itself; ask the API or the metrics on port 8888",
-    ("extensions", "pprof"): "pprof profiles Go programs; attach py-spy to the process",
     ("extensions", "memory_ballast"): "memory_ballast tunes Go's garbage collector; leave it out",
     **dict.fromkeys(
         (
@@ -114,11 +84,5 @@ def why_no_setting(section: str, type_: str, path: tuple[str | int, ...]) -> str
         type_: Of the component.
         path: Of the setting in the component's settings.
     """
-    names = [str(part) for part in path if isinstance(part, str)]
-    own = _OF_TYPES.get((section, type_), {}).get(names[-1], "")
-    return own or _SETTINGS.get(".".join(names[-2:]), "") or _SETTINGS.get(names[-1], "")
-
-
-def says_nothing(path: tuple[str | int, ...], value: object) -> bool:
-    """Tell whether a setting that there is not has the value that it has where nobody sets it."""
-    return not value if path[-1] not in _DEFAULTS else value == _DEFAULTS[str(path[-1])]
+    name = str(path[-1])
+    return _OF_TYPES.get((section, type_), {}).get(name, "") or _SETTINGS.get(name, "")

@@ -21,7 +21,8 @@ def refuse(options: Any, known: Mapping[str, str]) -> Any:
     """
     if not isinstance(options, dict):
         return options
-    wrong = [f"{name} ({known[name]})" for name, value in options.items() if name in known and value]
+    wrong = {name: known[name] for name, value in options.items() if name in known and value}
     if wrong:
-        raise PydanticCustomError("unsupported", "not supported: {names}", {"names": "; ".join(wrong)})
+        names = "; ".join(f"{name} ({why})" for name, why in wrong.items())
+        raise PydanticCustomError("unsupported", "not supported: {names}", {"names": names, "settings": wrong})
     return {name: value for name, value in options.items() if name not in known}

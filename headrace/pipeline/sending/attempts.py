@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace.pipeline.sending.metadata import sending
 from headrace.pipeline.sending.results import GIVEN_UP, REJECTED, Loss, Permanent, Rest, Throttled
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Result:
     Attributes:
         losses: What of it will not be delivered.
         failure: Why it, or the rest of it, was given up; empty where it was not.
-        interrupted: Whether the daemon stops before it was delivered; it is on disk.
+        interrupted: Whether sending ended before it was delivered; it is on disk, or somebody takes over.
     """
 
     losses: list[Loss] = field(default_factory=list)
@@ -39,8 +40,7 @@ class Attempts:
         settings: Of the exporter.
         config: When to send again.
         send: Sends some batches as one.
-        stopping: Set when the daemon stops.
-        stored: Whether requests are on disk: then the end of the daemon ends all waiting.
+        interrupted: Set when nothing is to be sent again.
         sleep: Waits.
         spread: Random numbers from 0 to 1.
     """
@@ -50,9 +50,8 @@ class Attempts:
         settings: Settings,
         config: SendingConfig,
         send: Send,
-        stopping: asyncio.Event,
+        interrupted: asyncio.Event,
         *,
-        stored: bool,
         sleep: Callable[[float], Awaitable[None]],
         spread: Callable[[], float],
     ) -> None:
@@ -60,13 +59,16 @@ class Attempts:
         self._retry = config.retry_on_failure
         self._limit_s = config.max_elapsed_s
         self._send = send
-        self._stopping = stopping
-        self._stored = stored
+        self._interrupted = interrupted
         self._sleep = sleep
         self._spread = spread
 
     async def run(self, batches: Sequence[MetricBatch]) -> Result:
         """Send `batches` as one request."""
+        with sending(batches[0]):
+            return await self._run(batches)
+
+    async def _run(self, batches: Sequence[MetricBatch]) -> Result:
         result = Result()
         rest = Rest(lambda: self._send(batches), sum(map(len, batches)), lambda: batches)
         began = self._settings.monotonic_s()
@@ -105,13 +107,10 @@ class Attempts:
 
     async def _wait(self, seconds: float) -> bool:
         """Wait; return whether to go on."""
-        if not self._stored:
-            await self._sleep(seconds)
-            return True
-        tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._stopping.wait())]
+        tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._interrupted.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-        return not self._stopping.is_set()
+        return not self._interrupted.is_set()

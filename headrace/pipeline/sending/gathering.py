@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.sending.config import QueueConfig
     from headrace.pipeline.sending.queues import Entry, SendingQueue
 
-_JOINED_POINTS = 50_000
-"""Points that are sent together where they wait anyway, by exporters that keep order."""
-
-
 _LOOK_S = 0.05
 
 
@@ -34,27 +30,34 @@ class Gathering:
     Args:
         queue: Where they wait.
         config: How much is sent together.
-        joins: Whether what waits anyway is joined where `config` says nothing about it.
+        stopping: Once it is set nothing is waited for.
+        interrupted: Once it is set nothing is taken any more, also of what waits.
+        joined_points: Points of what waits anyway that are joined where `config` says nothing about it; 0 for none.
     """
 
-    def __init__(self, queue: SendingQueue, config: QueueConfig, *, joins: bool) -> None:
+    def __init__(
+        self,
+        queue: SendingQueue,
+        config: QueueConfig,
+        stopping: asyncio.Event,
+        interrupted: asyncio.Event,
+        *,
+        joined_points: int,
+    ) -> None:
         self._queue = queue
+        self._stopping = stopping
+        self._interrupted = interrupted
         self._sizer = config.batch_sizer
         batch = config.batch
-        self._min = batch.min_size if batch else (_JOINED_POINTS if joins else 0)
+        self._min = batch.min_size if batch else joined_points
         self._max = batch.max_size if batch else 0
         self._wait_s = batch.flush_timeout.total_seconds() if batch else 0.0
         self._held: Part | None = None
         self._coming: asyncio.Task[Entry] | None = None
 
-    async def gather(self, stopping: asyncio.Event, *, drain: bool) -> list[Part]:
-        """Return the parts of one request, of one table; nothing at the end.
-
-        Args:
-            stopping: Once it is set nothing is waited for.
-            drain: Whether what waits is still taken then.
-        """
-        first = await self._first(stopping, drain=drain)
+    async def gather(self) -> list[Part]:
+        """Return the parts of one request, of one table and of like clients; nothing at the end."""
+        first = await self._first()
         if first is None:
             return []
         parts: list[Part] = []
@@ -62,7 +65,7 @@ class Gathering:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         part: Part | None = first
         while part is not None:
-            if parts and part.batch.table is not parts[0].batch.table:
+            if parts and not _go_together(part.batch, parts[0].batch):
                 self._held = part
                 break
             part = self._fitted(part, size)
@@ -71,7 +74,7 @@ class Gathering:
             size += self._size(part.batch)
             if self._held is not None or size >= self._min:
                 break
-            part = await self._more(deadline, stopping)
+            part = await self._more(deadline)
         return parts
 
     async def close(self) -> None:
@@ -81,26 +84,26 @@ class Gathering:
             await asyncio.gather(self._coming, return_exceptions=True)
             self._coming = None
 
-    async def _first(self, stopping: asyncio.Event, *, drain: bool) -> Part | None:
-        if stopping.is_set() and not (drain and self._has_more()):
+    async def _first(self) -> Part | None:
+        if self._interrupted.is_set() or (self._stopping.is_set() and not self._has_more()):
             return None
         if self._held is not None:
             held, self._held = self._held, None
             return held
-        stop = asyncio.create_task(stopping.wait())
+        stop = asyncio.create_task(self._stopping.wait())
         coming = self._next()
         await asyncio.wait((coming, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        if drain:
+        if not self._interrupted.is_set():
             await self._ready(coming)
         return self._came(coming)
 
-    async def _more(self, deadline: float, stopping: asyncio.Event) -> Part | None:
+    async def _more(self, deadline: float) -> Part | None:
         """Return what comes until `deadline`; what waits already in any case."""
         coming = self._next()
         left = deadline - asyncio.get_running_loop().time()
         await self._ready(coming)
-        if not coming.done() and left > 0 and not stopping.is_set():
+        if not coming.done() and left > 0 and not self._stopping.is_set():
             await asyncio.wait((coming,), timeout=left)
         return self._came(coming)
 
@@ -142,6 +145,11 @@ class Gathering:
 
     def _size(self, batch: MetricBatch) -> int:
         return len(batch) if self._sizer == "items" else batch.size_bytes
+
+
+def _go_together(one: MetricBatch, other: MetricBatch) -> bool:
+    """Return whether two batches may be in one request: of one table, and of clients that are told apart by nothing."""
+    return one.table is other.table and one.context.metadata == other.context.metadata
 
 
 def cut(batch: MetricBatch, points: int) -> tuple[MetricBatch, MetricBatch]:

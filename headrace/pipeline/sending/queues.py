@@ -52,6 +52,12 @@ class Entry:
     losses: list[Loss] = field(default_factory=list)
     failure: str = ""
 
+    def renew(self, place: Reservation) -> None:
+        """Wait again, from the beginning, in another room."""
+        self.place = place
+        self.parts, self.whole = 0, False
+        self.losses, self.failure = [], ""
+
 
 class SendingQueue(Protocol):
     """What both kinds of queues have."""
@@ -75,6 +81,9 @@ class SendingQueue(Protocol):
     def touch(self) -> None:
         """Keep the series of what waits from being freed."""
 
+    def give_up(self) -> list[Entry]:
+        """Return everything that does not outlive the queue, oldest first, for another one."""
+
     async def close(self) -> int:
         """Let go of everything; return how many points are lost by that."""
 
@@ -84,7 +93,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
-        self._out: set[Entry] = set()
+        self._out: dict[Entry, None] = {}
         self._came = asyncio.Event()
 
     async def put(self, entry: Entry) -> None:
@@ -98,7 +107,7 @@ class MemoryQueue:
             self._came.clear()
             await self._came.wait()
         entry = self._entries.popleft()
-        self._out.add(entry)
+        self._out[entry] = None
         return entry
 
     def is_ready(self) -> bool:
@@ -107,7 +116,7 @@ class MemoryQueue:
 
     def finish(self, entry: Entry) -> None:
         """Let go of an entry."""
-        self._out.discard(entry)
+        self._out.pop(entry, None)
         entry.place.release()
 
     def touch(self) -> None:
@@ -115,16 +124,22 @@ class MemoryQueue:
         for entry in (*self._entries, *self._out):
             _touch(entry.batch)
 
-    async def close(self) -> int:
-        """Give everything up; return its points."""
+    def give_up(self) -> list[Entry]:
+        """Return all entries, those on their way first."""
         left = [*self._out, *self._entries]
+        self._out.clear()
+        self._entries.clear()
         for entry in left:
             entry.place.release()
+        return left
+
+    async def close(self) -> int:
+        """Give everything up; return its points."""
+        left = self.give_up()
+        for entry in left:
             if entry.result is not None and not entry.result.done():
                 entry.failure = "the daemon stops"
                 entry.result.set_result([])
-        self._entries.clear()
-        self._out.clear()
         return sum(len(entry.batch) for entry in left)
 
 
@@ -154,7 +169,7 @@ class StoredQueue:
         self._encoder = BatchEncoder()
         self._decoder = BatchDecoder(table_of, lost)
         self._entries: deque[Entry] = deque()
-        self._out: set[Entry] = set()
+        self._out: dict[Entry, None] = {}
         self._bytes = 0
         self._came = asyncio.Event()
         self._taken = log.low - 1
@@ -200,7 +215,7 @@ class StoredQueue:
             entry = await self._read() if self._unread and not self._follows() else self._pop()
             if entry is not None:
                 self._bytes -= entry.batch.size_bytes
-                self._out.add(entry)
+                self._out[entry] = None
                 return entry
 
     def _follows(self) -> bool:
@@ -265,7 +280,7 @@ class StoredQueue:
 
     def finish(self, entry: Entry) -> None:
         """Let go of an entry, also on disk."""
-        self._out.discard(entry)
+        self._out.pop(entry, None)
         entry.place.release()
         self._log.acknowledge(entry.seq)
 
@@ -273,6 +288,10 @@ class StoredQueue:
         """Keep the series of what is in memory from being freed."""
         for entry in (*self._entries, *self._out):
             _touch(entry.batch)
+
+    def give_up(self) -> list[Entry]:
+        """Return nothing: what is on disk stays there."""
+        return []
 
     async def close(self) -> int:
         """Let go of memory; nothing is lost by that. Who opened the log closes it."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 REJECTED = "rejected_by_server"
 GIVEN_UP = "send_failed"
+NOT_MADE = "request_failed"
+"""Reason of what no request could be made of: a fault of the exporter, not of the destination."""
 
 
 @dataclass(frozen=True, slots=True)

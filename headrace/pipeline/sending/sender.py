@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import NoReservation, Outcome
 from headrace.pipeline.errors import Refused
-from headrace.pipeline.sending.attempts import Attempts
+from headrace.pipeline.sending.attempts import Attempts, Result
 from headrace.pipeline.sending.counts import SendingCounts
 from headrace.pipeline.sending.gathering import Gathering
 from headrace.pipeline.sending.letters import DeadLetters
+from headrace.pipeline.sending.metadata import ClientMetadata
 from headrace.pipeline.sending.queues import Entry, MemoryQueue, StoredQueue
-from headrace.pipeline.sending.results import Loss
+from headrace.pipeline.sending.results import NOT_MADE, Loss
 from headrace.pipeline.sending.room import QueueRoom
 from headrace.pipeline.storage import QueueStorage
 
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
     from headrace.pipeline.storage import RecordLog
 
 _DRAIN_S = 10.0
+
+_JOINED_POINTS = 50_000
+"""Points that are sent together where they wait anyway, by exporters that keep order."""
+
+_HAND_OVER_S = 2.0
+"""How long requests on their way may take when another exporter takes over; batches wait meanwhile."""
 
 _TOUCH_S = 600.0
 """How often the series of what waits are kept from being freed: well below the hour after which idle ones are."""
@@ -65,27 +72,27 @@ class Sender:
         send: Send,
         *,
         ordered: bool = False,
+        joined_points: int = _JOINED_POINTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         spread: Callable[[], float] = random.random,  # noqa: S311 -- spreads load, guards nothing
     ) -> None:
         self._settings = settings
         self._queue_config = config.sending_queue
-        self._ordered = ordered
+        self._joined_points = joined_points if ordered else 0
         self._key = f"{settings.kind}.{settings.id}"
         self._room = QueueRoom(config.sending_queue)
         self._counts = SendingCounts(settings, self._room, config.sending_queue.queue_size)
         self._letters = DeadLetters(settings, config.sending_queue.dead_letter)
+        queue = config.sending_queue
+        self._stored = bool(queue.storage) and queue.enabled
+        batch = queue.batch
+        self._metadata = ClientMetadata(batch.partition.metadata_keys if batch else ())
         self._stopping = asyncio.Event()
-        self._attempts = Attempts(
-            settings,
-            config,
-            send,
-            self._stopping,
-            stored=bool(config.sending_queue.storage),
-            sleep=sleep,
-            spread=spread,
-        )
-        self._queue: SendingQueue | None = None if config.sending_queue.storage else MemoryQueue()
+        # At the end what is in memory is still tried, as long as there is time; on disk it can wait.
+        self._interrupted = self._stopping if self._stored else asyncio.Event()
+        self._attempts = Attempts(settings, config, send, self._interrupted, sleep=sleep, spread=spread)
+        self._queue: SendingQueue | None = None if self._stored else MemoryQueue()
+        self._inherited: list[Entry] = []
         self._opened = asyncio.Event()
         self._storage: QueueStorage | None = None
         self._log: RecordLog | None = None
@@ -103,10 +110,11 @@ class Sender:
             StoreFailed: The storage cannot be read.
         """
         self._letters.find(host, f"{self._key}.sending_queue.dead_letter")
-        if not self._queue_config.enabled:
+        self._metadata.find(host)
+        if not self._queue_config.enabled and not self._inherited:
             return
         storage = self._queue_config.storage
-        if storage is not None:
+        if storage is not None and self._stored:
             self._storage = host.extension(
                 storage,
                 QueueStorage,  # type: ignore[type-abstract]
@@ -114,6 +122,8 @@ class Sender:
             )
             if self._storage.is_free(self._key):
                 await self._open(host, self._storage)
+        if self._queue is not None:
+            await self._inherit(self._queue)
         self._tasks.append(asyncio.create_task(self._run(host), name=f"{self._settings.id} queue"))
         self._tasks.append(asyncio.create_task(self._touch(), name=f"{self._settings.id} series"))
 
@@ -122,6 +132,27 @@ class Sender:
 
         Safe before `start` and twice.
         """
+        await self._stop(drain_s)
+        if self._queue is not None:
+            self._counts.lost_at_end(await self._queue.close() + sum(len(entry.batch) for entry in self._inherited))
+            self._inherited = []
+        if self._storage is not None and self._log is not None:
+            self._log = None
+            await self._storage.close_log(self._key)
+
+    async def take_over(self, predecessor: Sender) -> None:
+        """Take what `predecessor` has in memory, in its order; before `start`, while nothing is delivered to either."""
+        self._inherited = await predecessor.hand_over()
+
+    async def hand_over(self) -> list[Entry]:
+        """Stop sending and return what is in memory, oldest first; what was on its way may come twice."""
+        self._interrupted.set()
+        await self._stop(_HAND_OVER_S)
+        inherited, self._inherited = self._inherited, []
+        return inherited + (self._queue.give_up() if self._queue is not None else [])
+
+    async def _stop(self, drain_s: float) -> None:
+        """End the tasks, after as many seconds at the latest."""
         self._stopping.set()
         if self._tasks:
             run, touch = self._tasks
@@ -132,16 +163,23 @@ class Sender:
                 task.cancel()
             await asyncio.gather(*self._tasks, *late, return_exceptions=True)
             self._tasks = []
-        if self._queue is not None:
-            self._counts.lost_at_end(await self._queue.close())
-        if self._storage is not None and self._log is not None:
-            self._log = None
-            await self._storage.close_log(self._key)
 
-    async def _open(self, host: Host, storage: QueueStorage) -> None:
+    async def _inherit(self, queue: SendingQueue) -> None:
+        """Put what was taken over where what comes is put."""
+        inherited, self._inherited = self._inherited, []
+        for place, entry in enumerate(inherited):
+            entry.renew(self._room.hold(len(entry.batch), entry.batch.size_bytes))
+            try:
+                await queue.put(entry)
+            except Refused:
+                entry.place.release()
+                self._counts.lost_at_end(sum(len(one.batch) for one in inherited[place:]))
+                return
+
+    async def _open(self, host: Host, storage: QueueStorage) -> SendingQueue:
         self._log = await storage.open_log(self._key)
         drops = self._settings.drops
-        self._queue = StoredQueue(
+        self._queue = queue = StoredQueue(
             self._log,
             self._room,
             self._queue_config.queue_bytes,
@@ -149,6 +187,7 @@ class Sender:
             lambda points, why: drops.add(why, points),
         )
         self._opened.set()
+        return queue
 
     # -- delivery ------------------------------------------------------------------------------------------
 
@@ -158,11 +197,13 @@ class Sender:
         Raises:
             Refused: It is full.
         """
-        if self._queue_config.block_on_overflow or not self._queue_config.enabled:
+        if not self._queue_config.enabled:
             return _NO_ROOM
         try:
             if self._log is not None:
                 self._log.check()
+            if self._queue_config.block_on_overflow:
+                return _NO_ROOM
             return self._room.take(points, size_bytes)
         except Refused:
             self._counts.refuse(points)
@@ -176,6 +217,7 @@ class Sender:
         """
         if batch.is_empty:
             return Outcome(0)
+        batch = self._metadata.narrowed(batch)
         if not self._queue_config.enabled:
             return await self._deliver_now(batch)
         place = await self._place(batch)
@@ -210,17 +252,19 @@ class Sender:
     # -- the consumers -------------------------------------------------------------------------------------
 
     async def _run(self, host: Host) -> None:
-        if self._queue is None and self._storage is not None:
-            # Another exporter of this name, of the configuration before this one, still has it open.
-            await self._open(host, self._storage)
-        if self._queue is None:
-            raise AssertionError("bug: there is no queue")
         queue = self._queue
-        gathering = Gathering(queue, self._queue_config, joins=self._ordered)
-        drain = self._queue_config.storage is None
+        if queue is None:
+            if self._storage is None:
+                raise AssertionError("bug: there is neither a queue nor a storage")
+            # Another exporter of this name, of the configuration before this one, still has it open.
+            queue = await self._open(host, self._storage)
+            await self._inherit(queue)
+        gathering = Gathering(
+            queue, self._queue_config, self._stopping, self._interrupted, joined_points=self._joined_points
+        )
         while True:
             await self._consumers.acquire()
-            parts = await gathering.gather(self._stopping, drain=drain)
+            parts = await gathering.gather()
             if not parts:
                 self._consumers.release()
                 break
@@ -239,7 +283,12 @@ class Sender:
 
     async def _work(self, queue: SendingQueue, parts: list[Part]) -> None:
         batches = [part.batch for part in parts]
-        result = await self._attempts.run(batches)
+        try:
+            result = await self._attempts.run(batches)
+        except Exception as error:
+            # It would fail the same way again, and everything behind it would wait for ever.
+            self._settings.logger.exception("no request could be made of %d points", sum(map(len, batches)))
+            result = Result([Loss(len(one), repr(error), one, NOT_MADE) for one in batches], repr(error))
         if result.interrupted:
             return
         self._counts.finish(sum(map(len, batches)), result.losses)

@@ -22,6 +22,7 @@ from headrace.pipeline.config import ByteSize, ComponentConfig
 from headrace.pipeline.errors import StoreFailed
 from headrace.pipeline.storage.batches import BatchDecoder, BatchEncoder
 from headrace.pipeline.storage.records import MAGIC, Head, heads, pack, payload_of
+from headrace.pipeline.storage.segments import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
     from headrace.pipeline.storage.record_log import Record
 
 CLOSED = ".letters"
+
+REPLAYED = ".replayed"
+"""What follows in the name of a file of which all was taken again."""
+
 _OPEN = ".open"
 _INDEX = "letters.jsonl"
+_INDEX_BEFORE = "letters.1.jsonl"
 _MAX_AGE_S = 3600.0
 _NS = 1_000_000_000
 
@@ -49,7 +55,7 @@ class LettersConfig(ComponentConfig):
     """A file that is larger is closed, and another one begun."""
 
     max_size: Annotated[ByteSize, Field(ge=1)] = 1 << 30
-    """Bytes of all files at most; letters that come then are only counted."""
+    """Bytes of all files at most: those that were replayed make room, and without any letters are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ class LetterWriter:
         about = {"time": self._time(), "exporter": exporter, "reason": reason, "why": why}
         async with self._turn:
             if self._total >= self._max_size:
+                await asyncio.to_thread(self._attempt, self._make_room)
+            if self._total >= self._max_size:
                 raise StoreFailed(f"dead letters {self._directory}: {self._total} bytes, and no more are kept")
             if self._is_full():
                 await asyncio.to_thread(self._attempt, self._close_file)
@@ -146,7 +154,17 @@ class LetterWriter:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in self._directory.glob(f"*{_OPEN}"):
             path.rename(path.with_suffix(CLOSED))
-        self._total = sum(path.stat().st_size for path in self._directory.glob(f"*{CLOSED}"))
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Find out how much there is: files may have gone; those that were replayed make room, oldest first."""
+        kept = [*self._directory.glob(f"*{_OPEN}"), *self._directory.glob(f"*{CLOSED}")]
+        replayed = sorted(self._directory.glob(f"*{CLOSED}{REPLAYED}"), reverse=True)
+        self._total = sum(path.stat().st_size for path in (*kept, *replayed))
+        while replayed and self._total >= self._max_size:
+            path = replayed.pop()
+            self._total -= path.stat().st_size
+            path.unlink(missing_ok=True)
 
     def _close_file(self) -> None:
         os.close(self._fd)
@@ -158,19 +176,24 @@ class LetterWriter:
             self._begin()
         data = pack(self._number, record.points, record.flags, record.size, record.payload)
         self._number += 1
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
         self._size += len(data)
         self._total += len(data)
-        with (self._directory / _INDEX).open("a") as index:
-            index.write(json.dumps({**line, "points": record.points, "file": self._path.stem}) + "\n")
+        self._note({**line, "points": record.points, "file": self._path.stem})
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Write a line of the index; a long one makes way for a new one."""
+        path = self._directory / _INDEX
+        if path.exists() and path.stat().st_size >= self._max_file_size:
+            path.rename(path.with_name(_INDEX_BEFORE))
+        with path.open("a") as index:
+            index.write(json.dumps(line) + "\n")
 
     def _begin(self) -> None:
         stamp = datetime.fromtimestamp(self._settings.clock_ns() / _NS, UTC).strftime("%Y%m%dT%H%M%S.%f")
         self._path = self._directory / f"{stamp}-{self._number}{_OPEN}"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.write(self._fd, MAGIC)
+        write_all(self._fd, MAGIC)
         self._size, self._began_s = len(MAGIC), self._settings.monotonic_s()
 
 

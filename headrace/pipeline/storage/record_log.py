@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from headrace.pipeline.errors import StoreFailed
 from headrace.pipeline.storage.cursor import Cursor
 from headrace.pipeline.storage.records import Head, pack
-from headrace.pipeline.storage.segments import Found, Segment, SegmentReader, found_in
+from headrace.pipeline.storage.segments import Found, Segment, SegmentReader, found_in, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,12 +123,15 @@ class RecordLog:
 
     def _take_stock(self, segment: Segment, *, last: bool) -> None:
         """Count what is not done in one file, and the bytes of it that are no records."""
+        segment.check_version()
         # One more than its first, though it may be empty: no other file can have its name.
         self._next = max(self._next, segment.first + 1)
         for found in segment.heads():
             if not isinstance(found, Head):
                 offset, size = found
-                self._usage.damaged(segment.path, offset, size, torn=last and offset + size == segment.end)
+                torn = last and offset + size == segment.end
+                segment.is_damaged |= not torn
+                self._usage.damaged(segment.path, offset, size, torn=torn)
                 continue
             self._next = max(self._next, found.seq + 1)
             if not self.is_done(found.seq):
@@ -225,9 +228,7 @@ class RecordLog:
             self._open_segment = segment
             if self._fsync:
                 _sync_directory(self._directory)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
         if self._fsync:
             os.fdatasync(self._fd)
         segment.end += len(data)
@@ -239,10 +240,21 @@ class RecordLog:
             with contextlib.suppress(OSError):  # What is left of the record is told apart by its head.
                 os.ftruncate(self._fd, self._open_segment.end)
         self._usage.failed(self._directory, error)
+        self._drop_empty()
         for one in group:
             self.acknowledge(one.seq)
             if not one.written.done():
                 one.written.set_exception(StoreFailed(f"queue {self._directory}: {error.strerror}"))
+
+    def _drop_empty(self) -> None:
+        """Let go of files to which nothing was written: while a disk is full there is one for each attempt."""
+        if self._open_segment is not None and self._open_segment.is_empty:
+            self._close_segment()
+        for segment in [one for one in self._segments if one.is_empty]:
+            self._segments.remove(segment)
+            with contextlib.suppress(OSError):
+                segment.path.unlink(missing_ok=True)
+                self._usage.bytes -= segment.counted
 
     def _close_segment(self) -> None:
         if self._fd >= 0:
@@ -299,8 +311,12 @@ class RecordLog:
 
     def _retire(self) -> None:
         while self._segments and self._segments[0] is not self._open_segment and self._last_of_first() < self._low:
-            segment = self._segments.pop(0)
-            segment.path.unlink(missing_ok=True)
+            segment = self._segments[0]
+            if segment.is_damaged:
+                segment.set_aside()
+            else:
+                segment.path.unlink(missing_ok=True)
+            self._segments.pop(0)
             self._usage.bytes -= segment.counted
 
     def _count(self, segment: Segment) -> None:

@@ -31,7 +31,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAGIC = b"HRQUEUE1"
+FAMILY = b"HRQUEUE"
+"""What files of every version begin with."""
+
+MAGIC = FAMILY + b"1"
 
 HEAD_BYTES = 40
 

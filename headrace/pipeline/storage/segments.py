@@ -6,13 +6,19 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.pipeline.storage.records import MAGIC, Head, RecordFlag, heads, payload_of
+from headrace.pipeline.errors import StoreFailed
+from headrace.pipeline.storage.records import FAMILY, MAGIC, Head, RecordFlag, heads, payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SUFFIX = ".queue"
+
+ASIDE = ".damaged"
+"""Of files that are done and had damaged bytes."""
+
+_MOST_ASIDE = 4
 
 
 @dataclass(slots=True)
@@ -24,12 +30,14 @@ class Segment:
         first: Sequence number that the first record has, or would have.
         end: Offset up to which whole records are written.
         counted: Bytes of it that are in the storage's usage.
+        is_damaged: Whether bytes in it are no records that once were.
     """
 
     path: Path
     first: int
     end: int = 0
     counted: int = 0
+    is_damaged: bool = False
 
     @classmethod
     def at(cls, directory: Path, first: int) -> Segment:
@@ -37,11 +45,42 @@ class Segment:
         return cls(directory / f"{first:020d}{SUFFIX}", first)
 
     def create(self) -> int:
-        """Make the file and return its descriptor, open for appending."""
+        """Make the file and return its descriptor, open for appending.
+
+        Raises:
+            OSError: It cannot be made; nothing is left of it.
+        """
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.write(fd, MAGIC)
+        try:
+            write_all(fd, MAGIC)
+        except OSError:
+            os.close(fd)
+            self.path.unlink(missing_ok=True)
+            raise
         self.end = len(MAGIC)
         return fd
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record was written to it."""
+        return self.end <= len(MAGIC)
+
+    def check_version(self) -> None:
+        """Refuse a file of another version.
+
+        Raises:
+            StoreFailed: It is one.
+        """
+        with self.path.open("rb") as file:
+            begin = file.read(len(MAGIC))
+        if begin != MAGIC and len(begin) == len(MAGIC) and begin.startswith(FAMILY):
+            raise StoreFailed(f"{self.path}: version {begin[len(FAMILY) :]!r} of the format, and only 1 is known")
+
+    def set_aside(self) -> None:
+        """Keep a damaged file under another name, instead of older ones of its folder where there are too many."""
+        self.path.rename(self.path.with_suffix(ASIDE))
+        for path in sorted(self.path.parent.glob(f"*{ASIDE}"))[:-_MOST_ASIDE]:
+            path.unlink(missing_ok=True)
 
     def heads(self) -> Iterator[Head | tuple[int, int]]:
         """Yield what is in the file, see `records.heads`."""
@@ -50,6 +89,13 @@ class Segment:
             yield from heads(fd, len(MAGIC), self.end)
         finally:
             os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; raises OSError, then part of it may be written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def found_in(directory: Path) -> list[Segment]:

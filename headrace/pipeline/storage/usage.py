@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import Refused
 
+_PAUSE_S = 1.0
+"""How long nothing is tried after a write that failed."""
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,6 +26,9 @@ class Usage:
     def __init__(self, settings: Settings, max_bytes: int) -> None:
         self.bytes = 0
         self.max_bytes = max_bytes
+        self._monotonic_s = settings.monotonic_s
+        self._failure = ""
+        self._failed_until_s = 0.0
         self._logger = settings.logger
         counters, attributes = settings.counters, {"storage": settings.id}
         self._torn = counters.counter(
@@ -35,7 +41,9 @@ class Usage:
         counters.observe("headrace_storage_bytes", "Bytes on disk.", lambda: self.bytes, attributes, "By")
 
     def check(self) -> None:
-        """Raise `Refused` where the storage is full."""
+        """Raise `Refused` where the storage is full, or has just failed: before anything is processed in vain."""
+        if self._failure and self._monotonic_s() < self._failed_until_s:
+            raise Refused(f"the storage failed: {self._failure}", 5)
         if self.max_bytes and self.bytes >= self.max_bytes:
             raise Refused(f"the storage is full: {self.bytes} bytes on disk", 5)
 
@@ -51,4 +59,6 @@ class Usage:
     def failed(self, path: Path, error: OSError) -> None:
         """Count a write that failed."""
         self._failures.add()
+        self._failure = error.strerror or str(error)
+        self._failed_until_s = self._monotonic_s() + _PAUSE_S
         self._logger.error("%s: %s", path, error.strerror)

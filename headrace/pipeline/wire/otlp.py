@@ -27,6 +27,7 @@ from headrace.pipeline.wire import otlp_point_kernels as points
 from headrace.pipeline.wire.otlp_exemplars import shortened
 from headrace.pipeline.wire.otlp_identity import kind_of
 from headrace.pipeline.wire.otlp_learn import Learner
+from headrace.pipeline.wire.otlp_recall import RecalledBlocks, joined
 from headrace.pipeline.wire.otlp_walk import walk
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.batch import BatchContext
     from headrace.pipeline.series import SeriesTable
+    from headrace.pipeline.wire.otlp_recall import Recalled
     from headrace.pipeline.wire.otlp_walk import Exemplars, Points, Walk
 
 _MAX_TOLD = 100_000
@@ -84,6 +86,31 @@ class OtlpDecoder:
         self._table = table
         self._key = table.domain_key(b"otlp metrics")
         self._told = KeyTable()
+        self._blocks = RecalledBlocks(table)
+
+    def recall(self, data: bytes) -> Recalled | None:
+        """Take what is known of a request without reading it, on the thread that owns the table.
+
+        Returns:
+            Rows, and what has to be read; None where all has to be.
+        """
+        recalled = self._blocks.recall(data)
+        if recalled is not None:
+            self._table.touch(recalled.ids)
+        return recalled
+
+    def take_recalled(self, recalled: Recalled, context: BatchContext) -> Decoded:
+        """Return the batch of a request that is known as a whole."""
+        batch = MetricBatch.of(
+            self._table,
+            recalled.ids,
+            recalled.times,
+            recalled.values,
+            flags=recalled.flags,
+            start_ns=recalled.starts,
+            context=context,
+        )
+        return Decoded(batch, len(recalled.ids))
 
     def walk(self, data: bytes | memoryview) -> Walk:
         """Read an ExportMetricsServiceRequest, on any thread; `take` makes a batch of it.
@@ -110,8 +137,14 @@ class OtlpDecoder:
             if len(new):
                 yield from self._learn(found, of, new)
 
-    def take(self, found: Walk, context: BatchContext) -> Decoded:
+    def take(self, found: Walk, context: BatchContext, recalled: Recalled | None = None) -> Decoded:
         """Return the batch of a request whose points were identified; once for each walk.
+
+        Args:
+            found: The request, or what of it had to be read.
+            context: Where it comes from.
+            recalled: What did not have to be. It is in the batch unless points are rejected: those are told by the
+                whole request, which then has to be read.
 
         Raises:
             InvalidInput: An exemplar does not decode.
@@ -130,14 +163,23 @@ class OtlpDecoder:
             metadata=tuple(_metadata(found, told)),
         )
         total = sum(map(len, both))
+        if recalled is not None and not rejected:
+            if not len(told):
+                self._blocks.keep(recalled.missed, found)
+            if len(recalled.ids):
+                batch = joined(batch, recalled, found)
+                total += len(recalled.ids)
         return Decoded(batch, total, dict(rejected), message, np.ascontiguousarray(found.told[told]))
 
-    def decode(self, data: bytes | memoryview, context: BatchContext) -> Decoded:
-        """Do `walk`, `identify` and `take`."""
+    def decode(self, data: bytes, context: BatchContext) -> Decoded:
+        """Read a request at one go: `recall`, or else `walk`, `identify` and `take`."""
+        recalled = self.recall(data)
+        if recalled is not None and recalled.is_whole:
+            return self.take_recalled(recalled, context)
         found = self.walk(data)
         for _ in self.identify(found):
             pass
-        return self.take(found, context)
+        return self.take(found, context, None if recalled is None or recalled.is_part else recalled)
 
     def confirm(self, decoded: Decoded) -> None:
         """Note that what a request said about metric families has arrived, so that it need not be said again."""

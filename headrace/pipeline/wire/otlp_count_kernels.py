@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.pipeline.wire.otlp_point_kernels import IRREGULAR, LEVEL, OFFSET
 from headrace.pipeline.wire.protobuf_kernels import TRUNCATED, skip, span, varint
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.siphash_kernels import siphash128
 from headrace.pipeline.wire.otlp_count_kernels import is_data
 from headrace.pipeline.wire.otlp_histogram_kernels import histogram_points

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.kernels.bits import load_f64, load_u64
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.pipeline.wire.otlp_point_kernels import (
     ATTRIBUTES_SCATTERED,
     EXEMPLARS,

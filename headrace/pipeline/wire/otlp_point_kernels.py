@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.siphash_kernels import siphash128
 from headrace.pipeline.wire.protobuf_kernels import skip, varint
 

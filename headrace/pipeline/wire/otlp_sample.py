@@ -25,4 +25,7 @@ def sample_request() -> bytes:
     exponential.data_points.add(time_unix_nano=1, count=1).positive.bucket_counts.append(1)
     summary = scope.metrics.add(name="e").summary
     summary.data_points.add(time_unix_nano=1, count=1, sum=1).quantile_values.add(quantile=0.5, value=1)
+    # A part that is known again when it comes once more: it has nothing but numbers.
+    plain = message.resource_metrics.add().scope_metrics.add().metrics.add(name="f")
+    plain.gauge.data_points.add(time_unix_nano=1, as_double=1)
     return message.SerializeToString()

@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,6 +149,7 @@ class Walk:
         histograms: Histogram and summary points.
         stats: (h, STATS) float64 of those.
         buckets: Of those.
+        rewritten: Whether the bytes are not those that were sent, because the kernels cannot read those.
     """
 
     buf: NDArray[np.uint8]
@@ -163,6 +164,7 @@ class Walk:
     histograms: Points
     stats: NDArray[np.float64]
     buckets: Buckets
+    rewritten: bool = False
 
     @property
     def name_at(self) -> int:
@@ -241,7 +243,7 @@ def walk(data: bytes | memoryview, k0: np.uint64, k1: np.uint64) -> Walk:
             raise InvalidInput(f"{error}; that is taken in requests of up to {_REWRITTEN_BYTES} bytes") from None
     try:
         rewritten = ExportMetricsServiceRequest.FromString(bytes(data)).SerializeToString()
-        return _walk(rewritten, k0, k1)
+        return replace(_walk(rewritten, k0, k1), rewritten=True)
     except (DecodeError, _Irregular) as error:
         raise InvalidInput(f"OTLP: the request does not decode: {error}") from None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

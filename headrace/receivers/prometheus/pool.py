@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from headrace.pipeline.prometheus_values import format_duration
 from headrace.pipeline.relabel import steps
 from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
+from headrace.receivers.prometheus.population import Population, Populator
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
-from headrace.receivers.prometheus.targets import Population, Populator, seed_of
+from headrace.receivers.prometheus.targets import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.job import Job
+    from headrace.receivers.prometheus.sharding import ShardingConfig
     from headrace.receivers.prometheus.targets import Target
 
 _GRACE = 1.1
@@ -43,14 +45,20 @@ class ScrapePool:
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
         discoverer: Makes what finds its targets; given what to call when there are others.
+        sharding: Which of the targets other daemons scrape; None for none.
     """
 
     def __init__(
-        self, job: Job, shared: Shared, relabeler: Relabeler, discoverer: Callable[[Callable[[], None]], Discoverer]
+        self,
+        job: Job,
+        shared: Shared,
+        relabeler: Relabeler,
+        discoverer: Callable[[Callable[[], None]], Discoverer],
+        sharding: ShardingConfig | None = None,
     ) -> None:
         self._job = job
         self._shared = shared
-        self._populator = Populator(job, relabeler)
+        self._populator = Populator(job, relabeler, sharding)
         self._seed = seed_of(job.external_labels)
         self._discoverer = discoverer(self.sync)
         self._running: dict[object, _Running] = {}

@@ -17,10 +17,8 @@ from headrace.pipeline.discovery import ADDRESS
 from headrace.pipeline.prometheus_values import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from headrace.pipeline.discovery import TargetGroup
-    from headrace.pipeline.relabel import Relabeler
     from headrace.receivers.prometheus.job import Job
 
 _PARAM = "__param_"
@@ -58,111 +56,14 @@ class Target:
         return (int.from_bytes(digest.digest(), "little") ^ seed) % interval_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What became of the target groups of a job.
-
-    Attributes:
-        targets: Those to scrape, each once.
-        dropped: Labels before relabelling of those that relabelling dropped.
-        faults: Why addresses could not be made targets.
-    """
-
-    targets: tuple[Target, ...]
-    dropped: tuple[Pairs, ...]
-    faults: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Dropped:
-    discovered: Pairs
-
-
-Outcome = Target | _Dropped | str
-"""What became of an address: a target, nothing by relabelling, or why it can be none."""
-
-
-class Populator:
-    """Makes the targets of a job, again and again: only groups that are others are worked out anew.
-
-    Args:
-        job: The job.
-        relabeler: The job's ``relabel_configs``.
-    """
-
-    def __init__(self, job: Job, relabeler: Relabeler) -> None:
-        self._job = job
-        self._relabeler = relabeler
-        # By the address of the group, which stands beside it and so keeps the address from being used again.
-        self._known: dict[int, tuple[TargetGroup, list[Outcome]]] = {}
-
-    def populate(self, groups: Iterable[TargetGroup]) -> Population:
-        """Return what becomes of target groups, which are not changed afterwards."""
-        groups = list(groups)
-        known = {id(group): self._known[id(group)] for group in groups if id(group) in self._known}
-        before: dict[str, tuple[TargetGroup, list[Outcome]]] = {}
-        if len(known) < len(groups):
-            before = {group.source: (group, outcomes) for group, outcomes in self._known.values()}
-        for group in groups:
-            if id(group) not in known:
-                known[id(group)] = group, self._outcomes(group, before.get(group.source))
-        self._known = known
-        return _gathered(known[id(group)][1] for group in groups)
-
-    def _outcomes(self, group: TargetGroup, before: tuple[TargetGroup, list[Outcome]] | None) -> list[Outcome]:
-        """Work out a group; targets that the one before had as well, under the same labels, are taken from it."""
-        there: dict[Pairs, Outcome] = {}
-        if before is not None and before[0].labels == group.labels:
-            there = dict(zip((tuple(own.items()) for own in before[0].targets), before[1], strict=True))
-        return [
-            outcome if (outcome := there.get(tuple(own.items()))) is not None else self._outcome(group, own)
-            for own in group.targets
-        ]
-
-    def _outcome(self, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
-        discovered = _discovered(self._job, {**group.labels, **own})
-        relabelled = self._relabeler.apply(discovered)
-        if relabelled is None:
-            return _Dropped(discovered)
-        try:
-            return _target(self._job, discovered, dict(relabelled))
-        except ValueError as error:
-            return f"{own.get(ADDRESS, '')}: {error}"
-
-
-def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
-    """Make the targets of a job, once.
-
-    Args:
-        job: The job.
-        groups: Target groups.
-        relabeler: The job's ``relabel_configs``.
-    """
-    return Populator(job, relabeler).populate(groups)
-
-
-def _gathered(found: Iterable[list[Outcome]]) -> Population:
-    targets: dict[object, Target] = {}
-    dropped: list[Pairs] = []
-    faults: list[str] = []
-    for outcomes in found:
-        for outcome in outcomes:
-            if isinstance(outcome, Target):
-                targets.setdefault(outcome.identity, outcome)
-            elif isinstance(outcome, _Dropped):
-                dropped.append(outcome.discovered)
-            else:
-                faults.append(outcome)
-    return Population(tuple(targets.values()), tuple(dropped), tuple(faults))
-
-
 def seed_of(external_labels: Pairs) -> int:
     """Return what makes two daemons that scrape the same targets do so at different times."""
     digest = hashlib.blake2b(repr((socket.gethostname(), external_labels)).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
 
-def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
+def discovered_labels(job: Job, labels: dict[str, str]) -> Pairs:
+    """Return the labels that relabelling begins with: those of discovery, and the job's; `labels` is changed."""
     config = job.config
     defaults = {
         "job": config.job_name,
@@ -178,7 +79,12 @@ def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
     return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
-def _target(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+def target_of(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+    """Make the target of a label set that relabelling has left; `labels` is changed.
+
+    Raises:
+        ValueError: It makes none.
+    """
     address = labels.get(ADDRESS, "")
     if not address:
         raise ValueError("no address")

@@ -6,7 +6,7 @@ An option that is set to what it is by default (``false``, ``0``, nothing) says 
 from __future__ import annotations
 
 _NO_CONVERSION = "classic histograms stay as they are: native ones are scraped where the target has them"
-_DISCOVERY = "is a kind of service discovery that is not supported: file_sd_configs and http_sd_configs take its place"
+_DISCOVERY = "there is no such discovery: file_sd_configs and http_sd_configs take its place"
 
 SECTIONS = {
     "rule_files": "rules are evaluated by the store, not by the receiver",

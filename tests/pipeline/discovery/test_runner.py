@@ -220,7 +220,7 @@ def test_a_package_adds_a_kind() -> None:
         ({"consul_sd_configs": [{"server": "s"}, {"servre": "s"}]}, "consul_sd_configs.1.server: Field required"),
         ({"nomad_sd_configs": [{}]}, "nomad_sd_configs: plugin no_such_module:X does not load"),
         ({"gce_sd_configs": [{}]}, "gce_sd_configs: plugin offers a function"),
-        ({"azure_sd_configs": [{}]}, "azure_sd_configs (is a kind of service discovery that is not supported"),
+        ({"azure_sd_configs": [{}]}, "azure_sd_configs (there is no such discovery"),
     ],
 )
 def test_faults_of_offered_kinds_are_named(options: dict[str, Any], why: str) -> None:

@@ -182,14 +182,32 @@ async def test_refusals_leave_the_disk_too(tmp_path: Path) -> None:
     assert values(taken) == [2.0]
 
 
-async def test_a_full_storage_refuses(tmp_path: Path) -> None:
-    """Before anything is processed."""
-    process = Process(tmp_path, [], storage_options={"max_size": 1000})
+@pytest.mark.parametrize("block_on_overflow", [False, True])
+async def test_a_full_storage_refuses(tmp_path: Path, block_on_overflow: bool) -> None:
+    """Before anything is processed, also where senders wait for room in the queue."""
+    process = Process(tmp_path, [], storage_options={"max_size": 1000}, block_on_overflow=block_on_overflow)
     await process.start(up=False)
     with pytest.raises(Refused, match="the storage is full"):
         await process.give(*range(100))
     assert process.count("otelcol_exporter_enqueue_failed_metric_points") == 1
     await process.stop()
+
+
+async def test_what_no_request_can_be_made_of_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is dropped, counted and told; what is behind it arrives, and it does not come again."""
+    taken: list[tuple[str, float]] = []
+    process = await Process(tmp_path, taken).start()
+    process.answers = [KeyError("what?")]
+    await process.give(1)
+    await process.drained()
+    await process.give(2)
+    await process.drained()
+    await process.stop()
+    assert values(taken) == [2.0]
+    assert process.count("headrace_dropped_points", reason="request_failed") == 1
+    assert "no request could be made of 1 points" in caplog.text
 
 
 async def test_a_damaged_record_is_counted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from headrace.testing.batches import make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class Lab:
@@ -29,7 +29,10 @@ class Lab:
     def __init__(self, directory: Path, max_bytes: int = 0, **options: Any) -> None:
         self.directory = directory / "log"
         self.counters = Counters()
-        settings = make_settings("file_storage", kind="extensions", counters=self.counters)
+        self.now_s = 0.0
+        settings = make_settings(
+            "file_storage", kind="extensions", counters=self.counters, monotonic_s=lambda: self.now_s
+        )
         self.usage = Usage(settings, max_bytes)
         self.options = {"fsync": False, "segment_bytes": 1000, **options}
         self.numbers: list[int] = []
@@ -63,6 +66,10 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 PAYLOADS = [bytes([i]) * (50 + i) for i in range(40)]
@@ -219,7 +226,7 @@ class BrokenDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room: int | None = None
         self.write = os.write
-        monkeypatch.setattr("headrace.pipeline.storage.record_log.os.write", self)
+        monkeypatch.setattr("headrace.pipeline.storage.segments.os.write", self)
 
     def __call__(self, fd: int, data: bytes) -> int:
         if self.room is not None:
@@ -246,6 +253,56 @@ async def test_a_full_disk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.open()
     assert lab.read_all() == [*PAYLOADS[:2], PAYLOADS[3]]
     assert lab.count("damaged_bytes") == 0
+
+
+async def test_a_disk_that_stays_full(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is tried, no files and no descriptors are left, and what waits is not touched."""
+    disk = BrokenDisk(monkeypatch)
+    await lab.append(*PAYLOADS[:2])
+    before = lab.files(), descriptors()
+    for room in range(60):
+        disk.room = room
+        with pytest.raises(StoreFailed, match="No space left"):
+            await lab.append(PAYLOADS[2])
+    assert (lab.files(), descriptors()) <= before
+    with pytest.raises(Refused, match="the storage failed: No space left"):
+        lab.log.check()
+    disk.room = None
+    lab.now_s += 2
+    lab.log.check()
+    await lab.append(PAYLOADS[3])
+    assert lab.read_all() == [*PAYLOADS[:2], PAYLOADS[3]]
+
+
+async def test_another_version_is_not_touched(lab: Lab) -> None:
+    """It is refused by name, and stays as it is."""
+    await lab.append(b"x")
+    await lab.log.close()
+    (path,) = lab.files()
+    path.write_bytes(b"HRQUEUE2" + b"whatever a later version writes")
+    with pytest.raises(StoreFailed, match=r"version b'2' of the format, and only 1 is known"):
+        lab.open()
+    assert path.read_bytes().startswith(b"HRQUEUE2")
+
+
+async def test_damaged_files_are_set_aside(lab: Lab) -> None:
+    """When all that can be read of them is done, the last four of them."""
+    for round_ in range(6):
+        await lab.append(b"a" * 50, b"b" * 50)
+        await lab.log.close()
+        path = lab.files()[-1]
+        data = bytearray(path.read_bytes())
+        data[len(MAGIC) + 9] ^= 1
+        path.write_bytes(data)
+        lab.open()
+        for payload in lab.read_all():
+            assert payload == b"b" * 50
+        first, second = lab.numbers[-2:]
+        lab.log.skip(first, second)
+        lab.log.acknowledge(second)
+        assert lab.files() == [], round_
+    assert len(list(lab.directory.glob("*.damaged"))) == 4
+    assert lab.usage.bytes == 0
 
 
 async def test_syncs_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Says who owns a metric, for Headrace."""
