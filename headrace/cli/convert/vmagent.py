@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.convert.prometheus import convert_document, remote_write
+from headrace.cli.convert.prometheus import convert_scraping
+from headrace.cli.convert.remote_write import convert_remote_write
 from headrace.cli.convert.result import Converted
 from headrace.pipeline.config.source import read
 from headrace.pipeline.errors import ConfigError
@@ -66,8 +67,10 @@ def convert(arguments: Sequence[str]) -> Converted:
     urls = flags.get("remoteWrite.url", [])
     if not urls:
         raise ConfigError("-remoteWrite.url", "is required: vmagent sends on what it takes")
+    labels = _labels(flags)
+    shared = {"external_labels": labels} if labels else {}
     for number, url in enumerate(urls):
-        remote_write(made, _write(flags, number, url), number, _labels(flags))
+        convert_remote_write(made, _write(flags, number, url), number, shared)
     _common_rules(made, flags)
     for name in flags:
         if name not in _OWN and name not in _PER_URL:
@@ -103,7 +106,7 @@ def _scraping(made: Converted, flags: dict[str, list[str]]) -> None:
         document = _yaml(path)
         if not isinstance(document, dict):
             raise ConfigError(path, "must be a mapping")
-        convert_document(made, {key: one for key, one in document.items() if key != "remote_write"}, Path(path).parent)
+        convert_scraping(made, document, Path(path).parent)
 
 
 def _listening(made: Converted, flags: dict[str, list[str]]) -> None:
