@@ -6,13 +6,14 @@ Source:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from headrace.cli.convert.remote_write import convert_remote_write, safe
-from headrace.cli.convert.result import NAME, Converted
+from headrace.cli.convert.result import NAME, Converted, Reference
 from headrace.pipeline.config.source import read
 from headrace.pipeline.errors import ConfigError
 from headrace.receivers.prometheus import unsupported
@@ -26,6 +27,7 @@ ELSEWHERE = {
     "runtime": "it tunes Go's runtime",
 }
 _RULES_ONLY = ("evaluation_interval",)
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 _OWN_ADDRESS = "127.0.0.1:9090"
 _SECTIONS = ("global", "scrape_configs", "scrape_config_files", "remote_write", "storage", "otlp")
 
@@ -46,6 +48,7 @@ def convert(path: str, data_dir: str = "") -> Converted:
         raise ConfigError(path, f"cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(path, "must be a mapping")
+    _refer(document.get("global") or {})
     made = Converted()
     convert_scraping(made, document, Path(path).parent)
     if document.get("otlp") or not made.receivers:
@@ -62,6 +65,21 @@ def convert(path: str, data_dir: str = "") -> Converted:
     elif document.get("storage"):
         made.miss("storage", "there is no store where samples are only sent on; add one with --store DIR")
     return made
+
+
+def _refer(options: dict[str, Any]) -> None:
+    """Write the environment's variables in external labels as references: there alone Prometheus replaces them."""
+    labels = options.get("external_labels")
+    if isinstance(labels, dict):
+        options["external_labels"] = {
+            name: Reference(_VARIABLE.sub(_reference, text)) if isinstance(text, str) else text
+            for name, text in labels.items()
+        }
+
+
+def _reference(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return "$$" if name is None else "" if name[0].isdigit() else f"${{env:{name}}}"
 
 
 def convert_scraping(made: Converted, document: dict[str, Any], folder: Path) -> None:

@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
         if not argument.startswith("-"):
             if not waiting:
                 raise ConfigError(argument, "is no flag")
-            flags[waiting].append(argument)
+            flags[waiting] += _values(waiting, argument)
             waiting = ""
             continue
         if waiting:
@@ -95,10 +95,15 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
         found = flags.setdefault(name, [])
         waiting = "" if equals else name
         if equals:
-            found += value.split(",") if name.startswith("remoteWrite.") and name != "remoteWrite.headers" else [value]
+            found += _values(name, value)
     if waiting:
         flags[waiting].append("true")
     return flags
+
+
+def _values(name: str, text: str) -> list[str]:
+    """Return the values that a text stands for: flags about destinations take several, with commas between."""
+    return text.split(",") if name.startswith("remoteWrite.") and name != "remoteWrite.headers" else [text]
 
 
 def _scraping(made: Converted, flags: dict[str, list[str]]) -> None:
@@ -127,9 +132,9 @@ def _write(flags: dict[str, list[str]], number: int, url: str) -> dict[str, Any]
     for flag, (section, option) in _PER_URL.items():
         values = flags.get(flag, [])
         value = values[number] if number < len(values) else values[0] if len(values) == 1 else ""
-        if value:
+        if value and value != "false":
             holder = write.setdefault(section, {}) if section else write
-            holder[option] = value == "true" if option == "insecure_skip_verify" else value
+            holder[option] = True if value == "true" else value
     rules = flags.get("remoteWrite.urlRelabelConfig", [])
     if number < len(rules) and rules[number]:
         write["write_relabel_configs"] = _yaml(rules[number])
