@@ -17,6 +17,7 @@ from headrace.pipeline.identity import Series
 from headrace.pipeline.series import SeriesTable
 from headrace.processors import filter as filtering
 from headrace.processors import relabel
+from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_batch
 
 SERIES = 10_000
@@ -40,7 +41,7 @@ def _plan(rules: int) -> GraphPlan:
     processors = {}
     for i in range(rules):
         if i % 2:
-            config = filtering.FilterConfig.model_validate(
+            config = FilterConfig.model_validate(
                 {"exclude": [{"match_type": "regexp", "metric_names": [f"unwanted_{i}_.*"]}]}
             )
             processors[f"filter/{i}"] = Planned(filtering.FACTORY, config)

@@ -18,7 +18,25 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "receivers": ("hostmetrics", "otlp", "prometheus", "prometheus_remote_write"),
-    "processors": ("batch", "cardinality_limit", "filter", "memory_limiter", "relabel"),
+    "processors": (
+        "attributes",
+        "batch",
+        "cardinality_limit",
+        "cumulativetodelta",
+        "deltatocumulative",
+        "filter",
+        "groupbyattrs",
+        "interval",
+        "memory_limiter",
+        "metricstarttime",
+        "metricstransform",
+        "redaction",
+        "relabel",
+        "resource",
+        "resourcedetection",
+        "stream_aggregate",
+        "transform",
+    ),
     "exporters": ("debug", "nop", "prometheus_remote_write", "store"),
     "extensions": ("access", "basic_auth", "bearer_token_auth", "health_check", "sigv4_auth", "workspaces"),
 }
@@ -27,6 +45,10 @@ BUILT_IN = {
 ALIASES = {
     ("receivers", "host_metrics"): "hostmetrics",
     ("receivers", "prometheusremotewrite"): "prometheus_remote_write",
+    ("processors", "cumulative_to_delta"): "cumulativetodelta",
+    ("processors", "delta_to_cumulative"): "deltatocumulative",
+    ("processors", "metric_start_time"): "metricstarttime",
+    ("processors", "metrics_transform"): "metricstransform",
     ("exporters", "prometheusremotewrite"): "prometheus_remote_write",
     ("extensions", "basicauth"): "basic_auth",
     ("extensions", "bearertokenauth"): "bearer_token_auth",

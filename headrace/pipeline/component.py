@@ -151,6 +151,14 @@ class StatefulProcessor(ColumnProcessor, Protocol):
 
 
 @runtime_checkable
+class Draining(Protocol):
+    """A stateful processor that holds points back, and passes them on when it ends."""
+
+    def drain(self, now_ns: int) -> list[MetricBatch]:
+        """Return what is held back and is to be delivered before the end; called once, before the last snapshot."""
+
+
+@runtime_checkable
 class Deciding(Protocol):
     """A processor that has decisions to make about new series, which may be spread over several loop turns."""
 

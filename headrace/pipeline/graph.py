@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.pipeline.chain import SeriesChain, Stage
-from headrace.pipeline.component import Settings, StatefulProcessor
+from headrace.pipeline.component import Draining, Settings, StatefulProcessor
 from headrace.pipeline.delivery import Entry, Pipeline, Step
 from headrace.pipeline.errors import HeadraceError, Refused, StoreFailed
 from headrace.pipeline.state import StateDirectory
@@ -20,6 +20,7 @@ from headrace.pipeline.state import StateDirectory
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Component, Exporter, Receiver
     from headrace.pipeline.host import Host
 
@@ -111,6 +112,7 @@ class Graph:
             name, component = self._started.pop()
             if not saved and not name.startswith("receivers."):
                 saved = True
+                await self._drain()
                 self._save()
             try:
                 await component.shutdown()
@@ -164,10 +166,18 @@ class Graph:
         for pipeline in self.pipelines.values():
             for number, step in enumerate(pipeline.steps):
                 if isinstance(step.processor, StatefulProcessor):
-                    await self._tick_step(pipeline, number, step.processor, now_ns)
+                    await self._send(pipeline, number, step.processor.tick(now_ns))
 
-    async def _tick_step(self, pipeline: Pipeline, number: int, processor: StatefulProcessor, now_ns: int) -> None:
-        for batch in processor.tick(now_ns):
+    async def _drain(self) -> None:
+        """Let processors send what they hold back, from the first to the last of each pipeline."""
+        for pipeline in self.pipelines.values():
+            for number, step in enumerate(pipeline.steps):
+                if isinstance(step.processor, Draining):
+                    await self._send(pipeline, number, step.processor.drain(self._host.clock_ns()))
+
+    async def _send(self, pipeline: Pipeline, number: int, batches: list[MetricBatch]) -> None:
+        """Pass on what the processor in a place of a pipeline has made."""
+        for batch in batches:
             try:
                 await pipeline.process(batch, number + 1)
             except Refused as refusal:

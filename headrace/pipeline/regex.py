@@ -140,6 +140,51 @@ def regex(pattern: str) -> Regex:
     return Regex(pattern)
 
 
+@lru_cache(maxsize=4096)
+def searching(pattern: str) -> Regex:
+    """Return `pattern` as one that fits wherever it is found in a string, as Go's ``MatchString`` has it.
+
+    Groups keep their numbers and names.
+
+    Raises:
+        InvalidInput: RE2 does not take the pattern.
+    """
+    Regex(pattern)  # Names the fault in the pattern as it was written.
+    return Regex(f".*?(?:{pattern}).*")
+
+
+@lru_cache(maxsize=4096)
+def unanchored(pattern: str) -> re2._Regexp:
+    """Return `pattern` as Go's ``regexp.MustCompile`` reads it: it may match anywhere, and dots match no newline.
+
+    Raises:
+        InvalidInput: RE2 does not take the pattern.
+    """
+    try:
+        return re2.compile(pattern, _options())
+    except re2.error as error:
+        raise InvalidInput(f"error parsing regexp: {_fault(pattern, error)}") from None
+    except UnicodeEncodeError:
+        raise InvalidInput(f"error parsing regexp: invalid UTF-8: `{pattern}`") from None
+
+
+def replace_all(pattern: re2._Regexp, template: str, text: str) -> str:
+    """Replace every match in `text` by Go's `template`, in which ``$1`` and ``${name}`` are groups."""
+    names = pattern.groupindex
+
+    def replacement(match: re2._Match) -> str:
+        groups = (match.group(0), *match.groups())
+
+        def value(name: str) -> str:
+            index = int(name) if name.isdecimal() and name.isascii() else names.get(name, len(groups))
+            return (groups[index] or "") if index < len(groups) else ""
+
+        return _expand(template, value)
+
+    replaced: str = pattern.sub(replacement, text)
+    return replaced
+
+
 def _alternation(pattern: str) -> frozenset[str] | None:
     """Split ``a|b|c`` and ``(a|b|c)`` of literals; None where anything else is in it."""
     body = pattern[1:-1] if pattern[:1] == "(" and pattern[-1:] == ")" else pattern

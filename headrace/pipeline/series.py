@@ -336,6 +336,10 @@ class SeriesTable:
         """Return the resource with an id out of a `Head`."""
         return self._resources[resource_id]
 
+    def scope(self, scope_id: int) -> Scope:
+        """Return the scope with an id out of a `Head`."""
+        return self._scopes[scope_id]
+
     # -- life of ids ---------------------------------------------------------------------------------------
 
     def __len__(self) -> int:

@@ -1,111 +1,128 @@
-"""Keep or drop series by metric name, labels and type.
+"""Keep or drop series by metric name, labels and type, and points by conditions in OTTL.
 
-A series passes where some ``include`` entry fits (or there is none) and no ``exclude`` entry does. An entry fits where
-all that it names fits.
+A series passes where some ``include`` entry fits (or there is none), no ``exclude`` entry does and no condition holds.
+An entry fits where all that it names fits. What depends on the identity of a series alone is decided once for it;
+conditions on values are computed on columns.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Self
-
-from pydantic import Field, field_validator, model_validator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headrace.pipeline.component import ProcessorFactory, Settings
-from headrace.pipeline.config import ComponentConfig
 from headrace.pipeline.errors import InvalidInput
-from headrace.pipeline.identity import MetricType
-from headrace.pipeline.regex import regex
+from headrace.pipeline.ottl.columns import Column, lifted
+from headrace.pipeline.ottl.compiler import Compiled, compile_condition
+from headrace.pipeline.ottl.conditions import PointFilter
+from headrace.pipeline.ottl.faults import ErrorMode, Faults
+from headrace.pipeline.ottl.paths import Context
+from headrace.pipeline.ottl.values import text_of
+from headrace.pipeline.regex import regex, unanchored
 from headrace.pipeline.relabel import Memo
+from headrace.pipeline.series_view import SeriesView
+from headrace.processors.filter_config import (
+    TYPES,
+    CollectorEntry,
+    Entry,
+    FilterConfig,
+    MatchType,
+    context_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.pipeline.identity import Series
+    from headrace.pipeline.ottl.conditions import Verdict
+
+RULE = "dropped_by_rule"
+"""Reason of what a rule drops."""
+
+FAULT = "expression_failed"
+"""Reason of series for which a condition had no value, with the error mode ``propagate``."""
 
 
-class MatchType(StrEnum):
-    """How texts are compared."""
-
-    STRICT = "strict"
-    REGEXP = "regexp"
-
-
-_TYPES = {type_.text: type_ for type_ in MetricType}
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    compiled: Compiled
+    mode: ErrorMode
 
 
-class Entry(ComponentConfig):
-    """Series to include or exclude; everything that is set has to fit."""
+class _Rules:
+    """Decides about a series."""
 
-    match_type: MatchType = MatchType.STRICT
-    """``strict`` compares whole texts, ``regexp`` matches RE2 patterns with whole texts."""
+    def __init__(self, settings: Settings, config: FilterConfig) -> None:
+        self._include = [_test(entry) for entry in config.include]
+        self._exclude = [_test(entry) for entry in config.exclude]
+        if config.metrics.include is not None:
+            self._include.append(_collector_test(config.metrics.include))
+        if config.metrics.exclude is not None:
+            self._exclude.append(_collector_test(config.metrics.exclude))
+        self.conditions = _conditions(config)
+        self._faults = Faults(settings)
 
-    metric_names: tuple[str, ...] = ()
-    """Metric names, one of which has to fit."""
+    def decide(self, series: Series) -> Verdict:
+        """Return None to keep a series, why it is dropped, or the condition on which its points are."""
+        if self._include and not any(test(series) for test in self._include):
+            return RULE
+        if any(test(series) for test in self._exclude):
+            return RULE
+        return self._conditional(series) if self.conditions else None
 
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Values by label, all of which have to fit; an absent label has the empty value. Attributes of OpenTelemetry
-    sources are labels."""
-
-    types: tuple[str, ...] = ()
-    """Metric types, one of which has to fit: ``counter``, ``gauge``, ``histogram``, ``summary``, ``unknown``.
-    Prometheus sources tell types apart from samples, so their series are ``unknown``."""
-
-    @field_validator("types")
-    @classmethod
-    def _known(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        for one in types:
-            if one not in _TYPES:
-                raise ValueError(f"there is no metric type {one!r} (there: {', '.join(_TYPES)})")
-        return types
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not (self.metric_names or self.labels or self.types):
-            raise ValueError("must name metric_names, labels or types")
-        if self.match_type is MatchType.REGEXP:
-            for pattern in (*self.metric_names, *self.labels.values()):
-                try:
-                    regex(pattern)
-                except InvalidInput as error:
-                    raise ValueError(str(error)) from None
-        return self
-
-
-class FilterConfig(ComponentConfig):
-    """Settings of the ``filter`` processor."""
-
-    include: tuple[Entry, ...] = ()
-    """Series that pass; all, where it is empty."""
-
-    exclude: tuple[Entry, ...] = ()
-    """Series that do not pass, even if they are included."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not (self.include or self.exclude):
-            raise ValueError("must have include or exclude")
-        return self
+    def _conditional(self, series: Series) -> Verdict:
+        view = SeriesView.of(series)
+        found: object = False
+        for condition in self.conditions:
+            try:
+                found = lifted("or", found, condition.compiled.value(view))
+            except InvalidInput as error:
+                self._faults.note(error, series, condition.mode)
+                if condition.mode is ErrorMode.PROPAGATE:
+                    return FAULT
+        if isinstance(found, Column):
+            return found
+        return RULE if found else None
 
 
 class FilterProcessor:
     """Decides once about each new series."""
 
     def __init__(self, settings: Settings, config: FilterConfig) -> None:
-        del settings
-        self._include = [_test(entry) for entry in config.include]
-        self._exclude = [_test(entry) for entry in config.exclude]
+        self._rules = _Rules(settings, config)
 
     def admit(self, series: Series) -> Series | None:
         """Return the series, or None where it does not pass."""
-        if self._include and not any(test(series) for test in self._include):
-            return None
-        return None if any(test(series) for test in self._exclude) else series
+        return series if self._rules.decide(series) is None else None
+
+
+def create(settings: Settings, config: FilterConfig) -> FilterProcessor | PointFilter:
+    """Make a processor of the cheaper tier, where no condition is on values."""
+    rules = _Rules(settings, config)
+    # The reason of a series processor's drops is the chain's; a fault has one of its own.
+    if any(one.compiled.valued or one.mode is ErrorMode.PROPAGATE for one in rules.conditions):
+        return PointFilter(settings, rules.decide, RULE)
+    return FilterProcessor(settings, config)
+
+
+def _conditions(config: FilterConfig) -> list[_Condition]:
+    """Compile the conditions, those of outer contexts first."""
+    found: list[_Condition] = []
+    mode = config.error_mode
+    for one in config.metric_conditions:
+        if isinstance(one, str):
+            found.append(_Condition(compile_condition(one), mode))
+        else:
+            context = context_of(one.context)
+            found += [_Condition(compile_condition(text, context), one.error_mode or mode) for text in one.conditions]
+    found += [_Condition(compile_condition(text, Context.METRIC), mode) for text in config.metrics.metric]
+    found += [_Condition(compile_condition(text, Context.DATAPOINT), mode) for text in config.metrics.datapoint]
+    return sorted(found, key=lambda condition: condition.compiled.context)
 
 
 def _test(entry: Entry) -> Callable[[Series], bool]:
     """Compile an entry."""
-    types = {_TYPES[one] for one in entry.types}
+    types = {TYPES[one] for one in entry.types}
     name_fits = _any_of(entry.metric_names, entry.match_type)
     labels = [(name, _any_of((value,), entry.match_type)) for name, value in entry.labels.items()]
 
@@ -119,6 +136,22 @@ def _test(entry: Entry) -> Callable[[Series], bool]:
     return fits
 
 
+def _collector_test(entry: CollectorEntry) -> Callable[[Series], bool]:
+    name_fits = _found_in(entry.metric_names, entry.match_type)
+    wanted = [
+        (one.key, None if one.value is None else _found_in((one.value,), entry.match_type))
+        for one in entry.resource_attributes
+    ]
+
+    def fits(series: Series) -> bool:
+        if entry.metric_names and not name_fits(series.name):
+            return False
+        resource = SeriesView.of(series).resource if wanted else {}
+        return all(key in resource and (test is None or test(text_of(resource[key]))) for key, test in wanted)
+
+    return fits
+
+
 def _any_of(texts: tuple[str, ...], match_type: MatchType) -> Callable[[str], bool]:
     if match_type is MatchType.STRICT:
         return frozenset(texts).__contains__
@@ -126,4 +159,12 @@ def _any_of(texts: tuple[str, ...], match_type: MatchType) -> Callable[[str], bo
     return Memo(lambda text: any(test(text) for test in tests)).__getitem__
 
 
-FACTORY = ProcessorFactory(name="filter", config=FilterConfig, create=FilterProcessor)
+def _found_in(texts: tuple[str, ...], match_type: MatchType) -> Callable[[str], bool]:
+    """Compare as the Collector does: its patterns match anywhere."""
+    if match_type is MatchType.STRICT:
+        return frozenset(texts).__contains__
+    patterns = [unanchored(text) for text in texts]
+    return lambda text: any(pattern.search(text) is not None for pattern in patterns)
+
+
+FACTORY = ProcessorFactory(name="filter", config=FilterConfig, create=create)

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from headrace.pipeline.identity import Form, Kind, MetricType, Series
-from headrace.processors.filter import FilterConfig, FilterProcessor
+from headrace.processors.filter import FilterProcessor
+from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_settings
 
 SERIES = 100_000
@@ -76,7 +77,7 @@ def test_against_the_model() -> None:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({}, "must have include or exclude"),
+        ({}, "must have include or exclude, metric_conditions or metrics"),
         ({"include": [{}]}, "must name metric_names, labels or types"),
         ({"include": [{"types": ["counters"]}]}, "there is no metric type 'counters'"),
         ({"include": [{"match_type": "regexp", "metric_names": ["("]}]}, "missing closing \\)"),

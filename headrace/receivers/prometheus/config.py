@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.http_config import NUMBERS_ARE_TEXTS, HttpConfig
@@ -116,7 +117,7 @@ class GlobalConfig(_Limits):
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, options: Any) -> Any:
-        return unsupported.refuse(options, unsupported.GLOBAL)
+        return refuse(options, unsupported.GLOBAL)
 
     @field_validator("external_labels")
     @classmethod
@@ -236,7 +237,7 @@ class ScrapeConfig(_Limits, HttpConfig):
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, options: Any) -> Any:
-        options = unsupported.refuse(options, unsupported.JOB)
+        options = refuse(options, unsupported.JOB)
         if isinstance(options, dict):
             lists = ("static_configs", "file_sd_configs", "relabel_configs", "metric_relabel_configs", "params")
             options = {name: value for name, value in options.items() if value is not None or name not in lists}
@@ -262,7 +263,7 @@ class PrometheusYml(ComponentConfig):
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, options: Any) -> Any:
-        options = unsupported.refuse(options, unsupported.SECTIONS)
+        options = refuse(options, unsupported.SECTIONS)
         if isinstance(options, dict):
             options = {name: value for name, value in options.items() if value is not None}
         return options

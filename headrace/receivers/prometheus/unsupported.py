@@ -5,13 +5,6 @@ An option that is set to what it is by default (``false``, ``0``, nothing) says 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _NO_NATIVE = "native histograms are not scraped: the text formats have none"
 _DISCOVERY = "is a kind of service discovery that is not supported: use static_configs or file_sd_configs"
 
@@ -63,17 +56,3 @@ JOB = {
     },
 }  # fmt: skip
 """Options of a job in ``scrape_configs``."""
-
-
-def refuse(options: Any, known: Mapping[str, str]) -> Any:
-    """Return `options` without those of `known` that are off.
-
-    Raises:
-        PydanticCustomError: One of `known` is set.
-    """
-    if not isinstance(options, dict):
-        return options
-    wrong = [f"{name} ({known[name]})" for name, value in options.items() if name in known and value]
-    if wrong:
-        raise PydanticCustomError("unsupported", "not supported: {names}", {"names": "; ".join(wrong)})
-    return {name: value for name, value in options.items() if name not in known}

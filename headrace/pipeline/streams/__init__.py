@@ -1,0 +1,1 @@
+"""State of streams, for processors that remember what came before: slots, rows, order, and snapshots by identity."""
