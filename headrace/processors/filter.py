@@ -49,7 +49,7 @@ class _Condition:
     mode: ErrorMode
 
 
-class _Rules:
+class Rules:
     """Decides about a series."""
 
     def __init__(self, settings: Settings, config: FilterConfig) -> None:
@@ -88,8 +88,8 @@ class _Rules:
 class FilterProcessor:
     """Decides once about each new series."""
 
-    def __init__(self, settings: Settings, config: FilterConfig) -> None:
-        self._rules = _Rules(settings, config)
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
 
     def admit(self, series: Series) -> Series | None:
         """Return the series, or None where it does not pass."""
@@ -98,11 +98,11 @@ class FilterProcessor:
 
 def create(settings: Settings, config: FilterConfig) -> FilterProcessor | PointFilter:
     """Make a processor of the cheaper tier, where no condition is on values."""
-    rules = _Rules(settings, config)
+    rules = Rules(settings, config)
     # The reason of a series processor's drops is the chain's; a fault has one of its own.
     if any(one.compiled.valued or one.mode is ErrorMode.PROPAGATE for one in rules.conditions):
         return PointFilter(settings, rules.decide, RULE)
-    return FilterProcessor(settings, config)
+    return FilterProcessor(rules)
 
 
 def _conditions(config: FilterConfig) -> list[_Condition]:

@@ -27,6 +27,8 @@ from headrace.pipeline.ottl.program import Block, PointEdit, apply, run
 from headrace.pipeline.ottl.statements import compile_statement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from headrace.pipeline.batch import MetricBatch
@@ -121,8 +123,8 @@ def block_of(group: str | StatementGroup, mode: ErrorMode) -> Block:
 class TransformProcessor:
     """Runs the statements once for each new series."""
 
-    def __init__(self, settings: Settings, config: TransformConfig) -> None:
-        self.blocks = _blocks(config)
+    def __init__(self, settings: Settings, blocks: Sequence[Block]) -> None:
+        self.blocks = blocks
         self.faults = Faults(settings)
 
     def admit(self, series: Series) -> Series | None:
@@ -133,9 +135,8 @@ class TransformProcessor:
 class PointTransform:
     """Runs the statements once for each new series, and what they do to points on columns."""
 
-    def __init__(self, settings: Settings, config: TransformConfig) -> None:
-        self._series = TransformProcessor(settings, config)
-        self._logger = settings.logger
+    def __init__(self, settings: Settings, blocks: Sequence[Block]) -> None:
+        self._series = TransformProcessor(settings, blocks)
         self._chain = SeriesChain([Stage(self._series, settings.drops, FAULT)])
         self._plans: list[tuple[PointEdit, ...]] = [()]
         self._numbers: dict[str, int] = {"": _NO_EDITS}
@@ -150,9 +151,9 @@ class PointTransform:
         self._chain.decide(batch, ids)
         memo = self._memo(batch.table)
         for one in ids.tolist():
+            series = batch.table.series(one)
             # Faults were noted by the chain.
-            edits = run(self._series.blocks, batch.table.series(one), lambda *_: None).edits
-            memo.plans[one] = self._number(edits)
+            memo.plans[one] = self._number(run(self._series.blocks, series, lambda *_: None).edits, series)
 
     def process(self, batch: MetricBatch) -> MetricBatch:
         """Return the batch with series and points changed; the same object where nothing changes."""
@@ -181,12 +182,13 @@ class PointTransform:
         except InvalidInput as error:
             self._series.faults.note(error, edit.key, ErrorMode.IGNORE)
 
-    def _number(self, edits: tuple[PointEdit, ...]) -> int:
+    def _number(self, edits: tuple[PointEdit, ...], series: Series) -> int:
         key = "; ".join(edit.key for edit in edits)
         number = self._numbers.get(key)
         if number is None:
             if len(self._plans) > MAX_PLANS:
-                self._logger.warning("more than %d different edits of values: further series keep theirs", MAX_PLANS)
+                why = InvalidInput(f"there are {MAX_PLANS} different edits of values already: it keeps its values")
+                self._series.faults.note(why, series, ErrorMode.IGNORE)
                 return _NO_EDITS
             number = self._numbers[key] = len(self._plans)
             self._plans.append(edits)
@@ -240,17 +242,13 @@ def _put(batch: MetricBatch, rows: NDArray[np.int64], points: NumberPoints) -> M
     return replace(batch, integers=whole)
 
 
-def _blocks(config: TransformConfig) -> list[Block]:
-    return [block_of(one, config.error_mode) for one in config.metric_statements]
-
-
 def create(settings: Settings, config: TransformConfig) -> TransformProcessor | PointTransform:
     """Make a processor of the cheaper tier, where no statement changes points."""
-    blocks = _blocks(config)
+    blocks = [block_of(one, config.error_mode) for one in config.metric_statements]
     # The reason of a series processor's drops is the chain's; a fault has one of its own.
     if any(block.mode is ErrorMode.PROPAGATE or any(step.column for step in block.steps) for block in blocks):
-        return PointTransform(settings, config)
-    return TransformProcessor(settings, config)
+        return PointTransform(settings, blocks)
+    return TransformProcessor(settings, blocks)
 
 
 FACTORY = ProcessorFactory(name="transform", config=TransformConfig, create=create)

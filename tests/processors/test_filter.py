@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from headrace.pipeline.identity import Form, Kind, MetricType, Series
-from headrace.processors.filter import FilterProcessor
+from headrace.processors.filter import FilterProcessor, Rules
 from headrace.processors.filter_config import FilterConfig
 from headrace.testing.batches import make_settings
 
@@ -20,7 +20,7 @@ VALUES = ["", "a", "b", "prod", "prod-eu", "dev"]
 
 
 def make(**config: Any) -> FilterProcessor:
-    return FilterProcessor(make_settings("filter"), FilterConfig(**config))
+    return FilterProcessor(Rules(make_settings("filter"), FilterConfig(**config)))
 
 
 def model(config: FilterConfig, series: Series) -> bool:
@@ -57,7 +57,7 @@ def test_against_the_model() -> None:
     types = [MetricType.COUNTER, MetricType.GAUGE, MetricType.UNKNOWN]
     different = passed = 0
     configs = [FilterConfig(**config) for config in CONFIGS]  # type: ignore[arg-type]
-    filters = [FilterProcessor(make_settings("filter"), config) for config in configs]
+    filters = [FilterProcessor(Rules(make_settings("filter"), config)) for config in configs]
     for i in range(SERIES):
         labels = {
             "__name__": generator.choice(NAMES),

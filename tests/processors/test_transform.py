@@ -14,6 +14,7 @@ from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.identity import Form, Kind, MetricType, Resource, Scope, Series, Temporality
 from headrace.pipeline.ottl import program
 from headrace.pipeline.series_view import SeriesView
+from headrace.processors import transform
 from headrace.processors.transform import FACTORY, TransformConfig
 from headrace.testing.batches import make_batch, make_settings, rows
 from headrace.testing.processors import ProcessorContract
@@ -209,6 +210,17 @@ def test_a_statement_without_a_value(mode: str, kept: int, errors: int) -> None:
     processor: Any = FACTORY.create(settings, of)
     processor.admit(series()) if hasattr(processor, "admit") else processor.process(make_batch(["a"]))
     assert settings.counters.value("headrace_expression_errors") == errors
+
+
+def test_edits_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series whose edits are one set too many keeps its values; that is an error like a missing value."""
+    monkeypatch.setattr(transform, "MAX_PLANS", 1)
+    settings = make_settings("transform")
+    edits = [f'set(datapoint.value_double, 9) where metric.name == "{name}"' for name in "ab"]
+    processor: Any = FACTORY.create(settings, config(edits[0], edits[1] + " and datapoint.value_double > 0"))
+    out = processor.process(make_batch(["a", "b", "c"], value=[1.0, 2.0, 3.0]))
+    assert out.value.tolist() == [9.0, 2.0, 3.0]
+    assert settings.counters.value("headrace_expression_errors") == 1
 
 
 @pytest.mark.parametrize(

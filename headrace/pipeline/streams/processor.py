@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -100,7 +101,7 @@ class View(OfTable):
 V = TypeVar("V", bound=View)
 
 
-class StreamProcessor(Generic[V]):
+class StreamProcessor(ABC, Generic[V]):
     """A column processor that follows streams; its state survives reload and restart.
 
     A subclass says which series it follows (`target`), how a view is made (`view`), and what it does (`apply`).
@@ -126,20 +127,20 @@ class StreamProcessor(Generic[V]):
 
     # -- what a subclass says ------------------------------------------------------------------------------
 
+    @abstractmethod
     def target(self, series: Series) -> Series | None:
         """Return the series under which a stream is passed on; None for one that is not followed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def view(self, table: SeriesTable, context: BatchContext) -> V:
         """Return a new view."""
-        raise NotImplementedError
 
     def opened(self, view: V, slot: int, series: Series) -> None:
         """Take note of a stream that is followed from now on."""
 
+    @abstractmethod
     def apply(self, view: V, batch: MetricBatch) -> MetricBatch:
         """Process a batch all of whose series are decided."""
-        raise NotImplementedError
 
     # -- decisions -----------------------------------------------------------------------------------------
 
