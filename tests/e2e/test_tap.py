@@ -115,7 +115,7 @@ def test_recordings_and_plans(stand: Stand, tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         fates = json.loads(result.stdout)["exporters"]["exporters.prometheus_remote_write"]["fates"]
         assert {name: one["series"] for name, one in fates.items()} == {
-            "kept": 1, "renamed": 2 * (SERIES - 2), "dropped": 2, "added": 2,
+            "kept": 1, "renamed": 4 * (SERIES - 2), "dropped": 4, "added": 4,
         }  # fmt: skip
     assert stand.reloads() == {"success": 0, "failure": 0}
 
