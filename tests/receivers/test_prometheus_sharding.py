@@ -13,9 +13,9 @@ from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.targets import TargetsRegistry
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import jobs_of
+from headrace.receivers.prometheus.population import Populator
 from headrace.receivers.prometheus.receiver import PrometheusReceiver
 from headrace.receivers.prometheus.sharding import ShardingConfig, owners
-from headrace.receivers.prometheus.targets import populate
 from scrape_lab import ScrapeLab
 
 KEYS = [f"http://node-{i}:9100/metrics" for i in range(3000)]
@@ -72,7 +72,7 @@ def _population(**options: Any) -> tuple[set[str], int]:
     config = PrometheusConfig.model_validate({"config": {"scrape_configs": [job]}, "sharding": sharding})
     [one] = jobs_of(config)
     groups = [group.group("") for group in one.config.static_configs]
-    found = populate(one, groups, Relabeler(one.config.relabel_configs), config.sharding)
+    found = Populator(one, Relabeler(one.config.relabel_configs), config.sharding).populate(groups)
     return {target.url for target in found.targets}, len(found.dropped)
 
 

@@ -17,12 +17,9 @@ from headrace.pipeline.discovery import ADDRESS
 from headrace.pipeline.prometheus_values import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from headrace.pipeline.discovery import TargetGroup
-    from headrace.pipeline.relabel import Relabeler
     from headrace.receivers.prometheus.job import Job
-    from headrace.receivers.prometheus.sharding import ShardingConfig
 
 _PARAM = "__param_"
 
@@ -57,54 +54,6 @@ class Target:
         interval_ns = _nanoseconds(self.interval)
         digest = hashlib.blake2b(repr((self.labels, self.url)).encode("utf-8", "surrogatepass"), digest_size=8)
         return (int.from_bytes(digest.digest(), "little") ^ seed) % interval_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What became of the target groups of a job.
-
-    Attributes:
-        targets: Those to scrape, each once.
-        dropped: Labels before relabelling of those that relabelling dropped, or that other daemons scrape.
-        faults: Why addresses could not be made targets.
-    """
-
-    targets: tuple[Target, ...]
-    dropped: tuple[Pairs, ...]
-    faults: tuple[str, ...]
-
-
-def populate(
-    job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler, sharding: ShardingConfig | None = None
-) -> Population:
-    """Make the targets of a job.
-
-    Args:
-        job: The job.
-        groups: Target groups.
-        relabeler: The job's ``relabel_configs``.
-        sharding: Which of the targets other daemons scrape; None for none.
-    """
-    found: dict[object, Target] = {}
-    dropped: list[Pairs] = []
-    faults: list[str] = []
-    for group in groups:
-        for own in group.targets:
-            discovered = discovered_labels(job, {**group.labels, **own})
-            relabelled = relabeler.apply(discovered)
-            if relabelled is None:
-                dropped.append(discovered)
-                continue
-            try:
-                target = target_of(job, discovered, dict(relabelled))
-            except ValueError as error:
-                faults.append(f"{own.get(ADDRESS, '')}: {error}")
-                continue
-            if sharding is not None and not sharding.owns(target.url):
-                dropped.append(discovered)
-                continue
-            found.setdefault(target.identity, target)
-    return Population(tuple(found.values()), tuple(dropped), tuple(faults))
 
 
 def seed_of(external_labels: Pairs) -> int:
