@@ -86,11 +86,11 @@ class Server:
         self._thread.start()
 
     def take(self, path: str, body: bytes) -> None:
-        """Keep the last value of each series."""
+        """Keep the first value of each series: some are about the first scrape."""
         for one in WriteRequest.FromString(bytes(cramjam.snappy.decompress_raw(body))).timeseries:
             labels = tuple(sorted((label.name.decode(), label.value.decode()) for label in one.labels))
             for sample in one.samples:
-                self.found.setdefault(path, {})[labels] = sample.value
+                self.found.setdefault(path, {}).setdefault(labels, sample.value)
 
     def close(self) -> None:
         """Stop."""

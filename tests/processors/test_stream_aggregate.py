@@ -577,3 +577,19 @@ def test_a_freed_series_takes_its_aggregate_along() -> None:
         lab.table.collect(10)
     lab.run(*(Number(series(f"n{i}", i="1"), BEGUN, 1) for i in range(5)))
     assert set(lab.after(10)) == {f"n{i}:10s_without_i_total" for i in range(5)}
+
+
+def test_settings_that_are_no_part_of_the_state_may_change() -> None:
+    """A total goes on growing from where it was."""
+    rule = {"interval": "10s", "outputs": ["total"], "match": "m"}
+    lab = Lab({"rules": [rule]})
+    lab.add(value=5)
+    lab.add(at=1, value=9)
+    changed = {
+        "staleness_interval": "1h", "ignore_first_sample_interval": "1m", "ignore_old_samples": True,
+        "ignore_first_intervals": 0, "flush_on_shutdown": True, "max_quantile_samples": 5000,
+    }  # fmt: skip
+    again = Lab({"rules": [{**rule, **changed}]}, now_ns=lab.now_ns)
+    again.processor.restore(lab.processor.snapshot())
+    again.add(at=2, value=10)
+    assert again.after(10) == {"m:10s_total": 5}
