@@ -10,13 +10,13 @@ import pytest
 
 from headrace.pipeline.discovery import TargetGroup
 from headrace.pipeline.relabel import Relabeler
-from headrace.receivers.prometheus import population
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import jobs_of
+from headrace.receivers.prometheus.population import Outcome, Populator
 from scrape_lab import ScrapeLab, samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from headrace.receivers.prometheus.pool import ScrapePool
@@ -64,13 +64,13 @@ async def test_a_change_of_one_leaves_the_others(
     await until(lambda: len(pool.scrapers) == 2000)
     before = {dict(one.target.labels)["n"]: one for one in pool.scrapers}
     worked_out: list[str] = []
-    make = population.target_of
+    make = Populator._outcome
 
-    def counted(job: Any, discovered: Any, labels: dict[str, str]) -> Any:
-        worked_out.append(labels["n"])
-        return make(job, discovered, labels)
+    def counted(populator: Populator, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
+        worked_out.append(group.labels["n"])
+        return make(populator, group, own)
 
-    monkeypatch.setattr(population, "target_of", counted)
+    monkeypatch.setattr(Populator, "_outcome", counted)
     found[7] = {**found[7], "labels": {"n": "7", "new": "x"}}
     del found[1999]
     groups.write([*found, {"targets": ["10.1.1.1:1"], "labels": {"n": "2000"}}])
@@ -86,14 +86,14 @@ async def test_one_address_more_in_a_large_group(monkeypatch: pytest.MonkeyPatch
     config = PrometheusConfig.model_validate({"config": {"scrape_configs": [{"job_name": "j"}]}})
     [job] = jobs_of(config)
     made: list[str] = []
-    make = population.target_of
+    make = Populator._outcome
 
-    def counted(job: Any, discovered: Any, labels: dict[str, str]) -> Any:
-        made.append(labels["__address__"])
-        return make(job, discovered, labels)
+    def counted(populator: Populator, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
+        made.append(own["__address__"])
+        return make(populator, group, own)
 
-    monkeypatch.setattr(population, "target_of", counted)
-    populator = population.Populator(job, Relabeler([]))
+    monkeypatch.setattr(Populator, "_outcome", counted)
+    populator = Populator(job, Relabeler([]))
     addresses = [f"a:{i}" for i in range(1, 100)]
     populator.populate([TargetGroup.of("s", addresses, {"x": "1"})])
     made.clear()
