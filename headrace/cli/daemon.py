@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from headrace.cli.limits import raise_open_files
 from headrace.cli.reload import Reloader
 from headrace.pipeline.component import Settings
 from headrace.pipeline.graph import Graph
@@ -213,6 +214,7 @@ def run(make: Callable[[], Daemon], on_ready: Callable[[str], None]) -> int:
     async def main() -> int:
         return await make().run(on_ready)
 
+    raise_open_files()
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(main())
     return 1

@@ -10,13 +10,13 @@ import pytest
 
 from headrace.pipeline.discovery import TargetGroup
 from headrace.pipeline.relabel import Relabeler
-from headrace.receivers.prometheus import population
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import jobs_of
+from headrace.receivers.prometheus.population import Outcome, Populator
 from scrape_lab import ScrapeLab, samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from headrace.receivers.prometheus.pool import ScrapePool
@@ -64,13 +64,13 @@ async def test_a_change_of_one_leaves_the_others(
     await until(lambda: len(pool.scrapers) == 2000)
     before = {dict(one.target.labels)["n"]: one for one in pool.scrapers}
     worked_out: list[str] = []
-    make = population.target_of
+    make = Populator._outcome
 
-    def counted(job: Any, discovered: Any, labels: dict[str, str]) -> Any:
-        worked_out.append(labels["n"])
-        return make(job, discovered, labels)
+    def counted(populator: Populator, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
+        worked_out.append(group.labels["n"])
+        return make(populator, group, own)
 
-    monkeypatch.setattr(population, "target_of", counted)
+    monkeypatch.setattr(Populator, "_outcome", counted)
     found[7] = {**found[7], "labels": {"n": "7", "new": "x"}}
     del found[1999]
     groups.write([*found, {"targets": ["10.1.1.1:1"], "labels": {"n": "2000"}}])
@@ -86,14 +86,14 @@ async def test_one_address_more_in_a_large_group(monkeypatch: pytest.MonkeyPatch
     config = PrometheusConfig.model_validate({"config": {"scrape_configs": [{"job_name": "j"}]}})
     [job] = jobs_of(config)
     made: list[str] = []
-    make = population.target_of
+    make = Populator._outcome
 
-    def counted(job: Any, discovered: Any, labels: dict[str, str]) -> Any:
-        made.append(labels["__address__"])
-        return make(job, discovered, labels)
+    def counted(populator: Populator, group: TargetGroup, own: Mapping[str, str]) -> Outcome:
+        made.append(own["__address__"])
+        return make(populator, group, own)
 
-    monkeypatch.setattr(population, "target_of", counted)
-    populator = population.Populator(job, Relabeler([]))
+    monkeypatch.setattr(Populator, "_outcome", counted)
+    populator = Populator(job, Relabeler([]))
     addresses = [f"a:{i}" for i in range(1, 100)]
     populator.populate([TargetGroup.of("s", addresses, {"x": "1"})])
     made.clear()
@@ -141,45 +141,50 @@ async def test_a_target_that_comes_back_goes_on(lab: ScrapeLab, tmp_path: Path) 
     assert samples(await lab.scrape(scraper, "a 2\n")) == {"a": 2.0, "b": "stale"}
 
 
+def often(lab: ScrapeLab) -> list[dict[str, Any]]:
+    """Return a group whose target is scraped every 50 ms, were there not a clock that stands still."""
+    return [{"targets": [lab.address], "labels": {"__scrape_interval__": "50ms", "__scrape_timeout__": "50ms"}}]
+
+
 async def test_the_series_of_a_target_that_went_are_marked(lab: ScrapeLab, tmp_path: Path) -> None:
-    """After two intervals and a little, all of them and the metrics about it; a target that comes later begins anew."""
+    """After two intervals and a little, with the metrics about it; a target that comes later begins anew."""
     groups = Groups(tmp_path)
-    here: list[dict[str, Any]] = [{"targets": [lab.address], "labels": {"__scrape_interval__": "100ms",
-                                   "__scrape_timeout__": "100ms"}}]  # fmt: skip
-    lab.page = "a 1\n"
-    groups.write(here)
+    groups.write(often(lab))
     pool = await pool_of(lab, groups)
-    await until(lambda: len(lab.sink.batches) > 1)
+    await until(lambda: len(pool.scrapers) == 1)
     [scraper] = pool.scrapers
+    await lab.scrape(scraper, "a 1\n")
     groups.write([])
     await until(lambda: not pool.scrapers)
-    await until(lambda: lab.found().get("up") == "stale")
-    assert lab.found()["a"] == "stale"
-    assert len(lab.found()) == 6
+    await until(lambda: lab.found()["up"] == "stale")
+    assert set(lab.found().values()) == {"stale"}
+    assert {"a", "up"} < lab.found().keys()
     await until(lambda: not pool._ending and not pool._marking)
-    groups.write(here)
+    groups.write(often(lab))
     await until(lambda: bool(pool.scrapers))
     assert pool.scrapers[0] is not scraper
 
 
 async def test_a_stop_while_series_are_marked(lab: ScrapeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent after it."""
+    """Nothing goes on after it."""
     groups = Groups(tmp_path)
-    lab.page = "a 1\n"
-    groups.write([{"targets": [lab.address], "labels": {"__scrape_interval__": "50ms", "__scrape_timeout__": "50ms"}}])
+    groups.write(often(lab))
     pool = await pool_of(lab, groups)
-    await until(lambda: bool(lab.sink.batches))
-    sent: list[str] = []
+    await until(lambda: len(pool.scrapers) == 1)
+    await lab.scrape(pool.scrapers[0], "a 1\n")
+    told: list[str] = []
 
     async def slow(_batch: Any) -> None:
-        sent.append("begun")
-        await asyncio.sleep(30)
-        sent.append("ended")
+        told.append("begun")
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            told.append("ended")
+            raise
 
-    groups.write([])
-    await until(lambda: not pool.scrapers)
     monkeypatch.setattr(lab.sink, "send", slow)
-    await until(lambda: bool(sent))
+    groups.write([])
+    await until(lambda: bool(told))
     await pool.shutdown()
+    assert told == ["begun", "ended"]
     assert not pool._marking
-    assert sent == ["begun"]

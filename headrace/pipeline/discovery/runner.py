@@ -21,9 +21,10 @@ _LONGEST_PAUSE_S = 60.0
 
 _SHARE = 20
 """After targets have been worked out anew, as many times the time it took passes before it is done again, so that
-discoveries that change all the time cost a twentieth of a core at most."""
+discoveries that change all the time cost a twentieth of a core."""
 
-_LEAST_PAUSE_S = 0.1
+_LEAST_PAUSE_S, _MOST_PAUSE_S = 0.1, 5.0
+"""Bounds of that pause: nobody waits longer for a change than with Prometheus, even after thousands of new targets."""
 
 
 class _Found:
@@ -144,4 +145,5 @@ class Discoverer:
         except Exception:  # the edge of a callback: the next change tries again
             self._settings.logger.exception("taking over targets broke")
         took_s = time.perf_counter() - began_s
-        self._not_before_s = asyncio.get_running_loop().time() + max(_LEAST_PAUSE_S, took_s * _SHARE)
+        pause_s = min(max(_LEAST_PAUSE_S, took_s * _SHARE), _MOST_PAUSE_S)
+        self._not_before_s = asyncio.get_running_loop().time() + pause_s
