@@ -55,8 +55,8 @@ class Document:
     Attributes:
         value: The tree.
         places: Place of each value by path; of a key's value, the place of the key.
-        texts: What was written, by path, where it was read as a number, a boolean or nothing; settings that are text
-            take this.
+        texts: What was written, by path, where it was read as something else than text; settings that are text take
+            this.
     """
 
     value: Any
@@ -168,8 +168,8 @@ def merge(under: Document, over: Document) -> Document:
     """Lay one document over another: mappings merge key by key, all else is replaced."""
     replaced: set[Path] = set()
     value = _merge(under.value, over.value, (), replaced)
-    places, texts = (_left(known, replaced) for known in (under.places, under.texts))
-    return Document(value, {**places, **over.places}, {**texts, **over.texts})
+    places = {**_left(under.places, replaced), **over.places}
+    return Document(value, places, {**_left(under.texts, replaced), **over.texts})
 
 
 def _merge(under: Any, over: Any, path: Path, replaced: set[Path]) -> Any:

@@ -128,7 +128,7 @@ class Substitution:
         match = _SCHEME.fullmatch(reference)
         scheme, body = (match[1], match[2]) if match else ("env", reference)
         if scheme == "env":
-            return _content(self._variable(body), scheme, body)
+            return _content(self.variable(body), scheme, body)
         if scheme == "yaml":
             return _content(body, scheme, body)
         if scheme != "file":
@@ -140,7 +140,12 @@ class Substitution:
             raise ValueError(f"file {body!r} cannot be read: {why}") from None
         return _content(text.rstrip("\n"), scheme, body)
 
-    def _variable(self, body: str) -> str:
+    def variable(self, body: str) -> str:
+        """Return a variable by its name, or ``NAME:-default``; empty, with a warning, where it is not set.
+
+        Raises:
+            ValueError: No variable can have the name.
+        """
         name, colon, default = body.partition(":-")
         if not _NAME.fullmatch(name):
             raise ValueError(
@@ -184,7 +189,7 @@ def _content(text: str, scheme: str, body: str) -> _Content:
         document = Document(text)
     if isinstance(document.value, str) and scheme != "yaml":
         document.value = text
-    elif not isinstance(document.value, dict | list):
+    else:
         document.texts[()] = text
     return _Content(text, document, is_file)
 
