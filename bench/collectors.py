@@ -10,7 +10,6 @@ is measured twice, with the five rules of the harness and with fifty.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import subprocess
@@ -21,9 +20,8 @@ from typing import Any
 
 from bench.collectors_results import Row, lines, rows, slow_downs
 from bench.collectors_rules import USUAL_RULES, with_rules
+from bench.harness import HARNESS, known_entries
 
-ENTRIES = Path(__file__).with_name("collectors.json")
-HARNESS = Path(__file__).parents[2] / "shared" / "bench" / "collectors"
 SCENARIOS = ("otlp_grpc_nop", "otlp_http_nop", "otlp_grpc_full", "scrape_100k", "rw")
 
 
@@ -59,12 +57,6 @@ def _arguments() -> argparse.Namespace:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
-
-
-def known_entries(harness: Path) -> dict[str, Any]:
-    """Return our entry, and those of the harness whose programs are there."""
-    sys.path.insert(0, str(harness.resolve()))
-    return {**json.loads(ENTRIES.read_text()), **importlib.import_module("peers").ENTRIES}
 
 
 def entries(known: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:

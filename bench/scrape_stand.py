@@ -247,7 +247,7 @@ def _answers(url: str) -> bool:
 
 
 def report(name: str, found: Mapping[str, Any]) -> None:
-    """Print what was found, and write it to ``build/``."""
+    """Write what was found to ``build/``, and print it without its lists."""
     BUILD.mkdir(exist_ok=True)
     (BUILD / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps({key: value for key, value in found.items() if key != "rss_mib"}, indent=1))
+    print(json.dumps({key: value for key, value in found.items() if not isinstance(value, list)}, indent=1))

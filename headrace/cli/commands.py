@@ -36,6 +36,8 @@ def _told(make: Callable[[], LoadedConfig]) -> LoadedConfig | None:
     except ConfigFaults as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
+        for warning in error.warnings:
+            click.echo(f"warning: {warning}", err=True)
         count = len(error.faults)
         click.echo(f"{count} {'mistake' if count == 1 else 'mistakes'} in the configuration", err=True)
         return None

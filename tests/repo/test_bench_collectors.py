@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.collectors import ENTRIES
 from bench.collectors_results import lines, rows, slow_downs
 from bench.collectors_rules import more_rules, with_rules
+from bench.harness import ENTRIES
 from headrace.cli.registry import ComponentRegistry
 from headrace.pipeline.config.load import load_files
 

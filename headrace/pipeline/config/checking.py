@@ -11,13 +11,26 @@ from headrace.pipeline.config.elsewhere import why_no_setting
 from headrace.pipeline.config.faults import hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from headrace.pipeline.config.faults import Path
     from headrace.pipeline.config.source import Document
+
+_OF_TEXT = {"string_type", "secret_type", "literal_error", "enum"}
+"""Errors of settings that are text, when they get something else."""
+
+_WORDS = {
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "must be a mapping"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "must be a list"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be a string",
+}
+"""Our words for pydantic's."""
 
 
 def checked(
@@ -46,6 +59,7 @@ def checked(
         refused += reasons
         # A model that refuses a setting looks at none of the others: they are checked without it.
         left = _without(body, [*reasons, *(one["loc"] for one in errors if _says_nothing(path, one))])
+        left = _with_texts(left, [one["loc"] for one in errors if one["type"] in _OF_TEXT], path, document)
         if left == body:
             break
         body = left
@@ -86,6 +100,28 @@ def _without(body: Any, paths: Sequence[Path]) -> Any:
     return dict(kept) if isinstance(body, dict) else [value for _, value in kept]
 
 
+def _with_texts(body: Any, paths: Iterable[Path], path: Path, document: Document) -> Any:
+    """Return `body` with what was written at `paths` instead of the number or the like that was read there."""
+    for loc in paths:
+        known = _known_part(document, path, loc)
+        text = document.texts.get((*path, *known))
+        if text is not None:
+            body = _put(body, known, text)
+    return body
+
+
+def _put(body: Any, path: Path, value: str) -> Any:
+    """Return `body` with `value` at `path`; as it is where there is nothing."""
+    if not path:
+        return value
+    key, *rest = path
+    if isinstance(body, dict) and key in body:
+        return {**body, key: _put(body[key], tuple(rest), value)}
+    if isinstance(body, list) and isinstance(key, int) and key < len(body):
+        return [_put(one, tuple(rest), value) if i == key else one for i, one in enumerate(body)]
+    return body
+
+
 def _below(body: dict[str, Any] | list[Any], paths: Sequence[Path]) -> Iterator[tuple[str | int, Path]]:
     """Yield the first key of each path that `body` has, and what follows it."""
     keys = set(body) if isinstance(body, dict) else set(range(len(body)))
@@ -121,7 +157,8 @@ def _worded(error: ErrorDetails, model: type[BaseModel], path: Path, document: D
     if kind == "too_short":
         return where, f"must have at least {context['min_length']}, got {_short(error['input'])}"
     given = "" if _secret(error) else f", got {_short(error['input'])}"
-    return where, error["msg"].replace("Input should be", "must be") + given
+    text = _WORDS.get(kind) or error["msg"].replace("Input should be", "must be").replace("String should", "must")
+    return where, text + given
 
 
 def _meant(error: ErrorDetails, model: type[BaseModel]) -> str:

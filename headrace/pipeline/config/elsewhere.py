@@ -23,6 +23,18 @@ _SETTINGS: Final[dict[str, str]] = {
 _BESIDE: Final = {"http": "its settings stand beside endpoint"}
 
 _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
+    ("service", ""): {
+        "traces": "the daemon does not trace itself",
+        "resource": "its metrics have the labels of whoever scrapes them",
+        "address": "write readers: [{pull: {exporter: {prometheus: {host: HOST, port: PORT}}}}]",
+        "periodic": "its metrics are pulled: scrape them, and send them on by a pipeline",
+        "views": "every metric is served",
+        **dict.fromkeys(("output_paths", "error_output_paths"), "the log goes to standard error"),
+        **dict.fromkeys(
+            ("development", "disable_caller", "disable_stacktrace", "sampling", "initial_fields", "processors"),
+            "the log has a fixed form: see level and encoding",
+        ),
+    },
     ("receivers", "otlp"): {
         "traces_url_path": "there are metrics alone",
         "logs_url_path": "there are metrics alone",

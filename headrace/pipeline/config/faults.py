@@ -57,11 +57,14 @@ class ConfigFaults(ConfigError):  # noqa: N818 -- named for what it holds
 
     Args:
         faults: All of them.
+        warnings: What is probably not meant, and may be why.
     """
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[Fault], warnings: Iterable[str] = ()) -> None:
         self.faults = sorted(set(faults), key=_order)
-        super().__init__("", "\n".join(map(str, self.faults)))
+        self.warnings = tuple(dict.fromkeys(warnings))
+        lines = [*map(str, self.faults), *(f"warning: {one}" for one in self.warnings)]
+        super().__init__("", "\n".join(lines))
 
 
 def _order(fault: Fault) -> tuple[bool, str, int, int, str]:

@@ -7,7 +7,9 @@ Source:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.pipeline.config.checking import checked
@@ -124,49 +126,56 @@ def load_files(
     substitution = substitution or Substitution()
     document = Document({})
     faults: list[Fault] = []
-    for source in [*map(_source, files), *map(_setting, settings)]:
-        try:
-            found = substitution.apply(read(*source[:2]) if len(source) == 2 else source[2])
-        except ConfigFaults as error:
-            faults += error.faults
-            continue
-        if found.value is not None:
-            document = merge(document, found)
+    for make, sources in ((partial(_source, substitution), files), (_setting, settings)):
+        for source in sources:
+            try:
+                found = substitution.apply(make(source))
+            except ConfigFaults as error:
+                faults += error.faults
+            else:
+                document = document if found.value is None else merge(document, found)
     if faults:
-        raise ConfigFaults(faults)
+        raise ConfigFaults(faults, substitution.warnings)
     return validate(document, registry, substitution.warnings)
 
 
-def _source(name: str) -> tuple[Any, ...]:
-    scheme, _, body = name.partition(":")
+def _source(substitution: Substitution, name: str) -> Document:
+    """Read what ``--config`` names."""
+    scheme, colon, body = name.partition(":")
     if scheme == "yaml":
-        return body, "yaml"
+        return read(body, "yaml")
     if scheme == "env":
-        import os
-
-        return os.environ.get(body, ""), name
-    path = body if scheme == "file" else name
-    from pathlib import Path as FilePath
-
+        return _variable(substitution, body)
+    if scheme in {"http", "https"}:
+        raise ConfigFaults([Fault(Place(name), "", "is not supported (there: file, env, yaml)")])
+    path = body if colon and scheme == "file" else name
     try:
-        return FilePath(path).read_text(), path
+        return read(FilePath(path).read_text(), path)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigFaults([Fault(Place(path), "", f"cannot be read: {why}")]) from None
 
 
-def _setting(text: str) -> tuple[Any, ...]:
+def _variable(substitution: Substitution, body: str) -> Document:
+    try:
+        return read(substitution.variable(body), f"env:{body}")
+    except ValueError as error:
+        raise ConfigFaults([Fault(Place(f"env:{body}"), "", str(error))]) from None
+
+
+def _setting(text: str) -> Document:
     """Make a document of one ``a.b.c=value``."""
     key, equals, value = text.partition("=")
     place = Place(f"--set {text}")
     if not equals or not key:
         raise ConfigFaults([Fault(place, "", "must be key=value")])
-    keys = key.split("::") if "::" in key else key.split(".")
-    parsed = read(value, f"--set {key}").value
-    places: dict[Path, Place] = {tuple(keys[: i + 1]): place for i in range(len(keys))}
+    keys = tuple(key.split("::") if "::" in key else key.split("."))
+    inner = read(value, f"--set {key}")
+    document = Document(inner.value, {keys[: i + 1]: place for i in range(len(keys))})
+    document.put(keys, replace(inner, places=dict.fromkeys(inner.places, place)))
     for one in reversed(keys):
-        parsed = {one: parsed}
-    return "", "", Document(parsed, places)
+        document.value = {one: document.value}
+    return document
 
 
 def validate(document: Document, registry: Registry, warnings: Iterable[str] = ()) -> LoadedConfig:
@@ -194,7 +203,7 @@ def validate(document: Document, registry: Registry, warnings: Iterable[str] = (
         for path, why in connector_faults(components["connectors"], components, pipelines):
             check.fault(path, why)
     if check.faults or service is None:
-        raise ConfigFaults(check.faults)
+        raise ConfigFaults(check.faults, check.warnings)
     _warn_of_unused(check, components, service, pipelines)
     return LoadedConfig(
         {kind: {name: one for name, one in found.items() if one is not None} for kind, found in components.items()},
@@ -242,10 +251,8 @@ def _service(
     if not isinstance(section, dict):
         check.fault(("service",), "is required: it names the pipelines that run")
         return None, ()
-    section = dict(section)
-    found = section.get("pipelines")
-    if isinstance(found, dict):
-        section["pipelines"] = {name: body for name, body in found.items() if _is_metrics(check, name)}
+    for pipeline in section["pipelines"] if isinstance(section.get("pipelines"), dict) else ():
+        _check_id(check, pipeline)
     service: ServiceConfig | None = checked(ServiceConfig, section, ("service",), check.document, check.fault)
     if service is None:
         return None, ()
@@ -265,16 +272,13 @@ def _service(
     return service, tuple(plans)
 
 
-def _is_metrics(check: _Check, name: str) -> bool:
-    signal = name.partition("/")[0]
-    if signal == "metrics":
-        return True
-    path = ("service", "pipelines", name)
+def _check_id(check: _Check, pipeline: str) -> None:
+    signal = pipeline.partition("/")[0]
+    path = ("service", "pipelines", pipeline)
     if signal in _OTHER_SIGNALS:
         check.fault(path, f"pipelines of {signal} are not supported: Headrace takes metrics only")
-    else:
-        check.fault(path, f"must be metrics or metrics/name{hint(signal, ['metrics'])}")
-    return False
+    elif signal != "metrics" or not _ID.fullmatch(pipeline):
+        check.fault(path, f"must be metrics or metrics/name{hint(signal, ['metrics']) if signal != 'metrics' else ''}")
 
 
 def _refer(

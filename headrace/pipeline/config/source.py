@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from headrace.pipeline.config.faults import ConfigFaults, Fault, Path, Place, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
 
 MAX_BYTES = 4 << 20
 MAX_VALUES = 200_000
@@ -50,10 +55,13 @@ class Document:
     Attributes:
         value: The tree.
         places: Place of each value by path; of a key's value, the place of the key.
+        texts: What was written, by path, where it was read as something else than text; settings that are text take
+            this.
     """
 
     value: Any
     places: dict[Path, Place] = field(default_factory=dict)
+    texts: dict[Path, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place | None:
         """Return the place of `path`, or of the nearest value above it."""
@@ -62,6 +70,11 @@ class Document:
             if found is not None:
                 return found
         return None
+
+    def put(self, path: Path, inner: Document) -> None:
+        """Take over the places and texts of `inner`, which stands at `path` from now on."""
+        self.places.update({(*path, *at): place for at, place in inner.places.items() if at})
+        self.texts.update({(*path, *at): text for at, text in inner.texts.items()})
 
 
 def read(text: str, source: str) -> Document:
@@ -84,7 +97,7 @@ def read(text: str, source: str) -> Document:
     finally:
         loader.dispose()
     builder = _Builder(loader, source)
-    document = Document(None, builder.places)
+    document = Document(None, builder.places, builder.texts)
     if node is not None:
         document.value = builder.build(node, ())
     if builder.faults:
@@ -99,6 +112,7 @@ class _Builder:
         self._values = 0
         self._open: list[yaml.Node] = []
         self.places: dict[Path, Place] = {}
+        self.texts: dict[Path, str] = {}
         self.faults: list[Fault] = []
 
     def _place(self, node: yaml.Node) -> Place:
@@ -122,10 +136,13 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         try:
-            return self._loader.construct_object(node)
+            found = self._loader.construct_object(node)
         except yaml.MarkedYAMLError as error:
             self.faults.append(Fault(self._place(node), joined(path), str(error.problem)))
             return None
+        if found is not None and not isinstance(found, str):
+            self.texts[path] = str(node.value)
+        return found
 
     def _mapping(self, node: yaml.Node, path: Path) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -149,19 +166,21 @@ class _Builder:
 
 def merge(under: Document, over: Document) -> Document:
     """Lay one document over another: mappings merge key by key, all else is replaced."""
-    places = {**under.places}
-    value = _merge(under.value, over.value, (), places, over.places)
-    return Document(value, places)
+    replaced: set[Path] = set()
+    value = _merge(under.value, over.value, (), replaced)
+    places = {**_left(under.places, replaced), **over.places}
+    return Document(value, places, {**_left(under.texts, replaced), **over.texts})
 
 
-def _merge(under: Any, over: Any, path: Path, places: dict[Path, Place], new: dict[Path, Place]) -> Any:
+def _merge(under: Any, over: Any, path: Path, replaced: set[Path]) -> Any:
     if isinstance(under, dict) and isinstance(over, dict):
-        out = dict(under)
-        places.update({path: new[path]} if path in new else {})
-        for key, value in over.items():
-            out[key] = _merge(under.get(key), value, (*path, key), places, new)
-        return out
-    for old in [old for old in places if old[: len(path)] == path]:
-        del places[old]
-    places.update({at: place for at, place in new.items() if at[: len(path)] == path})
+        return {**under, **{key: _merge(under.get(key), one, (*path, key), replaced) for key, one in over.items()}}
+    replaced.add(path)
     return over
+
+
+def _left(known: Mapping[Path, T], replaced: set[Path]) -> dict[Path, T]:
+    """Return what is known of paths that are not replaced, nor below one that is."""
+    return {
+        path: one for path, one in known.items() if not any(path[:size] in replaced for size in range(len(path) + 1))
+    }

@@ -1,15 +1,17 @@
 """``${env:NAME}``, ``${file:PATH}`` and ``${yaml:TEXT}`` in configurations, by the Collector's rules.
 
 A value that is one reference takes the type of what it stands for; a reference inside of text is text. ``$$`` is a
-dollar sign. ``${NAME}`` is short for ``${env:NAME}``, and ``${env:NAME:-default}`` has a default.
+dollar sign. ``${NAME}`` is short for ``${env:NAME}``, and ``${env:NAME:-default}`` has a default. References in what a
+reference stands for are left as they are.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.pipeline.config.faults import ConfigFaults, Fault, joined
 from headrace.pipeline.config.source import MAX_BYTES, Document, read
@@ -22,6 +24,21 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 _MAX_DEPTH = 20
+_YAML = (".yaml", ".yml", ".json")
+
+
+class _Content(NamedTuple):
+    """What a reference stands for.
+
+    Attributes:
+        text: As it was written.
+        document: As it was read.
+        is_file: Whether its places are in a file, and not where the reference is.
+    """
+
+    text: str
+    document: Document
+    is_file: bool
 
 
 class Substitution:
@@ -48,10 +65,11 @@ class Substitution:
             ConfigFaults: Some cannot be.
         """
         faults: list[Fault] = []
-        value = self._walk(document.value, (), document, faults)
+        found = Document(None, dict(document.places), dict(document.texts))
+        found.value = self._walk(document.value, (), found, faults)
         if faults:
             raise ConfigFaults(faults)
-        return Document(value, document.places)
+        return found
 
     def _walk(self, value: Any, path: Path, document: Document, faults: list[Fault]) -> Any:
         if isinstance(value, dict):
@@ -60,16 +78,26 @@ class Substitution:
             return [self._walk(one, (*path, i), document, faults) for i, one in enumerate(value)]
         if not isinstance(value, str) or "$" not in value:
             return value
+        place = document.place(path)
         try:
-            return self._expand(value, 0)
+            found = self._expand(value, 0)
+        except ConfigFaults as error:
+            faults += error.faults
         except ValueError as error:
-            faults.append(Fault(document.place(path), joined(path), str(error)))
-            return None
+            faults.append(Fault(place, joined(path), str(error)))
+        else:
+            if not isinstance(found, _Content):
+                return found
+            places = found.document.places
+            known = places if found.is_file or place is None else dict.fromkeys(places, place)
+            document.put(path, replace(found.document, places=known))
+            return found.document.value
+        return None
 
-    def _expand(self, text: str, depth: int) -> Any:
+    def _expand(self, text: str, depth: int) -> str | _Content:
         if depth > _MAX_DEPTH:
             raise ValueError("references refer to themselves")
-        parts: list[Any] = []
+        parts: list[str] = []
         position = 0
         while position < len(text):
             dollar = text.find("$", position)
@@ -83,35 +111,41 @@ class Substitution:
                 position = dollar + 2
             elif text.startswith("${", dollar):
                 end = _closing(text, dollar + 2)
-                whole = dollar == 0 and end == len(text) - 1
-                parts.append(self._resolve(text[dollar + 2 : end], depth, whole=whole))
-                if whole:
-                    return parts[0]
+                found = self._resolve(text[dollar + 2 : end], depth)
+                if dollar == 0 and end == len(text) - 1:
+                    return found
+                parts.append(found.text)
                 position = end + 1
             else:
                 parts.append("$")
                 position = dollar + 1
         return "".join(parts)
 
-    def _resolve(self, reference: str, depth: int, *, whole: bool) -> Any:
+    def _resolve(self, reference: str, depth: int) -> _Content:
         if "${" in reference:
-            reference = str(self._expand(reference, depth + 1))
+            inner = self._expand(reference, depth + 1)
+            reference = inner.text if isinstance(inner, _Content) else inner
         match = _SCHEME.fullmatch(reference)
         scheme, body = (match[1], match[2]) if match else ("env", reference)
         if scheme == "env":
-            text = self._variable(body)
-        elif scheme == "file":
-            try:
-                text = self._read_file(body)
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"file {body!r} cannot be read: {error}") from None
-        elif scheme == "yaml":
-            text = body
-        else:
+            return _content(self.variable(body), scheme, body)
+        if scheme == "yaml":
+            return _content(body, scheme, body)
+        if scheme != "file":
             raise ValueError(f"${{{scheme}:...}} is not supported (there: env, file, yaml)")
-        return _typed(text, f"${{{reference}}}") if whole else text.rstrip("\n")
+        try:
+            text = self._read_file(body)
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise ValueError(f"file {body!r} cannot be read: {why}") from None
+        return _content(text.rstrip("\n"), scheme, body)
 
-    def _variable(self, body: str) -> str:
+    def variable(self, body: str) -> str:
+        """Return a variable by its name, or ``NAME:-default``; empty, with a warning, where it is not set.
+
+        Raises:
+            ValueError: No variable can have the name.
+        """
         name, colon, default = body.partition(":-")
         if not _NAME.fullmatch(name):
             raise ValueError(
@@ -137,12 +171,27 @@ def _closing(text: str, start: int) -> int:
     raise ValueError(f"{text[start - 2 :]!r} has no closing brace")
 
 
-def _typed(text: str, source: str) -> Any:
+def _content(text: str, scheme: str, body: str) -> _Content:
+    """Read what a reference stands for.
+
+    Text is taken as it is, quotes and what looks like a comment included, and so is what is no YAML: it may be a
+    password. A file whose name says that it is YAML has to be.
+
+    Raises:
+        ConfigFaults: It has to be, and is not.
+    """
+    is_file = scheme == "file"
     try:
-        value = read(text, source).value
+        document = read(text, body)
     except ConfigFaults:
-        return text
-    return value
+        if is_file and body.endswith(_YAML):
+            raise
+        document = Document(text)
+    if isinstance(document.value, str) and scheme != "yaml":
+        document.value = text
+    else:
+        document.texts[()] = text
+    return _Content(text, document, is_file)
 
 
 def read_bounded(path: str) -> str:
