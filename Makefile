@@ -19,7 +19,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 # The parts whose kernels also run as plain Python and with bounds checks.
 KERNEL_TESTS ?= $(wildcard tests/kernels tests/pipeline tests/receivers tests/processors tests/exporters tests/store)
 FUZZ_RUNS ?= 100000
-NODE_TESTS := tests/e2e/clients/codemirror
+NODE_TESTS := tests/e2e/clients/codemirror tests/e2e/clients/opentelemetry
 
 .PHONY: help
 help: ## List the targets.
@@ -89,9 +89,8 @@ peers: ## Unpack Prometheus, VictoriaMetrics and node-exporter for the tests mar
 	@bash scripts/peers.sh
 
 .PHONY: npm
-npm: ## Install the JavaScript client that one of the tests marked peer runs; needs node and npm.
-	@cd $(NODE_TESTS)
-	npm ci --no-progress
+npm: ## Install the JavaScript packages that some of the tests marked peer run; needs node and npm.
+	@for folder in $(NODE_TESTS); do npm ci --no-progress --prefix "$$folder"; done
 
 .PHONY: docs
 docs: setup ## Build the documentation into build/docs and check its links.
@@ -116,4 +115,4 @@ clean: ## Remove what the targets have written, save .venv.
 
 .PHONY: distclean
 distclean: clean ## Remove .venv as well.
-	@rm -rf .venv $(NODE_TESTS)/node_modules
+	@rm -rf .venv $(addsuffix /node_modules,$(NODE_TESTS))

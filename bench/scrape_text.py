@@ -20,9 +20,9 @@ from headrace.receivers.prometheus.cache import Stamps
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.fetch import Body
 from headrace.receivers.prometheus.job import Job, jobs_of
+from headrace.receivers.prometheus.population import Populator
 from headrace.receivers.prometheus.protocols import Format
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper
-from headrace.receivers.prometheus.targets import populate
 from headrace.testing.batches import make_settings
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ async def first_sight(body: Body, rules: int) -> float:
 def scraper(body: Body, rules: int) -> TargetScraper:
     """Make a scraper that gets `body`."""
     job = make_job(rules)
-    [target] = populate(job, [group.group("") for group in job.config.static_configs], Relabeler([])).targets
+    groups = [group.group("") for group in job.config.static_configs]
+    [target] = Populator(job, Relabeler([])).populate(groups).targets
     table = SeriesTable()
     relabeler = Relabeler(job.config.metric_relabel_configs) if rules else None
     shared = Shared(

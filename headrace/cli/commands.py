@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.notify import tell_manager
 from headrace.cli.registry import ComponentRegistry
 from headrace.cli.warm import warm_up
 from headrace.pipeline.config.faults import ConfigFaults
@@ -130,10 +131,15 @@ def _run(
     used = [(kind, planned.factory) for kind, found in loaded.components.items() for planned in found.values()]
     warm_up(used, _tell)
     try:
-        return daemon.run(lambda: daemon.Daemon(loaded, started_s, read, watched, watches=watch), _tell)
+        return daemon.run(lambda: daemon.Daemon(loaded, started_s, read, watched, watches=watch), _ready)
     except HeadraceError as error:
         click.echo(str(error), err=True)
         return _BAD_CONFIG if isinstance(error, ConfigError) else _FAILED
+
+
+def _ready(text: str) -> None:
+    _tell(text)
+    tell_manager()
 
 
 def _tell(text: str) -> None:

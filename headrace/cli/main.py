@@ -135,6 +135,27 @@ def warmup(plugins: tuple[str, ...]) -> None:
     sys.exit(compile_all(plugins))
 
 
+@main.command()
+@click.option(
+    "--config", "files", multiple=True, required=True, metavar="FILE",
+    help="Configuration file, a prometheus.yml, or a list of rules.",
+)  # fmt: skip
+@click.option(
+    "--labels",
+    required=True,
+    metavar="LABELS",
+    help="""Such as 'up{job="a"}', 'a=b,c=d' or JSON; with
+    __address__ they are those of a target that was discovered, else those of a series.""",
+)
+@click.option("--job", default="", metavar="NAME", help="Scrape job or relabel processor, where there are several.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def relabel(files: tuple[str, ...], labels: str, job: str, *, as_json: bool) -> None:
+    """Show what each relabelling rule makes of a label set."""
+    from headrace.cli.relabel import run as run_relabel
+
+    sys.exit(run_relabel(files, job, labels, as_json=as_json))
+
+
 @main.command("sigv4-proxy")
 @click.option("--port", default="8000", show_default=True, help="Where to listen: 8000, :8000 or 127.0.0.1:8000.")
 @click.option("--region", envvar="AWS_REGION", required=True, help="Region to sign for.")

@@ -150,7 +150,7 @@ class ComponentRegistry:
             raise ConfigError(f"--plugin {file}", f"does not load: {type(error).__name__}: {error}") from error
         found = list(_factories(module))
         if not found:
-            raise ConfigError(f"--plugin {file}", "defines no factory (ReceiverFactory, ProcessorFactory, ...)")
+            raise ConfigError(f"--plugin {file}", _why_nothing(module))
         for kind, factory in found:
             for type_ in (factory.name, *factory.aliases):
                 self._added[kind, type_] = factory
@@ -165,6 +165,14 @@ def _built_in(kind: str, name: str) -> Factory[Any] | None:
         return None
     factory: Factory[Any] = importlib.import_module(f"headrace.{kind}.{name}").FACTORY
     return factory
+
+
+def _why_nothing(module: object) -> str:
+    from headrace.pipeline.discovery import DiscoveryFactory
+
+    if any(isinstance(value, DiscoveryFactory) for value in vars(module).values()):
+        return "defines a kind of discovery: a package offers it, by an entry point in the group headrace.discoveries"
+    return "defines no factory (ReceiverFactory, ProcessorFactory, ...)"
 
 
 def _factories(module: object) -> Iterator[tuple[str, Factory[Any]]]:

@@ -6,7 +6,6 @@ A batch is acknowledged once it is written, which is before it is on the disk: s
 from __future__ import annotations
 
 import asyncio
-import struct
 import sys
 from collections import OrderedDict
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.exporters.file_config import FileConfig
+from headrace.exporters.file_mending import LENGTH
 from headrace.exporters.file_writer import FileWriter
 from headrace.pipeline.component import ExporterFactory, NoReservation, Outcome, Settings
 from headrace.pipeline.errors import ConfigError, Refused
@@ -40,7 +40,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_LENGTH = struct.Struct(">I")
 _RETRY_S = 5.0
 _NO_GROUP = "no_path_segment"
 _NO_GROUP_TEXT = "a resource has no attribute that names its file"
@@ -159,8 +158,7 @@ class FileExporter:
         data = to_json(request) if config.format == "json" else bytes(request)
         if config.compression:
             data = zstd.compress(data, config.compression_params.level or None)
-        framed = config.format == "proto" or config.compression
-        frame = _LENGTH.pack(len(data)) + data if framed else data + b"\n"
+        frame = LENGTH.pack(len(data)) + data if config.is_framed else data + b"\n"
         self._writer(name).write(frame, points, flushes=not config.flush_interval)
 
     def _writer(self, name: str) -> FileWriter:
@@ -174,6 +172,8 @@ class FileExporter:
             clock_ns = self._settings.clock_ns
             writer = self._writers[name] = FileWriter(path, self._config, clock_ns, self._lose, append=append)
             self._known.add(name)
+            if writer.torn_bytes:
+                self._settings.logger.warning("%s: its last %d bytes are no whole request", path, writer.torn_bytes)
         self._writers.move_to_end(name)
         return writer
 

@@ -107,3 +107,8 @@ class FileConfig(ComponentConfig):
         if self.group_by.enabled and self.path.startswith("*"):
             raise ValueError("path must not begin with *: a resource could then name any file")
         return self
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether requests stand behind their lengths; else each is a line."""
+        return self.format == "proto" or bool(self.compression)

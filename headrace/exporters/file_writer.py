@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
+from headrace.exporters.file_mending import mend
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -29,6 +31,9 @@ class FileWriter:
         clock_ns: Unix time in nanoseconds, for the names of files that are put aside.
         on_loss: Told how many points that were written before are lost, because a later flush failed.
         append: Keep what is in the file.
+
+    Attributes:
+        torn_bytes: What was no whole request at the end of the file, when it was opened.
     """
 
     def __init__(
@@ -50,7 +55,9 @@ class FileWriter:
         self._on_loss = on_loss
         self._size = self._flushed = self._waiting = 0
         # With rotation a file that is there is gone on with, as long as it is not too large.
-        self._file = self._open(keeps=append or self._rotation is not None)
+        keeps = append or self._rotation is not None
+        self.torn_bytes = mend(path, framed=config.is_framed) if keeps else 0
+        self._file = self._open(keeps=keeps)
 
     def write(self, data: bytes, points: int, *, flushes: bool) -> None:
         """Append `data`, which is never torn apart, to this file or the next.

@@ -1,4 +1,4 @@
-"""Keep sending queues on disk, so that what they took survives the process; the Collector's ``file_storage``.
+"""Keep sending queues and states on disk, so that they survive the process; the Collector's ``file_storage``.
 
 Each exporter that names the extension in its ``sending_queue.storage`` has a folder of its own in `directory`: files
 of records (docs/format/queue.md) and a cursor. One process has a directory open.
@@ -19,6 +19,7 @@ from pydantic import Field
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
 from headrace.pipeline.errors import Locked, StoreFailed
+from headrace.pipeline.state import StateDirectory
 from headrace.pipeline.storage import RecordLog
 from headrace.pipeline.storage.usage import Usage
 
@@ -123,6 +124,11 @@ class FileStorage:
         if self._opened is not None:
             self._opened.leave()
             self._opened = None
+
+    @property
+    def states(self) -> StateDirectory:
+        """Where components that name the extension keep what is no queue; see `StateStorage`."""
+        return StateDirectory(self._directory / "states")
 
     def is_free(self, owner: str) -> bool:
         """Return whether nobody has the log of `owner` open."""

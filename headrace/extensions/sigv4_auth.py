@@ -1,12 +1,14 @@
 """Sign the requests that an exporter sends with AWS Signature Version 4.
 
 The Collector's ``sigv4auth``, for clients only. Credentials come from the settings, else from the environment
-(``AWS_ACCESS_KEY_ID`` …), else from the shared credentials file; with ``assume_role`` STS is asked with them for those
-of a role. Region and service of AMP and of OpenSearch are read from the host where they are not set.
+(``AWS_ACCESS_KEY_ID`` …), else from the shared credentials file, else from a role that the environment names with a
+token (EKS), from the container (ECS, EKS) or from the machine (EC2); with ``assume_role`` STS is asked with them for
+those of a role. Region and service of AMP and of OpenSearch are read from the host where they are not set.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -14,7 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
-from headrace.extensions.sigv4_auth_role import AssumedRole, AssumeRoleConfig
+from headrace.extensions.sigv4_auth_machine import find_source
+from headrace.extensions.sigv4_auth_role import AssumeRoleConfig, Sts
+from headrace.extensions.sigv4_auth_temporary import FAULTS, Temporary
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.errors import ConfigError
@@ -22,8 +26,9 @@ from headrace.pipeline.sigv4.credentials import credentials_of_environment
 from headrace.pipeline.sigv4.sign import Credentials, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from headrace.extensions.sigv4_auth_temporary import Granted
     from headrace.pipeline.host import Host
 
 _HOSTS = {
@@ -81,23 +86,26 @@ class Sigv4Auth:
         self._config = config
         self._signers: dict[tuple[str, str], Signer] = {}
         self._credentials: Callable[[], Credentials] | None = None
-        self._role: AssumedRole | None = None
+        self._temporary: list[Temporary] = []
 
     async def start(self, host: Host) -> None:
-        """Find the credentials; those of a role are asked for in the background.
+        """Find the credentials; temporary ones are asked for in the background.
 
         Raises:
             ConfigError: There are none.
         """
         del host
-        self._credentials = self._found()
+        own = self._credentials = await self._found()
         role = self._config.assume_role
         if role is not None:
-            self._role = AssumedRole(self._settings, role, self._config.region, self._credentials)
-            self._role.start()
-            self._credentials = self._role.credentials
+            region = role.sts_region or self._config.region or "us-east-1"
+            sts = Sts(region, role.endpoint, self._settings.clock_ns)
+            keeper = self._keep(f"role {role.arn}", lambda: sts.assume(role.arn, role.session_name, own()))
+            self._credentials = keeper.credentials
+        for one in self._temporary:
+            one.start()
 
-    def _found(self) -> Callable[[], Credentials]:
+    async def _found(self) -> Callable[[], Credentials]:
         config = self._config
         if config.access_key_id:
             secret, token = config.secret_access_key.reveal(), config.session_token.reveal()
@@ -106,12 +114,37 @@ class Sigv4Auth:
         try:
             return credentials_of_environment(config.profile)
         except ConfigError as error:
-            raise ConfigError(f"extensions.{self._settings.id}", error.why) from None
+            if config.profile:
+                raise ConfigError(f"extensions.{self._settings.id}", error.why) from None
+            return await self._of_machine(error.why)
+
+    async def _of_machine(self, why: str) -> Callable[[], Credentials]:
+        """Return what gives the credentials that the machine has; `why` there are no others."""
+        key = f"extensions.{self._settings.id}"
+        try:
+            source = find_source(os.environ, self._config.region, self._settings.clock_ns)
+        except ValueError as error:
+            raise ConfigError(key, str(error)) from None
+        if source is None:
+            raise ConfigError(key, why)
+        keeper = self._keep(source.whose, source.ask)
+        if source.must_answer:
+            try:
+                await keeper.refresh()
+            except FAULTS as error:
+                self._temporary.remove(keeper)
+                raise ConfigError(key, f"{why}, and the machine has none: {error or type(error).__name__}") from None
+        return keeper.credentials
+
+    def _keep(self, whose: str, ask: Callable[[], Awaitable[Granted]]) -> Temporary:
+        keeper = Temporary(self._settings, whose, ask)
+        self._temporary.append(keeper)
+        return keeper
 
     async def shutdown(self) -> None:
         """Ask for no more credentials."""
-        if self._role is not None:
-            await self._role.shutdown()
+        for one in self._temporary:
+            await one.shutdown()
 
     def client_headers(self) -> Mapping[str, str]:
         """Return nothing: all depends on the request; see `sign`."""

@@ -145,6 +145,10 @@ class Relabeler:
             return labels
         return None if verdict == _DROP else _canonical(found)
 
+    def change(self, labels: dict[str, str]) -> bool:
+        """Apply the rules to a set without empty values in place; return False where a rule drops it."""
+        return self._run(labels) != _DROP
+
     def _run(self, labels: dict[str, str]) -> int:
         verdict = _SAME
         for rule in self._rules:

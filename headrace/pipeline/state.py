@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from headrace.pipeline.errors import StoreFailed
 
@@ -57,3 +57,13 @@ class StateDirectory:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{_UNSAFE.sub('_', name)}.state"
+
+
+@runtime_checkable
+class StateStorage(Protocol):
+    """An extension that keeps states of other components than processors, which name it in ``storage``."""
+
+    @property
+    def states(self) -> StateDirectory:
+        """Where; called after the extension was started."""
+        ...

@@ -30,6 +30,13 @@ class BatchConfig(ComponentConfig):
     send_batch_max_size: Annotated[int, Field(ge=0)] = 0
     """In the Collector: points that are too many."""
 
+    metadata_keys: tuple[str, ...] = ()
+    """In the Collector: headers by which batches are kept apart. Nothing is joined here; for what is joined in the
+    queue of an exporter, see its ``sending_queue.batch.partition``."""
+
+    metadata_cardinality_limit: Annotated[int, Field(ge=0)] = 1000
+    """In the Collector: values of these that are too many."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if 0 < self.send_batch_max_size < self.send_batch_size:

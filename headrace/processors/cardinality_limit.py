@@ -25,6 +25,7 @@ from headrace.pipeline.batch import MetricBatch
 from headrace.pipeline.component import ProcessorFactory, Settings
 from headrace.pipeline.config import ComponentConfig, PositiveDuration
 from headrace.pipeline.identity import METRIC_NAME, Form, Kind, MetricType, Series, Temporality
+from headrace.pipeline.offenders import REPORTED, Offenders, ShownOffenders
 from headrace.processors import cardinality_limit_kernels as kernels
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ OVERFLOW = {Form.OTLP: "otel.metric.overflow", Form.PROMETHEUS: "otel_metric_ove
 _UNDECIDED, _KEEP, _DROP, _FOLD = 0, 1, 2, 3
 _COUNTER_ENDINGS = ("_total", "_count", "_sum", "_bucket")
 _KEPT_LABELS = ("le", "quantile")
-_REPORTED = 10
 _STATE_VERSION = 1
 
 
@@ -104,9 +104,12 @@ class CardinalityLimiter:
         self._views: weakref.WeakKeyDictionary[SeriesTable, _View] = weakref.WeakKeyDictionary()
         self._restored: dict[str, dict[str, Any]] = {}
         self._reported_s = settings.monotonic_s()
-        self.offenders: Tally[str] = Tally()
-        """Series beyond the limits by metric."""
+        self.offenders = Offenders()
+        """Series beyond the limits."""
         attributes = {"processor": settings.id}
+        self._shown = ShownOffenders(
+            self.offenders, settings.counters, "headrace_cardinality_limit_offender_series", attributes
+        )
         self._over = settings.counters.counter(
             "headrace_cardinality_limit_series", "Series beyond a limit.", attributes, "{series}"
         )
@@ -140,10 +143,10 @@ class CardinalityLimiter:
         view.grow(table.capacity)
         return view
 
-    def note_over(self, metric: str) -> None:
+    def note_over(self, series: Series) -> None:
         """Count a series beyond a limit."""
         self._over.add()
-        self.offenders[metric] += 1
+        self.offenders.add(series)
 
     # -- points --------------------------------------------------------------------------------------------
 
@@ -185,6 +188,7 @@ class CardinalityLimiter:
     def tick(self, now_ns: int) -> list[MetricBatch]:
         """Return the overflow points that have waited long enough; report the offenders now and then."""
         del now_ns
+        self._shown.update()
         now_s = self._settings.monotonic_s()
         if now_s - self._reported_s >= self._config.report_interval.total_seconds():
             self._reported_s = now_s
@@ -194,8 +198,8 @@ class CardinalityLimiter:
         return [batch for batch in found if batch is not None]
 
     def _report(self) -> None:
-        if self.offenders:
-            top = ", ".join(f"{name} ({count})" for name, count in self.offenders.most_common(_REPORTED))
+        if self.offenders.series:
+            top = ", ".join(map(str, self.offenders.top(REPORTED)))
             self._settings.logger.warning("series beyond the limits, by metric: %s", top)
 
     def snapshot(self) -> bytes:
@@ -260,7 +264,7 @@ class _View:
             self._admit(series_id, series)
             return
         if owner is not None:
-            owner.note_over(series.name)
+            owner.note_over(series)
         if self._config.action is Action.DROP or self._config.dry_run:
             self.verdict[series_id] = _DROP
             return

@@ -17,8 +17,9 @@ from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejecte
 from headrace.pipeline.grpc.server import channel_options
 from headrace.pipeline.grpc.server_tls import server_credentials
 from headrace.pipeline.http.auth import ANONYMOUS, Authenticator, Peer, Principal, Unauthenticated
+from headrace.pipeline.request_metadata import metadata_of
 from headrace.receivers import otlp_status
-from headrace.receivers.otlp_ingest import Body, metadata_of
+from headrace.receivers.otlp_ingest import Body
 
 if TYPE_CHECKING:
     from headrace.pipeline.grpc.server import GrpcServerConfig
@@ -70,13 +71,11 @@ class OtlpGrpc:
             self._authenticator = host.extension(config.auth.authenticator, Authenticator, key)  # type: ignore[type-abstract]
         server = grpc.aio.server(options=channel_options(config), maximum_concurrent_rpcs=_MAX_CALLS)
         server.add_generic_rpc_handlers((_Handlers(self._export),))
-        address = config.address
-        where = f"[{address.host or '::'}]" if ":" in (address.host or "::") else address.host
         try:
             if config.tls is None:
-                self.port = server.add_insecure_port(f"{where}:{address.port}")
+                self.port = server.add_insecure_port(config.listens_on)
             else:
-                self.port = server.add_secure_port(f"{where}:{address.port}", server_credentials(config.tls, self._key))
+                self.port = server.add_secure_port(config.listens_on, server_credentials(config.tls, self._key))
         except RuntimeError:
             raise ConfigError(f"{self._key}.endpoint", f"cannot listen on {config.endpoint}") from None
         await server.start()

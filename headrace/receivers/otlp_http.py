@@ -13,8 +13,9 @@ from aiohttp import web
 from headrace.pipeline.errors import InvalidInput, Refused, Rejected, TooLarge, Unsupported
 from headrace.pipeline.http.request import BodyTimeout, text
 from headrace.pipeline.http.routes import Route
+from headrace.pipeline.request_metadata import metadata_of
 from headrace.receivers import otlp_status
-from headrace.receivers.otlp_ingest import Body, Taken, metadata_of
+from headrace.receivers.otlp_ingest import Body, Taken
 
 if TYPE_CHECKING:
     from headrace.pipeline.http.config import ServerConfig

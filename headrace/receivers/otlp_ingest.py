@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.pipeline.batch import BatchContext
 from headrace.pipeline.component import Outcome
@@ -16,7 +16,7 @@ from headrace.pipeline.wire.otlp_json import to_protobuf
 from headrace.pipeline.workspaces import directory_of, is_served
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
@@ -63,15 +63,6 @@ class Body:
     limit: int
     encodings: Collection[str] = ALGORITHMS
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def metadata_of(pairs: Iterable[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Return headers by lower-case name, for those who come after; values that are no text are left out."""
-    out: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
-        if isinstance(value, str):
-            out[name.lower()] = (*out.get(name.lower(), ()), value)
-    return out
 
 
 class Ingest:

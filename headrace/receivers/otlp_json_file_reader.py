@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import struct
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.pipeline.errors import InvalidInput, TooLarge
 
@@ -17,11 +17,48 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-MAX_REQUEST_BYTES = 64 << 20
+MAX_REQUEST_BYTES = 256 << 20
 """A request that is longer, as it is or decompressed, ends the reading of its file."""
+
+HEAD_BYTES = 1000
+"""Bytes at the begin of a file that tell it from another one in its place; as many as the Collector takes."""
 
 _CHUNK_BYTES = 1 << 20
 _LENGTH = struct.Struct(">I")
+
+
+class Head(NamedTuple):
+    """What is known of the first bytes of a file.
+
+    Attributes:
+        size: How many they are, `HEAD_BYTES` at most.
+        digest: BLAKE2b of them, hexadecimal.
+    """
+
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Head:
+        """Make it of the bytes."""
+        return cls(len(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+
+    def fits(self, path: Path) -> bool:
+        """Return whether a file begins with these bytes."""
+        with path.open("rb") as file:
+            return Head.of(file.read(self.size)) == self
+
+
+class Found(NamedTuple):
+    """A request in a file.
+
+    Attributes:
+        data: Its bytes; may be none.
+        end: Offset past it.
+    """
+
+    data: bytes
+    end: int
 
 
 class RequestFile:
@@ -38,70 +75,104 @@ class RequestFile:
         self.path = path
         self.position = position
         """Offset past the last request that was taken."""
-        self._framed = framed or compressed
-        self._compressed = compressed
         self.fault = ""
         """Why the rest of the file cannot be read."""
+        self.torn_bytes = 0
+        """Bytes past the last whole request, as of the last look."""
+        self.head = Head.of(b"")
+        self._cut = _frame if framed or compressed else _line
+        self._compressed = compressed
+        self._size = 0
+        self._buffer = b""
+        self._read = 0
 
-    def next(self) -> tuple[bytes, int] | None:
-        """Return the next whole request, which may be empty, and the offset past it; None where there is none yet.
+    def rewind(self) -> None:
+        """Begin anew."""
+        self.position = 0
+        self.fault = ""
+        self._forget()
+
+    def look(self) -> bool:
+        """Find out whether there is more to read.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        size = self.path.stat().st_size
+        if size == self._size and self.position + self.torn_bytes == size:
+            return False
+        if size < self.position or not self.head.fits(self.path):  # cut off, or another one in its place
+            self.rewind()
+            self.head = Head.of(b"")
+        self._note_head()
+        self._size = size
+        self._forget()
+        return not self.fault
+
+    def next(self) -> Found | None:
+        """Return the next whole request; None where there is none yet. The caller sets `position` once it is taken.
 
         Raises:
             OSError: The file cannot be read.
             TooLarge: The request is too long.
             InvalidInput: It does not decompress.
         """
-        size = self.path.stat().st_size
-        if size < self.position:  # cut off: begun anew
-            self.position = 0
-            self.fault = ""
-        if self.fault or size == self.position:
-            return None
+        while True:
+            cut = self._cut(self._buffer, self._read)
+            if cut is not None:
+                begin, end, past = cut
+                data = self._buffer[begin:end]
+                self._read = past
+                return Found(_decompressed(data) if self._compressed else data, self._begin + past)
+            if not self._fill():
+                self.torn_bytes = len(self._buffer) - self._read
+                self._buffer = b""
+                self._note_head()
+                return None
+
+    def _note_head(self) -> None:
+        """Remember the first of the bytes that were taken; what comes after them may still be cut off."""
+        size = min(self.position, HEAD_BYTES)
+        if self.head.size < size:
+            with self.path.open("rb") as file:
+                self.head = Head.of(file.read(size))
+
+    def _fill(self) -> bool:
+        """Read more of the file behind what is left; return whether there was more."""
+        left = self._buffer[self._read :]
+        if len(left) > MAX_REQUEST_BYTES:
+            raise TooLarge("request in a file", len(left), MAX_REQUEST_BYTES)
+        self._begin += self._read
         with self.path.open("rb", 0) as file:
-            file.seek(self.position)
-            found = _frame(file.fileno()) if self._framed else _line(file.fileno())
-        if found is None:
-            return None
-        data, used = found
-        return _decompressed(data) if self._compressed else data, self.position + used
+            file.seek(self._begin + len(left))
+            more = file.read(_CHUNK_BYTES)
+        self._buffer, self._read = left + more, 0
+        return bool(more)
+
+    def _forget(self) -> None:
+        self._buffer, self._read, self._begin, self.torn_bytes = b"", 0, self.position, 0
 
 
-def _frame(file: int) -> tuple[bytes, int] | None:
-    head = _read(file, _LENGTH.size)
-    if len(head) < _LENGTH.size:
+def _line(data: bytes, begin: int) -> tuple[int, int, int] | None:
+    """Return where a line begins and ends, and where the next one begins."""
+    end = data.find(b"\n", begin)
+    return None if end < 0 else (begin, end, end + 1)
+
+
+def _frame(data: bytes, begin: int) -> tuple[int, int, int] | None:
+    """Return where the message behind a length begins and ends, and where the next length stands.
+
+    Raises:
+        TooLarge: By its length.
+    """
+    start = begin + _LENGTH.size
+    if len(data) < start:
         return None
-    (size,) = _LENGTH.unpack(head)
+    (size,) = _LENGTH.unpack_from(data, begin)
     if size > MAX_REQUEST_BYTES:
         raise TooLarge("request in a file", size, MAX_REQUEST_BYTES)
-    data = _read(file, size)
-    return (data, _LENGTH.size + size) if len(data) == size else None
-
-
-def _line(file: int) -> tuple[bytes, int] | None:
-    pieces: list[bytes] = []
-    total = 0
-    while total <= MAX_REQUEST_BYTES:
-        piece = os.read(file, _CHUNK_BYTES)
-        if not piece:
-            return None
-        end = piece.find(b"\n")
-        if end >= 0:
-            line = b"".join([*pieces, piece[:end]])
-            return line, len(line) + 1
-        pieces.append(piece)
-        total += len(piece)
-    raise TooLarge("request in a file", total, MAX_REQUEST_BYTES)
-
-
-def _read(file: int, size: int) -> bytes:
-    pieces: list[bytes] = []
-    while size:
-        piece = os.read(file, min(size, _CHUNK_BYTES))
-        if not piece:
-            break
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+    end = start + size
+    return None if len(data) < end else (start, end, end)
 
 
 def _decompressed(data: bytes) -> bytes:

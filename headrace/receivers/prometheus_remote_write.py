@@ -22,6 +22,7 @@ from headrace.pipeline.http.config import MIB, ServerConfig
 from headrace.pipeline.http.listeners import Listeners
 from headrace.pipeline.http.request import text
 from headrace.pipeline.http.routes import Route
+from headrace.pipeline.request_metadata import metadata_of
 from headrace.pipeline.wire import snappy
 from headrace.pipeline.wire.remote_write import Decoded, RemoteWriteDecoder
 from headrace.pipeline.workspaces import directory_of, is_served
@@ -130,7 +131,10 @@ class RemoteWriteReceiver:
             return text(str(error), 415)
         body = await request.body()
         self._sink.check(1, len(body))
-        context = BatchContext(workspace, self._settings.id, request.principal.name, self._settings.clock_ns())
+        metadata = metadata_of(request.headers.items()) if self._config.include_metadata else {}
+        context = BatchContext(
+            workspace, self._settings.id, request.principal.name, self._settings.clock_ns(), metadata
+        )
         try:
             buf, size = snappy.decompress(body, self._config.max_decoded_size)
             decoded = self._decoder(workspace, v2=v2).decode(buf, size, context)

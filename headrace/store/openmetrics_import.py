@@ -15,7 +15,7 @@ import xxhash
 
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.series import Refusal, SeriesTable
-from headrace.pipeline.wire.text import PageReader
+from headrace.pipeline.wire.text import SECRETS, PageReader
 from headrace.store.backfill import ALL_PARTS
 from headrace.store.import_spill import Columns, Spill
 from headrace.store.index import Index, LabelSets, decode_series
@@ -150,7 +150,7 @@ class _Reading:
         self._options = options
         self._on_progress = on_progress
         self._table = SeriesTable()
-        secrets = [self._table.domain_key(b"import" + bytes([kind])) for kind in range(3)]
+        secrets = [self._table.domain_key(b"import" + bytes([kind])) for kind in range(SECRETS)]
         self._reader = PageReader(np.array(secrets, np.uint64))
         self._index = Index()
         for record in spill.series():

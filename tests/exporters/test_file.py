@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from pydantic import ValidationError
 
+import otlp_model as model
 from headrace.exporters.file import FACTORY, FileExporter
 from headrace.exporters.file_config import FileConfig
 from headrace.exporters.file_writer import FileWriter
-from headrace.pipeline.errors import ConfigError, Refused
+from headrace.extensions.file_storage import FileStorage, FileStorageConfig
+from headrace.pipeline.batch import BatchContext
+from headrace.pipeline.errors import ConfigError, Refused, StoreFailed
 from headrace.pipeline.host import Host
+from headrace.pipeline.state import StateDirectory
 from headrace.pipeline.status import Status
+from headrace.pipeline.wire.otlp_encode import OtlpEncoder
 from headrace.receivers.otlp_json_file import FACTORY as RECEIVER
 from headrace.receivers.otlp_json_file import OtlpJsonFileConfig, OtlpJsonFileReceiver
 from headrace.testing.batches import make_batch, make_settings, rows
@@ -168,7 +174,7 @@ def test_rotation(tmp_path: Path) -> None:
     clock = ManualClock(1_700_000_000_123_000_000)
     out = writer(tmp_path / "out.json", clock, max_megabytes=1, max_backups=2)
     for number in range(5):
-        out.write(bytes([48 + number]) * (700 << 10), 1, flushes=False)
+        out.write(bytes([48 + number]) * ((700 << 10) - 1) + b"\n", 1, flushes=False)
         clock.advance(1)
     out.close()
     aside = sorted(path.name for path in tmp_path.iterdir())
@@ -333,14 +339,200 @@ async def test_a_file_that_is_no_such(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes(b"\xff" * 100)
     receiver, sink = reading(str(path), format="proto")
-    await receiver.start(Host())
+    host = Host()
+    await receiver.start(host)
     await receiver.shutdown()
     for _ in range(2):
         await receiver.poll()
     assert sink.batches == []
     assert receiver._settings.drops.by_reason() == {"corrupt_file": 1}
-    with pytest.raises(ValidationError, match="storage"):
-        OtlpJsonFileConfig.model_validate({"include": ["x"], "storage": "file_storage"})
+    assert "cannot read" in host.statuses.of("receivers.otlp_json_file").error
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"storage": "file_storage", "replay_file": True}, "storage does not go with replay_file"),
+        ({"include": []}, "include"),
+        ({"delete_after_read": True}, "files are never deleted"),
+        ({"encoding": "utf-16"}, "OTLP is UTF-8"),
+        ({"compression": "gzip"}, "zstd: true"),
+        ({"max_log_size": "1MiB"}, "fixed limit"),
+        ({"multiline": {"line_start_pattern": "x"}}, "request by request"),
+    ],
+)
+def test_settings_of_the_receiver_that_are_refused(config: dict[str, Any], why: str) -> None:
+    """With the reason."""
+    with pytest.raises(ValidationError, match=why):
+        OtlpJsonFileConfig.model_validate({"include": ["x"], **config})
+
+
+FORMATS = [
+    pytest.param({}, {}, id="json"),
+    pytest.param({"format": "proto"}, {"format": "proto"}, id="proto"),
+    pytest.param({"compression": "zstd"}, {"zstd": True}, id="json-zstd"),
+    pytest.param({"format": "proto", "compression": "zstd"}, {"format": "proto", "zstd": True}, id="proto-zstd"),
+]
+
+
+def shown(read: model.Read) -> list[str]:
+    """Return points as texts: NaN is not equal to itself. Of one without a value only identity and times count."""
+    return sorted(repr(row) for row in [*read.numbers, *(row[:5] if row[3] else row for row in read.histograms)])
+
+
+def exemplars(message: Any) -> list[tuple[Any, ...]]:
+    """Return the exemplars of a request, with everything that they hold."""
+    found = []
+    for resource in message.resource_metrics:
+        for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+            which = metric.WhichOneof("data") or ""
+            for point in getattr(metric, which).data_points if which else ():
+                found += [(metric.name, one.SerializeToString()) for one in getattr(point, "exemplars", ())]
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("exporter", "receiver"), FORMATS)
+async def test_the_round_trip_is_exact(tmp_path: Path, exporter: dict[str, Any], receiver: dict[str, Any]) -> None:
+    """Points of every kind come back as they were written, to the last bit, by protobuf's own reading of both sides."""
+    rng = random.Random(6)
+    messages = [model.make(rng) for _ in range(500)]
+    path = str(tmp_path / "out")
+    written = Written(path, **exporter)
+    await written.exporter.start(written.host)
+    for one in messages:
+        decoded = written.otlp.decoder.decode(one.SerializeToString(), BatchContext())
+        await written.exporter.deliver(decoded.batch)
+    await written.exporter.shutdown()
+    reader, sink = reading(path, **receiver)
+    await reader.start(Host())
+    await reader.shutdown()
+    await reader.poll()
+    encoder = OtlpEncoder()
+    came = [ExportMetricsServiceRequest.FromString(bytes(encoder.encode([batch]))) for batch in sink.batches]
+    expected = [text for one in messages for text in shown(model.read(one))]
+    assert len(expected) > 300
+    assert sorted(text for one in came for text in shown(model.read(one))) == sorted(expected)
+
+
+async def test_exemplars_come_back(tmp_path: Path) -> None:
+    """With their ids, labels, times and values."""
+    written = Written(str(tmp_path / "out"))
+    await written.write(message())
+    reader, sink = reading(str(tmp_path / "out"))
+    await reader.start(Host())
+    await reader.shutdown()
+    await reader.poll()
+    (batch,) = sink.batches
+    came = ExportMetricsServiceRequest.FromString(bytes(OtlpEncoder().encode([batch])))
+    assert exemplars(came) == exemplars(message())
+
+
+@pytest.mark.parametrize(("exporter", "receiver"), FORMATS)
+async def test_a_crash_leaves_one_torn_request_at_most(
+    tmp_path: Path, exporter: dict[str, Any], receiver: dict[str, Any]
+) -> None:
+    """Wherever the file was cut: those before it are read, the torn one is reported, and an exporter goes on behind."""
+    path = tmp_path / "out"
+    await Written(str(path), **exporter).write(message(value=1), message(value=2))
+    whole = path.read_bytes()
+    await Written(str(path), **exporter).write(message(value=1))
+    first = path.stat().st_size
+    for cut in (first + 1, first + 3, first + 5, (first + len(whole)) // 2, len(whole) - 2):
+        path.write_bytes(whole[:cut])
+        reader, sink = reading(str(path), **receiver)
+        host, clock = Host(), ManualClock()
+        object.__setattr__(reader._settings, "monotonic_s", clock.monotonic_s)
+        await reader.start(host)
+        await reader.shutdown()
+        for _ in range(3):
+            await reader.poll()
+            clock.advance(4)
+        assert [row[2] for batch in sink.batches for row in rows(batch)] == [1.0]
+        why = f"{path} ends in the middle of a request, after {cut - first} bytes of it"
+        assert host.statuses.of("receivers.otlp_json_file").error == why
+        # An exporter that begins anew goes on behind it, and the reader too.
+        await Written(str(path), rotation={}, **exporter).write(message(value=3))
+        await reader.poll()
+        assert [row[2] for batch in sink.batches for row in rows(batch)] == [1.0, 3.0], cut
+        path.unlink()
+
+
+async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    """Lengths that make no sense keep the exporter from cutting the file off."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not mine, and long enough")
+    with pytest.raises(ConfigError, match="no requests behind their lengths"):
+        await Written(str(path), format="proto", append=True).write()
+    assert path.read_text() == "not mine, and long enough"
+
+
+async def poll_once(folder: Path, **config: Any) -> list[float]:
+    """Read what is new, as a daemon that starts and ends; return the values."""
+    receiver, sink = reading(str(folder / "in*"), storage="kept", **config)
+    config_ = FileStorageConfig(directory=str(folder / "state"))
+    storage = FileStorage(make_settings("file_storage", kind="extensions"), config_)
+    host = Host(extensions={"kept": storage})
+    await storage.start(host)
+    try:
+        await receiver.start(host)
+    except StoreFailed:
+        await storage.shutdown()
+        raise
+    task, receiver._task = receiver._task, None
+    assert task is not None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await receiver.poll()
+    await receiver._save()
+    await storage.shutdown()
+    return [row[2] for batch in sink.batches for row in rows(batch)]
+
+
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+async def test_offsets_are_kept(tmp_path: Path, start_at: str) -> None:
+    """A daemon that starts again reads what came meanwhile, also from renamed files, and new files from the start."""
+    lines = []
+    for value in range(1, 6):
+        await Written(str(tmp_path / "made")).write(message(value=value))
+        lines.append((tmp_path / "made").read_bytes())
+    path = tmp_path / "in.json"
+    path.write_bytes(lines[0])
+    assert await poll_once(tmp_path, start_at=start_at) == ([1.0] if start_at == "beginning" else [])
+    assert await poll_once(tmp_path, start_at="beginning") == []
+    with path.open("ab") as file:
+        file.write(lines[1])
+    path.rename(tmp_path / "in-old.json")
+    assert await poll_once(tmp_path, start_at=start_at) == [2.0]
+    # Another file under the same inode: as long, but it begins differently.
+    other = tmp_path / "in-old.json"
+    with other.open("r+b") as file:
+        file.write(lines[2] + lines[3] + lines[4])
+    assert await poll_once(tmp_path, start_at="beginning") == [3.0, 4.0, 5.0]
+
+
+async def test_offsets_that_do_not_fit(tmp_path: Path) -> None:
+    """They keep the receiver from starting, and so does a storage that there is none of."""
+    StateDirectory(tmp_path / "state/states").save("receivers.otlp_json_file", b'[["x"]]')
+    with pytest.raises(StoreFailed, match="do not fit"):
+        await poll_once(tmp_path)
+    receiver, _ = reading("x", storage="gone")
+    with pytest.raises(ConfigError, match="gone"):
+        await receiver.start(Host())
+
+
+async def test_another_file_in_its_place(tmp_path: Path) -> None:
+    """One that is rewritten between two looks is read from its beginning, though it is as long as before."""
+    path = tmp_path / "in.json"
+    for value in (1, 2):
+        await Written(str(tmp_path / f"made-{value}")).write(message(f"m{value}", value=value))
+    path.write_bytes((tmp_path / "made-1").read_bytes())
+    receiver, sink = reading(str(path))
+    await receiver.start(Host())
+    await receiver.shutdown()
+    await receiver.poll()
+    path.write_bytes((tmp_path / "made-2").read_bytes() * 2)
+    await receiver.poll()
+    assert [row[2] for batch in sink.batches for row in rows(batch)] == [1.0, 2.0, 2.0]
 
 
 class TestFile(ExporterContract):

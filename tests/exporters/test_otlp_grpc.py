@@ -204,8 +204,6 @@ def test_options_of_the_channel() -> None:
         ({"endpoint": "collector"}, "must be host:port"),
         ({"endpoint": "http://collector/v1/metrics"}, "without a path"),
         ({"endpoint": "h:1", "compression": "zstd"}, "zstd is not supported over gRPC"),
-        ({"endpoint": "h:1", "compression_params": {"level": 3}}, "compression_params"),
-        ({"endpoint": "h:1", "middlewares": [{"id": "x"}]}, "middlewares"),
         ({"endpoint": "h:1", "tls": {"insecure_skip_verify": True}}, "insecure_skip_verify is not supported"),
         ({"endpoint": "h:1", "tls": {"min_version": "1.3"}}, "min_version 1.3 cannot be asked of gRPC"),
         ({"endpoint": "h:1", "tls": {"cipher_suites": ["TLS_RSA_WITH_AES_128_GCM_SHA256"]}}, "cipher_suites cannot be"),

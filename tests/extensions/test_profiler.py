@@ -179,7 +179,8 @@ def test_time_goes_to_who_computes() -> None:
         assert len(stack) <= MAX_DEPTH + 1
     assert weights["compute"] > 4 * weights["rest"]
     assert 0 < weights.total() <= used
-    assert "thread idle" not in {stack[-1].function for stack in profile.stacks}
+    idle = sum(weight for stack, (_, weight) in profile.stacks.items() if stack[-1].function == "thread idle")
+    assert idle < weights["compute"] / 10
 
 
 class Profiled:

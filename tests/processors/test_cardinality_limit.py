@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_total() -> None:
     assert lab.names(make_batch(["c", "b"], table=batch.table)) == ["b"]
     assert lab.counters.value("headrace_dropped_points", {"reason": "cardinality_limit"}) == 2
     assert lab.counters.value("headrace_cardinality_limit_series") == 1
-    assert lab.limiter.offenders == {"c": 1}
+    assert [(one.metric, one.series) for one in lab.limiter.offenders.top(9)] == [("c", 1)]
 
 
 def test_per_metric() -> None:
@@ -71,6 +72,23 @@ def test_per_label() -> None:
         {"__name__": "n", "user": "3"},
     ]
     assert lab.names(make_batch(series)) == ['m{user="1"}', 'm{user="2"}', 'm{free="x", user="2"}', 'n{user="3"}']
+
+
+def test_offenders_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """By metric and label, in the log and among our own metrics, which hold the worst ones only."""
+    lab = Lab(max_series_per_metric=1)
+    series = [{"__name__": "bad", "user": str(i), "job": "j"} for i in range(100)]
+    lab.names(make_batch([*series, *[{"__name__": f"m{i % 12}", "i": str(i)} for i in range(48)]]))
+    lab.limiter.tick(0)
+    wanted = {"processor": "cardinality_limit", "metric": "bad", "label": "user"}
+    assert lab.counters.value("headrace_cardinality_limit_offender_series", wanted) == 99
+    assert len(list(lab.counters.instruments["headrace_cardinality_limit_offender_series"].read())) == 10
+    lab.names(make_batch([{"__name__": f"n{i % 12}", "i": str(i)} for i in range(1200)]))
+    lab.now_s = 61
+    lab.limiter.tick(0)
+    assert len(list(lab.counters.instruments["headrace_cardinality_limit_offender_series"].read())) == 10
+    [text] = [record.getMessage() for record in caplog.records]
+    assert re.search(r"by metric: .*bad \(99; \d+ values of label user\)", text)
 
 
 def test_dry_run() -> None:

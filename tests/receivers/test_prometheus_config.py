@@ -182,7 +182,7 @@ def test_jobs_take_what_they_lack_from_global() -> None:
         ({"consul_sd_configs": [{"server": "a"}]}, "consul_sd_configs (there is no such discovery"),
         ({"other_sd_configs": {"file": []}}, "not supported: other_sd_configs"),
         ({"http_sd_configs": [{"url": "ftp://a"}]}, "URL scheme must be 'http' or 'https'"),
-        ({"scrape_native_histograms": True}, "scrape_native_histograms (native histograms are not scraped"),
+        ({"convert_classic_histograms_to_nhcb": True}, "classic histograms stay as they are"),
         ({"authorization": {"type": "Basic"}}, 'use "basic_auth"'),
         ({"basic_auth": {"username": "a", "password": "b", "password_file": "c"}}, "at most one of password"),
         ({"tls_config": {"cert_file": "x"}}, "set together"),

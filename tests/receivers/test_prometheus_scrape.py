@@ -84,7 +84,7 @@ async def test_vanished_series_are_marked_once(lab: ScrapeLab) -> None:
         ("a 1\n", 200, OPENMETRICS, "parse", "# EOF"),
         ("a 1\n", 500, "text/plain", "http_status", "server returned HTTP status 500 Internal Server Error"),
         ("<html></html>", 200, "text/html; charset=utf-8", "content_type", "text/html"),
-        ("a 1\n", 200, "application/vnd.google.protobuf", "content_type", "protobuf"),
+        ("a 1\n", 200, "application/vnd.google.protobuf; proto=other", "content_type", "protobuf"),
     ],
 )
 async def test_a_failed_scrape_ends_all_series(

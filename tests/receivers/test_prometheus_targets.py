@@ -13,8 +13,9 @@ from headrace.pipeline.relabel import Relabeler
 from headrace.pipeline.targets import TargetsRegistry
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import Job, jobs_of
+from headrace.receivers.prometheus.population import Population, Populator
 from headrace.receivers.prometheus.scrape import next_tick
-from headrace.receivers.prometheus.targets import Population, populate, seed_of
+from headrace.receivers.prometheus.targets import seed_of
 from running import wait_until
 from scrape_lab import ScrapeLab
 
@@ -40,9 +41,8 @@ def job(**options: Any) -> Job:
 
 def population(*groups: dict[str, Any], **options: Any) -> Population:
     one = job(static_configs=list(groups), **options)
-    return populate(
-        one, [group.group("") for group in one.config.static_configs], Relabeler(one.config.relabel_configs)
-    )
+    populator = Populator(one, Relabeler(one.config.relabel_configs))
+    return populator.populate(group.group("") for group in one.config.static_configs)
 
 
 def test_labels_of_a_target() -> None:

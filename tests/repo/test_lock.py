@@ -54,9 +54,10 @@ def test_every_dependency_is_locked(wanted: Requirement, name: str) -> None:
     assert wanted.specifier.contains(version, prereleases=True)
 
 
-def test_javascript_is_locked_by_hashes() -> None:
-    """Every package of the completion test has its hash, and none an address that would name a registry."""
-    lock = json.loads((ROOT / "tests" / "e2e" / "clients" / "codemirror" / "package-lock.json").read_text())
+@pytest.mark.parametrize("folder", ["codemirror", "opentelemetry"])
+def test_javascript_is_locked_by_hashes(folder: str) -> None:
+    """Every package that tests run has its hash, and none an address that would name a registry."""
+    lock = json.loads((ROOT / "tests" / "e2e" / "clients" / folder / "package-lock.json").read_text())
     packages = {name: one for name, one in lock["packages"].items() if name}
     assert packages
     for name, one in packages.items():

@@ -37,8 +37,9 @@ def test_rows_have_names_of_their_own(found: list[parity.Component]) -> None:
     ("settings", "verdict"),
     [
         ({"timeout": "1s"}, "supported"),
-        ({"metadata_keys": ["tenant"]}, "refused"),
-        ({"metadata_keys": []}, "supported"),
+        ({"metadata_keys": ["tenant"]}, "supported"),
+        ({"middlewares": ["a"]}, "refused"),
+        ({"middlewares": []}, "supported"),
         ({"timeout": "never"}, "refused"),
         ({"made_up": 1}, "unknown"),
     ],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.cli.registry import ComponentRegistry
+from headrace.pipeline.errors import ConfigError
 from running import HEADRACE, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -101,9 +102,30 @@ def test_receiver_processors_and_exporter_together(programs: Programs, folder: P
     assert daemon.stop() == 0
 
 
+def test_a_kind_of_discovery_from_a_package(programs: Programs, folder: Path) -> None:
+    """What a package's metadata names finds targets for the job that the page shows."""
+    metadata = folder / "rack-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: rack\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[headrace.discoveries]\nrack = rack_discovery:FACTORY\n")
+    reader = f"[{{pull: {{exporter: {{prometheus: {{port: {free_port()}}}}}}}}}]"
+    command: list[str | Path] = [HEADRACE, "run", "--config", "rack.yaml"]
+    command += ["--set", f"service.telemetry.metrics.readers={reader}"]
+    daemon = programs.start("headrace", command, cwd=folder, env={"PYTHONPATH": str(folder)})
+    daemon.wait_log('up{instance="127.0.0.1:9100", job="racks", rack_size="1"}', 120)
+    assert daemon.stop() == 0
+
+
+def test_a_kind_of_discovery_is_no_plugin_file(folder: Path) -> None:
+    """It is said how it is offered."""
+    with pytest.raises(ConfigError, match=r"entry point in the group headrace\.discoveries"):
+        ComponentRegistry([str(folder / "rack_discovery.py")])
+
+
 def test_every_block_of_python_loads(folder: Path) -> None:
     """And defines a factory."""
-    files = [str(folder / name) for name in BLOCKS if name.endswith(".py") and not name.startswith("test_")]
+    other = ("test_add_team.py", "rack_discovery.py")
+    files = [str(folder / name) for name in BLOCKS if name.endswith(".py") and name not in other]
     registry = ComponentRegistry(files)
     assert registry.find("receivers", "dice")
     assert registry.find("exporters", "append_file")

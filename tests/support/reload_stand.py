@@ -1,4 +1,8 @@
-"""A daemon between writers that repeat what is refused and a sink that counts every sample, for tests of reloads."""
+"""A daemon between writers that repeat what is refused and a sink that keeps every sample, for tests of reloads.
+
+Two writers send gauges, one OTLP deltas, which the daemon adds up, one counters, which it aggregates into their total,
+and one more series than a limit lets pass.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cramjam
 import psutil
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERIES = 20
+LIMIT = 12
+"""Series of `many` that the daemon lets pass."""
 _RETRIES_S = 0.01
 
 
@@ -57,6 +63,7 @@ class Sink:
             for one in request.timeseries:
                 labels = {label.name.decode(): label.value.decode() for label in one.labels}
                 key = labels.get("writer", "") + labels["__name__"] + labels.get("n", "")
+                key += f"|{labels.get('reload', '')}"  # what a rule adds makes another series of it
                 found = self.samples.setdefault(key, [])
                 found += [(sample.timestamp, sample.value) for sample in one.samples]
 
@@ -75,7 +82,8 @@ class Writer:
         body: Makes the body of a batch by its number.
         headers: Of the requests.
         accepted: Batches that were taken.
-        repeated: Requests that were refused or failed.
+        repeated: Requests that were refused or broke off.
+        shut_out: Connections that were refused.
         wrong: Answers that say never to send a batch again.
     """
 
@@ -85,6 +93,7 @@ class Writer:
     pause_s: float = 0.005
     accepted: int = 0
     repeated: int = 0
+    shut_out: int = 0
     wrong: list[str] = field(default_factory=list)
     _stop: bool = False
 
@@ -117,7 +126,8 @@ class Writer:
                     self.wrong.append(f"{error.code}: {error.read().decode()}")
                     return True
             return False
-        except OSError:
+        except OSError as error:
+            self.shut_out += isinstance(getattr(error, "reason", error), ConnectionRefusedError)
             return False
         return True
 
@@ -134,6 +144,27 @@ def remote_write_body(writer: str, start_ms: int) -> Any:
                 ]
             )
         )
+
+    return make
+
+
+def counter_body() -> Any:
+    """Return what makes bodies of SERIES counters that each grow by 1, at the present time."""
+
+    def make(number: int) -> bytes:
+        now_ms = int(time.time() * 1000)
+        labels = [{"__name__": "clicks_total", "n": str(n)} for n in range(SERIES)]
+        return packed(request_v1([(one, [(now_ms, float(number))]) for one in labels]))
+
+    return make
+
+
+def many_body(start_ms: int) -> Any:
+    """Return what makes bodies of more series than may pass, in an order that changes."""
+
+    def make(number: int) -> bytes:
+        labels = [{"__name__": "many", "n": str((number + n) % SERIES)} for n in range(SERIES)]
+        return packed(request_v1([(one, [(start_ms + number, 1.0)]) for one in labels]))
 
     return make
 
@@ -161,7 +192,9 @@ class Stand:
 
     def __init__(self, programs: Programs, folder: Path) -> None:
         self.sink = Sink()
-        self.write_port, self.otlp_port, self.own_port, self.other_port = (free_port() for _ in range(4))
+        self.write_port, self.otlp_port, self.grpc_port, self.own_port, self.other_port = (
+            free_port() for _ in range(5)
+        )
         self.file = folder / "config.yaml"
         self._programs = programs
         self._folder = folder
@@ -171,15 +204,27 @@ class Stand:
         return {
             "receivers": {
                 "prometheus_remote_write": {"endpoint": f"127.0.0.1:{self.write_port}"},
-                "otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{self.otlp_port}"}}},
+                "otlp": {
+                    "protocols": {
+                        "http": {"endpoint": f"127.0.0.1:{self.otlp_port}"},
+                        "grpc": {"endpoint": f"127.0.0.1:{self.grpc_port}"},
+                    }
+                },
             },
-            "processors": {"deltatocumulative": None},
+            "processors": {
+                "deltatocumulative": None,
+                "stream_aggregate": {
+                    "rules": [{"match": "clicks_total", "without": ["n"], "interval": "1s", "outputs": ["total"]}]
+                },
+                "cardinality_limit": {"metrics": {"many": LIMIT}},
+            },
             "exporters": {"prometheus_remote_write": {"endpoint": self.sink.url}},
             "service": {
                 "state_directory": str(self._folder / "state"),
                 "pipelines": {
                     "metrics/write": {
                         "receivers": ["prometheus_remote_write"],
+                        "processors": ["cardinality_limit", "stream_aggregate"],
                         "exporters": ["prometheus_remote_write"],
                     },
                     "metrics/otlp": {
@@ -232,14 +277,30 @@ class Stand:
         """Return the daemon's resident memory."""
         return float(psutil.Process(self.daemon.pid).memory_info().rss) / (1 << 20)
 
-    def writers(self) -> tuple[list[Writer], Writer]:
-        """Return two writers of remote write, and one of OTLP deltas; they have begun."""
+    def writers(self, pause_s: float = 0.005) -> Writers:
+        """Return all writers; they have begun.
+
+        Args:
+            pause_s: Between two batches of a writer.
+        """
         now_ms = int(time.time() * 1000)
         snappy = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
         url = f"http://127.0.0.1:{self.write_port}/api/v1/write"
-        plain = [Writer(url, remote_write_body(name, now_ms), snappy) for name in ("x", "y")]
-        json_type = {"Content-Type": "application/json"}
-        deltas = Writer(f"http://127.0.0.1:{self.otlp_port}/v1/metrics", delta_body(now_ms), json_type)
-        for writer in (*plain, deltas):
+        bodies = [*(remote_write_body(name, now_ms) for name in ("x", "y")), counter_body(), many_body(now_ms)]
+        x, y, counters, many = (Writer(url, body, snappy, pause_s) for body in bodies)
+        otlp = f"http://127.0.0.1:{self.otlp_port}/v1/metrics"
+        deltas = Writer(otlp, delta_body(now_ms), {"Content-Type": "application/json"}, pause_s)
+        writers = Writers(x, y, counters, many, deltas)
+        for writer in writers:
             writer.start()
-        return plain, deltas
+        return writers
+
+
+class Writers(NamedTuple):
+    """All writers of a stand."""
+
+    x: Writer
+    y: Writer
+    counters: Writer
+    many: Writer
+    deltas: Writer

@@ -6,12 +6,14 @@ Source:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from headrace.cli.convert.result import NAME, Converted
+from headrace.cli.convert.remote_write import convert_remote_write, safe
+from headrace.cli.convert.result import NAME, Converted, Reference
 from headrace.pipeline.config.source import read
 from headrace.pipeline.errors import ConfigError
 from headrace.receivers.prometheus import unsupported
@@ -22,14 +24,12 @@ ELSEWHERE = {
     "alerting": "alerts are not sent from here",
     "remote_read": "queries read the store alone",
     "tracing": "the daemon does not send traces",
-    "otlp": "names are those of the exporter; use the receiver otlp",
     "runtime": "it tunes Go's runtime",
 }
 _RULES_ONLY = ("evaluation_interval",)
-_UNSAFE = {"TLS10", "TLS11"}
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 _OWN_ADDRESS = "127.0.0.1:9090"
-_RETRIES = {"min_backoff": "initial_interval", "max_backoff": "max_interval"}
-_SAME_TLS = ("ca_file", "cert_file", "key_file", "insecure_skip_verify")
+_SECTIONS = ("global", "scrape_configs", "scrape_config_files", "remote_write", "storage", "otlp")
 
 
 def convert(path: str, data_dir: str = "") -> Converted:
@@ -48,9 +48,18 @@ def convert(path: str, data_dir: str = "") -> Converted:
         raise ConfigError(path, f"cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(path, "must be a mapping")
+    _refer(document.get("global") or {})
     made = Converted()
-    convert_document(made, document, Path(path).parent)
+    convert_scraping(made, document, Path(path).parent)
+    if document.get("otlp") or not made.receivers:
+        _pushed(made, document.get("otlp") or {})
     writes = document.get("remote_write") or []
+    shared = {
+        "external_labels": (document.get("global") or {}).get("external_labels"),
+        "translation_strategy": (document.get("otlp") or {}).get("translation_strategy"),
+    }
+    for number, write in enumerate(writes):
+        convert_remote_write(made, write, number, {name: value for name, value in shared.items() if value})
     if data_dir or not writes:
         _store(made, document, data_dir or "./data")
     elif document.get("storage"):
@@ -58,10 +67,25 @@ def convert(path: str, data_dir: str = "") -> Converted:
     return made
 
 
-def convert_document(made: Converted, document: dict[str, Any], folder: Path) -> None:
-    """Put the jobs and remote writes of a document into `made`."""
+def _refer(options: dict[str, Any]) -> None:
+    """Write the environment's variables in external labels as references: there alone Prometheus replaces them."""
+    labels = options.get("external_labels")
+    if isinstance(labels, dict):
+        options["external_labels"] = {
+            name: Reference(_VARIABLE.sub(_reference, text)) if isinstance(text, str) else text
+            for name, text in labels.items()
+        }
+
+
+def _reference(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return "$$" if name is None else "" if name[0].isdigit() else f"${{env:{name}}}"
+
+
+def convert_scraping(made: Converted, document: dict[str, Any], folder: Path) -> None:
+    """Put the jobs of a document into `made`, and what is known to have no counterpart."""
     for name in document:
-        if name not in {"global", "scrape_configs", "scrape_config_files", "remote_write", "storage", *ELSEWHERE}:
+        if name not in {*_SECTIONS, *ELSEWHERE}:
             raise ConfigError(name, "is no section of a prometheus.yml")
     for name, why in ELSEWHERE.items():
         if document.get(name):
@@ -71,15 +95,11 @@ def convert_document(made: Converted, document: dict[str, Any], folder: Path) ->
         if shared.pop(name, None) is not None:
             made.miss(f"global.{name}", ELSEWHERE["rule_files"])
     _leave_out(made, shared, unsupported.GLOBAL, "global")
-    labels = shared.get("external_labels") or {}
     jobs = [_job(made, job) for job in _jobs(document, folder)]
     if jobs:
         made.put("receivers", NAME, {"config": {**({"global": shared} if shared else {}), "scrape_configs": jobs}})
     else:
         _check_global(shared)
-        _pushed(made)
-    for number, write in enumerate(document.get("remote_write") or []):
-        remote_write(made, write, number, labels)
 
 
 def _jobs(document: dict[str, Any], folder: Path) -> list[Any]:
@@ -100,16 +120,8 @@ def _job(made: Converted, job: Any) -> Any:
     job, where = dict(job), f"job {job.get('job_name')}"
     _leave_out(made, job, unsupported.JOB, where)
     if isinstance(job.get("tls_config"), dict):
-        job["tls_config"] = _safe(made, job["tls_config"], f"{where}.tls_config")
+        job["tls_config"] = safe(made, job["tls_config"], f"{where}.tls_config")
     return job
-
-
-def _safe(made: Converted, tls: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return settings of TLS without a version that is not safe."""
-    if tls.get("min_version") not in _UNSAFE:
-        return tls
-    made.miss(f"{key}.min_version", f"{tls['min_version']} is not safe: it is TLS12 here")
-    return {name: value for name, value in tls.items() if name != "min_version"}
 
 
 def _leave_out(made: Converted, options: dict[str, Any], known: dict[str, str], where: str) -> None:
@@ -128,110 +140,16 @@ def _check_global(options: dict[str, Any]) -> None:
         raise ConfigError(".".join(map(str, found["loc"])), str(found["msg"])) from None
 
 
-def _pushed(made: Converted) -> None:
-    """Take what senders bring to a Prometheus, where there is nothing to scrape."""
-    made.miss("scrape_configs", f"there are no jobs: remote write and OTLP are taken at {_OWN_ADDRESS}")
-    made.put("receivers", "prometheus_remote_write", {"endpoint": _OWN_ADDRESS})
+def _pushed(made: Converted, otlp: dict[str, Any]) -> None:
+    """Take what senders bring to a Prometheus; that is all there is where there are no jobs."""
+    if not made.receivers:
+        made.miss("scrape_configs", f"there are no jobs: remote write and OTLP are taken at {_OWN_ADDRESS}")
+        made.put("receivers", "prometheus_remote_write", {"endpoint": _OWN_ADDRESS})
     path = "/api/v1/otlp/v1/metrics"
     made.put("receivers", "otlp", {"protocols": {"http": {"endpoint": _OWN_ADDRESS, "metrics_url_path": path}}})
-
-
-def remote_write(made: Converted, write: dict[str, Any], number: int, labels: dict[str, str]) -> None:
-    """Make an exporter, and a pipeline that ends in it."""
-    key = f"remote_write[{number}]"
-    if not isinstance(write, dict):
-        raise ConfigError(key, "is empty")
-    write = dict(write)
-    name = str(write.pop("name", "") or (number + 1))
-    if not write.get("url"):
-        raise ConfigError(f"{key}.url", "is required")
-    settings: dict[str, Any] = {"endpoint": _url(made, write.pop("url"), key)}
-    if "remote_timeout" in write:
-        settings["timeout"] = write.pop("remote_timeout")
-    if labels:
-        settings["external_labels"] = labels
-    headers = write.pop("headers", None)
-    if headers:
-        settings["headers"] = headers
-    _credentials(made, write, settings, name)
-    _tls(made, write.pop("tls_config", None) or {}, settings, f"{key}.tls_config")
-    _queue(made, write.pop("queue_config", None) or {}, settings, f"{key}.queue_config")
-    processors = []
-    rules = write.pop("write_relabel_configs", None)
-    if rules:
-        processors.append(made.put("processors", f"relabel/{name}", {"relabel_configs": rules}))
-    for option, value in write.items():
-        if value:
-            made.miss(f"{key}.{option}", "has no counterpart in the exporter prometheus_remote_write")
-    exporter = f"prometheus_remote_write/{name}"
-    if exporter in made.document.get("exporters", {}):
-        raise ConfigError(f"{key}.name", f"{name!r} is the name of another one")
-    made.put("exporters", exporter, settings)
-    made.pipeline(f"metrics/{name}", made.receivers, processors, [exporter])
-
-
-def _url(made: Converted, url: str, key: str) -> str:
-    if "://" in url:
-        return url
-    made.miss(f"{key}.url", f"{url} has no scheme: http:// was put in front of it")
-    return f"http://{url}"
-
-
-def _credentials(made: Converted, write: dict[str, Any], settings: dict[str, Any], name: str) -> None:
-    """Turn credentials into an extension that the exporter names."""
-    basic = write.pop("basic_auth", None)
-    authorization = write.pop("authorization", None) or {}
-    token, file = write.pop("bearer_token", None), write.pop("bearer_token_file", None)
-    sigv4 = write.pop("sigv4", None)
-    given = [one for one in (basic, authorization, token or file, sigv4) if one]
-    if len(given) > 1:
-        raise ConfigError(f"remote_write {name}", "has more than one kind of credentials")
-    token, file = token or authorization.get("credentials"), file or authorization.get("credentials_file")
-    if basic:
-        made.put("extensions", f"basic_auth/{name}", {"client_auth": basic})
-    elif token or file:
-        bearer: dict[str, Any] = {"scheme": authorization.get("type", "Bearer")}
-        bearer |= {"filename": file} if file else {"token": token}
-        made.put("extensions", f"bearer_token_auth/{name}", bearer)
-    elif sigv4 is not None:
-        _sigv4(made, sigv4, name)
-    else:
-        return
-    settings["auth"] = {"authenticator": made.document["service"]["extensions"][-1]}
-
-
-def _sigv4(made: Converted, sigv4: dict[str, Any], name: str) -> None:
-    names = {"access_key": "access_key_id", "secret_key": "secret_access_key", "region": "region", "profile": "profile"}
-    for option in sigv4:
-        if option not in names:
-            made.miss(f"remote_write {name}: sigv4.{option}", "is not supported")
-    made.put("extensions", f"sigv4_auth/{name}", {names[key]: value for key, value in sigv4.items() if key in names})
-
-
-def _tls(made: Converted, tls: dict[str, Any], settings: dict[str, Any], key: str) -> None:
-    if tls and settings["endpoint"].startswith("http://"):
-        made.miss(key, "has no effect on an http:// URL")
-        return
-    tls = _safe(made, tls, key)
-    found = {name: tls[name] for name in _SAME_TLS if name in tls}
-    if "server_name" in tls:
-        found["server_name_override"] = tls["server_name"]
-    if "min_version" in tls:  # TLS12
-        found["min_version"] = "1." + str(tls["min_version"])[-1]
-    for name in tls:
-        if name not in {*_SAME_TLS, "server_name", "min_version"}:
-            made.miss(f"{key}.{name}", "is not supported: give a file")
-    if found:
-        settings["tls"] = found
-
-
-def _queue(made: Converted, queue: dict[str, Any], settings: dict[str, Any], key: str) -> None:
-    retries = {ours: queue[theirs] for theirs, ours in _RETRIES.items() if theirs in queue}
-    if retries:
-        settings["retry_on_failure"] = retries
-    for name in queue:
-        if name not in _RETRIES:
-            made.miss(f"{key}.{name}", "see sending_queue for the limits of the queue")
+    for option, value in otlp.items():
+        if value and option != "translation_strategy":
+            made.miss(f"otlp.{option}", "names and labels are as the exporter makes them")
 
 
 def _store(made: Converted, document: dict[str, Any], data_dir: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 NAME = "prometheus"
+
+_DOLLAR = re.compile(r"\$(?=[${])")
 
 
 @dataclass(slots=True)
@@ -51,10 +54,18 @@ class Converted:
         return "".join(comments) + yaml.safe_dump(escaped(document), sort_keys=False, width=110)
 
 
+class Reference(str):
+    """A text that holds references as our configurations write them."""
+
+    __slots__ = ()
+
+
 def escaped(value: Any) -> Any:
     """Write dollar signs so that they are read as such: other programs do not replace references."""
     if isinstance(value, dict):
         return {key: escaped(one) for key, one in value.items()}
     if isinstance(value, list):
         return [escaped(one) for one in value]
-    return value.replace("$$", "$$$$").replace("${", "$${") if isinstance(value, str) else value
+    if isinstance(value, Reference):
+        return str(value)
+    return _DOLLAR.sub("$$", value) if isinstance(value, str) else value

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.convert.prometheus import convert_document, remote_write
+from headrace.cli.convert.prometheus import convert_scraping
+from headrace.cli.convert.remote_write import convert_remote_write
 from headrace.cli.convert.result import Converted
 from headrace.pipeline.config.source import read
 from headrace.pipeline.errors import ConfigError
@@ -66,8 +67,10 @@ def convert(arguments: Sequence[str]) -> Converted:
     urls = flags.get("remoteWrite.url", [])
     if not urls:
         raise ConfigError("-remoteWrite.url", "is required: vmagent sends on what it takes")
+    labels = _labels(flags)
+    shared = {"external_labels": labels} if labels else {}
     for number, url in enumerate(urls):
-        remote_write(made, _write(flags, number, url), number, _labels(flags))
+        convert_remote_write(made, _write(flags, number, url), number, shared)
     _common_rules(made, flags)
     for name in flags:
         if name not in _OWN and name not in _PER_URL:
@@ -83,7 +86,7 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
         if not argument.startswith("-"):
             if not waiting:
                 raise ConfigError(argument, "is no flag")
-            flags[waiting].append(argument)
+            flags[waiting] += _values(waiting, argument)
             waiting = ""
             continue
         if waiting:
@@ -92,10 +95,15 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
         found = flags.setdefault(name, [])
         waiting = "" if equals else name
         if equals:
-            found += value.split(",") if name.startswith("remoteWrite.") and name != "remoteWrite.headers" else [value]
+            found += _values(name, value)
     if waiting:
         flags[waiting].append("true")
     return flags
+
+
+def _values(name: str, text: str) -> list[str]:
+    """Return the values that a text stands for: flags about destinations take several, with commas between."""
+    return text.split(",") if name.startswith("remoteWrite.") and name != "remoteWrite.headers" else [text]
 
 
 def _scraping(made: Converted, flags: dict[str, list[str]]) -> None:
@@ -103,7 +111,7 @@ def _scraping(made: Converted, flags: dict[str, list[str]]) -> None:
         document = _yaml(path)
         if not isinstance(document, dict):
             raise ConfigError(path, "must be a mapping")
-        convert_document(made, {key: one for key, one in document.items() if key != "remote_write"}, Path(path).parent)
+        convert_scraping(made, document, Path(path).parent)
 
 
 def _listening(made: Converted, flags: dict[str, list[str]]) -> None:
@@ -124,9 +132,9 @@ def _write(flags: dict[str, list[str]], number: int, url: str) -> dict[str, Any]
     for flag, (section, option) in _PER_URL.items():
         values = flags.get(flag, [])
         value = values[number] if number < len(values) else values[0] if len(values) == 1 else ""
-        if value:
+        if value and value != "false":
             holder = write.setdefault(section, {}) if section else write
-            holder[option] = value == "true" if option == "insecure_skip_verify" else value
+            holder[option] = True if value == "true" else value
     rules = flags.get("remoteWrite.urlRelabelConfig", [])
     if number < len(rules) and rules[number]:
         write["write_relabel_configs"] = _yaml(rules[number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from headrace.cli.convert import prometheus, vmagent
 from headrace.cli.registry import ComponentRegistry
 from headrace.pipeline.config.faults import ConfigFaults
 from headrace.pipeline.config.load import load_files
+from headrace.pipeline.config.substitution import Substitution
 from headrace.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,12 +32,26 @@ def from_vmagent(arguments: Sequence[str]) -> int:
     return _print(lambda: vmagent.convert(arguments))
 
 
+class _Environment(dict[str, str]):
+    """The variables there are here; others will be set where the configuration is used."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return "set elsewhere"
+
+    def get(self, name: str, default: object = None) -> str:  # type: ignore[override]  # there is a value for any
+        del default
+        return self[name]
+
+
 def _print(convert: Callable[[], Converted]) -> int:
     try:
         made = convert()
         text = made.text()
         click.echo(text, nl=False)
-        load_files([f"yaml:{text}"], ComponentRegistry())
+        load_files([f"yaml:{text}"], ComponentRegistry(), substitution=Substitution(_Environment(os.environ)))
     except ConfigFaults as error:
         for fault in error.faults:
             click.echo(f"not supported: {fault.key}: {fault.why}", err=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 _GC = "there is no Go runtime to tune"
-_METADATA = "batches hold points, not headers of the requests they came in"
 
 _SIGNALS = "there are metrics alone, neither traces nor logs"
 _KUBERNETES = "nobody asks Kubernetes about senders: let the SDK set the attributes of the resource"
@@ -17,8 +16,6 @@ _QUEUE = "use sending_queue of the exporter"
 _WAY = "send OTLP or remote write, or write a plugin"
 
 _SETTINGS: Final[dict[str, str]] = {
-    "metadata_cardinality_limit": _METADATA,
-    "metadata_keys": _METADATA,
     "middlewares": "extensions cannot be put around requests",
 }
 """Reasons by name, for settings that many components share."""
@@ -32,7 +29,7 @@ _OF_TYPES: Final[dict[tuple[str, str], dict[str, str]]] = {
     },
     ("receivers", "prometheus"): {
         "trim_metric_suffixes": "metrics keep the names they are scraped with: see metricstransform and relabel",
-        "target_allocator": "targets are shared out without one: see hashmod in relabel_configs",
+        "target_allocator": "targets are shared out without one: see the option sharding",
         "api_server": "targets are shown by the store's API",
     },
     ("processors", "memory_limiter"): {

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ADDRESS = "__address__"
 
+_MOST_TOLD = 1000
+"""Parts of a discovery whose faults are remembered, the newest: there may be any number of files and objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
@@ -84,6 +87,8 @@ class Report:
         ).add()
         if self._told.get(about) != why:
             self._told[about] = why
+            if len(self._told) > _MOST_TOLD:
+                del self._told[next(iter(self._told))]
             job, kind = self._attributes.get("job", ""), self._attributes.get("kind", "")
             where = f"{about}: " if about else ""
             self._logger.warning("job %s: %s discovery keeps what it found before: %s%s", job, kind, where, why)

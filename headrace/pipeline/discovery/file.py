@@ -37,6 +37,9 @@ MAX_FILE_BYTES = 32 << 20
 FILEPATH = "__meta_filepath"
 
 _LOOK_EVERY_S = 1.0
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast in C, which is not there in every build."""
+
 _SD_FILE = re.compile(r"[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)")
 
 Stamp = tuple[int, int, int]
@@ -120,7 +123,7 @@ def parse_groups(path: str, text: str) -> tuple[TargetGroupConfig, ...]:
         ValueError: They are not a list of groups.
     """
     try:
-        content: Any = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
+        content: Any = json.loads(text) if path.lower().endswith(".json") else yaml.load(text, _LOADER)  # noqa: S506 -- it is a safe one
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"not YAML: {error}") from None
     return () if content is None else read_groups(content)

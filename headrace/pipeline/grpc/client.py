@@ -239,6 +239,8 @@ def _keepalive_options(keepalive: KeepaliveClientConfig) -> list[tuple[str, int]
     return [
         ("grpc.keepalive_time_ms", keepalive.time // timedelta(milliseconds=1)),
         ("grpc.keepalive_timeout_ms", keepalive.timeout // timedelta(milliseconds=1)),
+        # A ping has a time limit of its own, a minute where nobody sets it, which this core waits for in any case.
+        ("grpc.http2.ping_timeout_ms", keepalive.timeout // timedelta(milliseconds=1)),
         ("grpc.keepalive_permit_without_calls", int(keepalive.permit_without_stream)),
         # Otherwise the core sends two pings and then waits for data.
         ("grpc.http2.max_pings_without_data", 0),

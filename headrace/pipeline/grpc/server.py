@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
 from headrace.pipeline.config.refusal import refuse
@@ -40,7 +40,8 @@ class KeepaliveServerParametersConfig(ComponentConfig):
     """Time for the calls of a connection that is closed for its age; no limit where it is not set."""
 
     time: PositiveDuration = timedelta(hours=2)
-    """Ask a client that was silent for this long whether it is there."""
+    """Ask a client that was silent for this long whether it is there; one without calls is asked only with
+    ``enforcement_policy.permit_without_stream``."""
 
     timeout: PositiveDuration = timedelta(seconds=20)
     """Time for its answer."""
@@ -69,12 +70,12 @@ class KeepaliveServerConfig(ComponentConfig):
 class GrpcServerConfig(ComponentConfig):
     """Settings of a gRPC server."""
 
+    transport: Literal["tcp", "unix"] = "tcp"
+    """``tcp``, or ``unix``: then `endpoint` is the path of a socket, which whoever may write to it can use."""
+
     endpoint: str
     """Where to listen. An address other machines can reach needs `auth`, ``tls.client_ca_file``, or
     ``allow_unauthenticated``."""
-
-    transport: Literal["tcp"] = "tcp"
-    """Only TCP."""
 
     tls: TlsServerConfig | None = None
     """Serve TLS."""
@@ -109,23 +110,26 @@ class GrpcServerConfig(ComponentConfig):
     def _refuse(cls, options: Any) -> Any:
         return refuse(options, _UNSUPPORTED)
 
-    @field_validator("endpoint")
-    @classmethod
-    def _check_endpoint(cls, endpoint: str) -> str:
-        Endpoint.parse(endpoint)
-        return endpoint
-
     @field_validator("tls")
     @classmethod
     def _check_tls(cls, tls: TlsServerConfig | None) -> TlsServerConfig | None:
         check_tls(tls)
         return tls
 
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str, info: ValidationInfo) -> str:
+        # Where the transport is wrong, that is told alone.
+        if "transport" in info.data:
+            Endpoint.at(endpoint, info.data["transport"])
+        return endpoint
+
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
         why = exposure(
             ServerConfig.model_construct(
                 endpoint=self.endpoint,
+                transport=self.transport,
                 tls=self.tls,
                 auth=self.auth,
                 allow_unauthenticated=self.allow_unauthenticated,
@@ -138,7 +142,16 @@ class GrpcServerConfig(ComponentConfig):
     @property
     def address(self) -> Endpoint:
         """The parsed endpoint."""
-        return Endpoint.parse(self.endpoint)
+        return Endpoint.at(self.endpoint, self.transport)
+
+    @property
+    def listens_on(self) -> str:
+        """The endpoint as gRPC's core takes it."""
+        address = self.address
+        if address.path:
+            return str(address)
+        host = address.host or "::"
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
     @property
     def max_bytes(self) -> int:
@@ -175,6 +188,8 @@ def _keepalive_options(keepalive: KeepaliveServerConfig) -> list[tuple[str, int]
         "grpc.max_connection_age_grace_ms": ours.max_connection_age_grace,
         "grpc.keepalive_time_ms": ours.time,
         "grpc.keepalive_timeout_ms": ours.timeout,
+        # A ping has a time limit of its own, a minute where nobody sets it, which this core waits for in any case.
+        "grpc.http2.ping_timeout_ms": ours.timeout,
         "grpc.http2.min_ping_interval_without_data_ms": theirs.min_time,
     }
     options = [(name, value // timedelta(milliseconds=1)) for name, value in durations.items() if value is not None]

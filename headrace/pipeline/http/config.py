@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
 from headrace.pipeline.config.refusal import refuse
@@ -43,15 +43,16 @@ class ServerAuthConfig(AuthConfig):
 class ServerConfig(ComponentConfig):
     """Settings of an HTTP listener."""
 
+    transport: Literal["tcp", "tcp4", "tcp6", "unix"] = "tcp"
+    """``tcp``, of IPv4 (``tcp4``) or IPv6 (``tcp6``) alone, or ``unix``: then `endpoint` is the path of a socket, which
+    whoever may write to it can use."""
+
     endpoint: str
     """Where to listen, as ``host:port``. Components that name the same endpoint share one listener. An address other
     machines can reach needs ``auth`` or ``tls.client_ca_file``, or ``allow_unauthenticated``."""
 
     tls: TlsServerConfig | None = None
     """Serve HTTPS."""
-
-    transport: Literal["tcp"] = "tcp"
-    """Only TCP."""
 
     auth: ServerAuthConfig | None = None
     """Ask for credentials. Without it, only requests with a local Host header are answered on a loopback address."""
@@ -102,8 +103,10 @@ class ServerConfig(ComponentConfig):
 
     @field_validator("endpoint")
     @classmethod
-    def _check_endpoint(cls, endpoint: str) -> str:
-        Endpoint.parse(endpoint)
+    def _check_endpoint(cls, endpoint: str, info: ValidationInfo) -> str:
+        # Where the transport is wrong, that is told alone.
+        if "transport" in info.data:
+            Endpoint.at(endpoint, info.data["transport"])
         return endpoint
 
     @model_validator(mode="after")
@@ -116,7 +119,7 @@ class ServerConfig(ComponentConfig):
     @property
     def address(self) -> Endpoint:
         """The parsed endpoint."""
-        return Endpoint.parse(self.endpoint)
+        return Endpoint.at(self.endpoint, self.transport)
 
     @property
     def authenticates(self) -> bool:

@@ -1,4 +1,4 @@
-"""Addresses that a server listens on, written ``host:port`` as in the Collector."""
+"""Addresses that a server listens on, written ``host:port`` as in the Collector, or a path of this machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 MAX_PORT = 65535
 
+_MAX_PATH_BYTES = 107
+"""Longest path of a socket; Linux, ``unix(7)``, and its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -16,10 +19,25 @@ class Endpoint:
     Attributes:
         host: Address or name without brackets; empty for all interfaces. ``localhost`` is 127.0.0.1.
         port: 0 asks the system for a free one.
+        path: Of a Unix socket; then there is neither host nor port.
     """
 
     host: str
     port: int
+    path: str = ""
+
+    @classmethod
+    def at(cls, text: str, transport: str) -> Endpoint:
+        """Read an address: a path for the transport ``unix``, else what `parse` takes.
+
+        Raises:
+            ValueError: The text is none.
+        """
+        if transport != "unix":
+            return cls.parse(text)
+        if not 0 < len(text.encode()) <= _MAX_PATH_BYTES or "\0" in text:
+            raise ValueError(f"must be a path of up to {_MAX_PATH_BYTES} bytes with transport unix, got {text!r}")
+        return cls("", 0, text)
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -42,9 +60,11 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect. A name other than localhost counts as reachable from outside."""
-        return is_loopback_host(self.host)
+        return bool(self.path) or is_loopback_host(self.host)
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

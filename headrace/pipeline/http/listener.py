@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+import sys
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -21,7 +25,7 @@ from headrace.pipeline.http.routes import Mounted, RouteTable
 from headrace.pipeline.http.tls import ServerTls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from multidict import CIMultiDictProxy
 
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from headrace.pipeline.http.config import ServerConfig
 
 _log = logging.getLogger(__name__)
+
+_FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
+_BACKLOG = 1024
+"""Connections that wait to be taken."""
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
@@ -65,24 +73,28 @@ class Listener:
         self._budget = budget
         self._counts = HttpCounts(counters, config.endpoint)
         self._server: Server | None = None
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
+        self._socket = 0
         self.configure(config, authenticator)
 
     def configure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
         """Take other settings; only before `start`."""
         self.config = config
-        self.authenticate_by(authenticator)
+        self._authenticator = authenticator
+        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
         self._bounds = Bounds.of(config)
         self._cors = Cors(config.cors) if config.cors else None
         # Checked for every request, so decided once.
         self._extra = {name: value.reveal() for name, value in config.response_headers.items()}
         self._query_names = config.auth.request_params if config.auth is not None else ()
-        self._checks_host = config.address.is_loopback and not config.authenticates
+        # A web page cannot reach a socket that is a file.
+        self._checks_host = config.address.is_loopback and not config.authenticates and not config.address.path
 
-    def authenticate_by(self, authenticator: Authenticator | None) -> None:
-        """Have credentials checked by another one from now on."""
-        self._authenticator = authenticator
-        self._gate: Gate | None = authenticator if isinstance(authenticator, Gate) else None
+    def reconfigure(self, config: ServerConfig, authenticator: Authenticator | None) -> None:
+        """Take other settings while open, the same TLS among them: connections go on, and new requests obey them."""
+        self.configure(config, authenticator)
+        if self._server is not None:
+            self._server.bounds = self._bounds
 
     def check(self) -> None:
         """Raise ConfigError where a certificate does not load."""
@@ -92,55 +104,92 @@ class Listener:
     @property
     def running(self) -> bool:
         """Whether the address is open."""
-        return self._listening is not None
+        return bool(self._listening)
+
+    def sockets(self) -> list[socket.socket]:
+        """Return duplicates of the sockets that are listened on, for a listener that takes this one's place.
+
+        The file of a socket is the other listener's from now on: this one does not remove it.
+        """
+        self._socket = 0
+        return [one.dup() for server in self._listening for one in server.sockets]
 
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the listener."""
+        if self.config.address.path:
+            return str(self.config.address)
         scheme = "https" if self.config.tls else "http"
         host = self.config.address.host or "127.0.0.1"
         return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
-    async def start(self) -> None:
+    async def start(self, inherited: Sequence[socket.socket] = ()) -> None:
         """Listen; do nothing where that is so already.
+
+        Args:
+            inherited: Sockets of the listener before, which may go on for a while; else the address is opened.
 
         Raises:
             ConfigError: The address is taken or not this machine's, or a certificate does not load.
         """
-        if self._listening is not None:
+        if self._listening:
             return
-        address = self.config.address
         if self.config.tls is not None:
             self.tls = ServerTls(self.config.tls)
-        self._server = Server(self._serve, self._bounds, self._counts)
+        self._server = server = Server(self._serve, self._bounds, self._counts)
+        address = self.config.address
         try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._server,
-                address.host or None,
-                address.port,
-                ssl=self.tls.context if self.tls else None,
-                ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
-                backlog=1024,
-                reuse_address=True,
-            )
+            self._listening = [await self._listen(server, sock=one) for one in inherited] or [await self._open(server)]
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError(f"{self._owner}.endpoint", f"cannot listen on {self.config.endpoint}: {why}") from None
-        self.port = self._listening.sockets[0].getsockname()[1]
+        if address.path:
+            self._socket = _inode(address.path)
+        else:
+            self.port = self._listening[0].sockets[0].getsockname()[1]
+
+    async def _open(self, server: Server) -> asyncio.Server:
+        address = self.config.address
+        if address.path:
+            return await self._listen(server, path=address.path)
+        family = _FAMILIES[self.config.transport]
+        return await self._listen(
+            server, host=address.host or None, port=address.port, family=family, reuse_address=True
+        )
+
+    async def _listen(self, server: Server, **where: Any) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        is_file = bool(self.config.address.path)
+        if is_file and sys.version_info >= (3, 13):
+            where["cleanup_socket"] = False  # it may be another listener's by then
+        return await (loop.create_unix_server if is_file else loop.create_server)(
+            server,
+            ssl=self.tls.context if self.tls else None,
+            ssl_handshake_timeout=self._bounds.read_header_s if self.tls else None,
+            backlog=_BACKLOG,
+            **where,
+        )
 
     def close(self) -> None:
         """Take no new connections; those that are open go on until `shutdown`."""
-        if self._listening is not None:
-            self._listening.close()
+        for one in self._listening:
+            one.close()
 
     async def shutdown(self, grace_s: float) -> None:
         """Take no new connections, let requests under way finish for `grace_s` seconds, then cut the rest."""
-        if self._listening is None or self._server is None:
+        if not self._listening or self._server is None:
             return
-        self._listening.close()
+        self.close()
         self._server.pre_shutdown()
         await self._server.shutdown(max(grace_s, 0.01))  # to aiohttp, 0 means for ever
-        self._listening = self._server = None
+        self._listening, self._server = [], None
+        self._unlink()
+
+    def _unlink(self) -> None:
+        """Remove the socket's file, where it is still this listener's."""
+        path = self.config.address.path
+        if path and _inode(path) == self._socket:
+            Path(path).unlink()
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; everything raised below becomes an answer here."""
@@ -239,6 +288,13 @@ class Listener:
             self._counts.refused("too_large" if isinstance(error, TooLarge) else "body_timeout")
             answer.force_close()  # what is left of the body is not worth reading
         return answer
+
+
+def _inode(path: str) -> int:
+    """Return which file a path leads to, 0 for none."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(path).stat().st_ino
+    return 0
 
 
 def answer_error(error: Exception) -> web.Response | None:

@@ -144,8 +144,8 @@ class Listeners:
             ConfigError: An endpoint could not be opened again with other settings.
         """
         reload = self._ended_reload()
-        for listener, authenticator in reload.authenticators:
-            listener.authenticate_by(authenticator)
+        for listener, config, authenticator in reload.settings.values():
+            listener.reconfigure(config, authenticator)
         for key, shared in list(self._by_address.items()):
             for owner in [owner for owner in shared.owners if owner in ended and (key, owner) not in reload.placed]:
                 shared.remove(owner)
@@ -154,8 +154,8 @@ class Listeners:
                 await shared.listener.shutdown(grace_s)
             elif key in reload.reopening:
                 before, shared.listener = shared.listener, reload.reopening[key]
-                before.close()
-                await shared.listener.start()
+                # On the same sockets, so that nobody who connects meanwhile is refused.
+                await shared.listener.start(before.sockets())
                 await before.shutdown(grace_s)
 
     async def abort(self) -> None:
@@ -189,11 +189,11 @@ class Listeners:
         listener = shared.listener
         if self._reload is not None and listener.running:
             self._reload.reopening.pop(key, None)
-            if merged != listener.config:
+            if merged.tls != listener.config.tls:
                 again = Listener(merged, owner, authenticator, self.budget, self._counters, listener.table)
                 self._reload.reopening[key] = again
             else:
-                self._reload.authenticators.append((listener, authenticator))
+                self._reload.settings[key] = (listener, merged, authenticator)
         elif merged != listener.config:
             if listener.running:
                 raise AssertionError(f"bug: {owner} changes an open listener outside of a reload")
@@ -225,14 +225,14 @@ class Reload:
     Attributes:
         before: Listeners, owners and routes at its beginning, by address.
         placed: Addresses and owners that were added.
-        reopening: Listeners that take the place of open ones.
-        authenticators: Who checks credentials from now on, by listener.
+        reopening: Listeners that take the place of open ones, by address.
+        settings: What open listeners are told at the end: settings, and who checks credentials.
     """
 
     before: dict[str, tuple[Shared, dict[str, ServerConfig], list[Mounted]]]
     placed: set[tuple[str, str]] = field(default_factory=set)
     reopening: dict[str, Listener] = field(default_factory=dict)
-    authenticators: list[tuple[Listener, Authenticator | None]] = field(default_factory=list)
+    settings: dict[str, tuple[Listener, ServerConfig, Authenticator | None]] = field(default_factory=dict)
 
 
 def _merged(owners: Mapping[str, ServerConfig]) -> ServerConfig:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace.pipeline.sending.metadata import sending
 from headrace.pipeline.sending.results import GIVEN_UP, REJECTED, Loss, Permanent, Rest, Throttled
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Attempts:
 
     async def run(self, batches: Sequence[MetricBatch]) -> Result:
         """Send `batches` as one request."""
+        with sending(batches[0]):
+            return await self._run(batches)
+
+    async def _run(self, batches: Sequence[MetricBatch]) -> Result:
         result = Result()
         rest = Rest(lambda: self._send(batches), sum(map(len, batches)), lambda: batches)
         began = self._settings.monotonic_s()

@@ -8,9 +8,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, PositiveDuration
-from headrace.pipeline.config.refusal import refuse
-
-_UNSUPPORTED_IN_BATCH = {"partition": "a batch never mixes workspaces; there is nothing else to keep apart"}
 
 
 class RetryConfig(ComponentConfig):
@@ -49,6 +46,14 @@ class RetryConfig(ComponentConfig):
         return interval * (1 + self.randomization_factor * (2 * spread - 1))
 
 
+class PartitionConfig(ComponentConfig):
+    """What keeps batches apart, beside workspaces, which a request never mixes."""
+
+    metadata_keys: tuple[str, ...] = ()
+    """Headers of clients; batches that differ in one of them are not joined. Receivers keep headers where
+    ``include_metadata`` is on."""
+
+
 class QueueBatchConfig(ComponentConfig):
     """How what waits is joined and cut before it is sent."""
 
@@ -65,10 +70,8 @@ class QueueBatchConfig(ComponentConfig):
     """What sizes count: points, or bytes that points take in memory. That of the queue where it is not set and the
     queue counts one of these, else ``items``."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, options: Any) -> Any:
-        return refuse(options, _UNSUPPORTED_IN_BATCH)
+    partition: PartitionConfig = PartitionConfig()
+    """What is not joined."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -56,7 +56,7 @@ class Gathering:
         self._coming: asyncio.Task[Entry] | None = None
 
     async def gather(self) -> list[Part]:
-        """Return the parts of one request, of one table; nothing at the end."""
+        """Return the parts of one request, of one table and of like clients; nothing at the end."""
         first = await self._first()
         if first is None:
             return []
@@ -65,7 +65,7 @@ class Gathering:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         part: Part | None = first
         while part is not None:
-            if parts and part.batch.table is not parts[0].batch.table:
+            if parts and not _go_together(part.batch, parts[0].batch):
                 self._held = part
                 break
             part = self._fitted(part, size)
@@ -156,6 +156,11 @@ class Gathering:
 
     def _size(self, batch: MetricBatch) -> int:
         return len(batch) if self._sizer == "items" else batch.size_bytes
+
+
+def _go_together(one: MetricBatch, other: MetricBatch) -> bool:
+    """Return whether two batches may be in one request: of one table, and of clients that are told apart by nothing."""
+    return one.table is other.table and one.context.metadata == other.context.metadata
 
 
 def cut(batch: MetricBatch, points: int) -> tuple[MetricBatch, MetricBatch]:

@@ -20,6 +20,7 @@ from headrace.pipeline.sending.attempts import Attempts, Result
 from headrace.pipeline.sending.counts import SendingCounts
 from headrace.pipeline.sending.gathering import Gathering
 from headrace.pipeline.sending.letters import DeadLetters
+from headrace.pipeline.sending.metadata import ClientMetadata
 from headrace.pipeline.sending.queues import Entry, MemoryQueue, StoredQueue
 from headrace.pipeline.sending.results import NOT_MADE, Loss
 from headrace.pipeline.sending.room import QueueRoom
@@ -84,6 +85,8 @@ class Sender:
         self._letters = DeadLetters(settings, config.sending_queue.dead_letter)
         queue = config.sending_queue
         self._stored = bool(queue.storage) and queue.enabled
+        batch = queue.batch
+        self._metadata = ClientMetadata(batch.partition.metadata_keys if batch else ())
         self._stopping = asyncio.Event()
         # At the end what is in memory is still tried, as long as there is time; on disk it can wait.
         self._interrupted = self._stopping if self._stored else asyncio.Event()
@@ -107,6 +110,7 @@ class Sender:
             StoreFailed: The storage cannot be read.
         """
         self._letters.find(host, f"{self._key}.sending_queue.dead_letter")
+        self._metadata.find(host)
         if not self._queue_config.enabled and not self._inherited:
             return
         storage = self._queue_config.storage
@@ -213,6 +217,7 @@ class Sender:
         """
         if batch.is_empty:
             return Outcome(0)
+        batch = self._metadata.narrowed(batch)
         if not self._queue_config.enabled:
             return await self._deliver_now(batch)
         place = await self._place(batch)

@@ -187,7 +187,7 @@ class BatchDecoder:
             points["start_ns"],
             integers=arrays.get("integers"),
             metadata=tuple(Metadata(f, MetricType(t), h, u) for f, t, h, u in value["metadata"]),
-            context=BatchContext(workspace, value["source"], value["principal"], value["received_ns"]),
+            context=_context(workspace, value),
         )
         found = {
             name: replace(side, series=dictionary.ids(side.series)) for name, side in sides.items() if side is not None
@@ -288,8 +288,14 @@ def _value(batch: MetricBatch) -> dict[str, Any]:
         "source": context.source,
         "principal": context.principal,
         "received_ns": context.received_ns,
+        "headers": {name: list(values) for name, values in context.metadata.items()},
         "metadata": [[one.family, int(one.type), one.help, one.unit] for one in batch.metadata],
     }
+
+
+def _context(workspace: str, value: Mapping[str, Any]) -> BatchContext:
+    headers = {name: tuple(values) for name, values in value.get("headers", {}).items()}
+    return BatchContext(workspace, value["source"], value["principal"], value["received_ns"], headers)
 
 
 def _unpacked(payload: bytes) -> tuple[str, Part]:

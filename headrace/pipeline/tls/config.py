@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from headrace.pipeline.config import ComponentConfig, NonNegativeDuration, Secret
 from headrace.pipeline.config.refusal import refuse
-from headrace.pipeline.tls.suites import CURVES, SUITES
+from headrace.pipeline.tls.suites import CURVES, SUITES, SUITES_1_3
 
 Version = Literal["1.2", "1.3"]
 
@@ -48,7 +48,7 @@ class TlsConfig(ComponentConfig):
 
     cipher_suites: tuple[str, ...] = ()
     """Suites of TLS 1.2, by names such as ``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256``; without it OpenSSL's choice. Those
-    of TLS 1.3 are not to be chosen."""
+    of TLS 1.3 are spoken in any case; naming none but them leaves TLS 1.2 out."""
 
     curve_preferences: tuple[str, ...] = ()
     """The curve of the key exchange: ``P256``, ``P384``, ``P521`` or ``X25519``; one of them at most."""
@@ -71,8 +71,8 @@ class TlsConfig(ComponentConfig):
     @classmethod
     def _check_suites(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in SUITES:
-                raise ValueError(f"unknown suite {name!r} (there: {', '.join(SUITES)})")
+            if name not in SUITES and name not in SUITES_1_3:
+                raise ValueError(f"unknown suite {name!r} (there: {', '.join((*SUITES_1_3, *SUITES))})")
         return names
 
     @field_validator("curve_preferences")

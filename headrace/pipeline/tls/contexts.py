@@ -59,13 +59,23 @@ def _apply(context: ssl.SSLContext, config: TlsConfig) -> None:
     if config.max_version is not None:
         context.maximum_version = _VERSIONS[config.max_version]
     if config.cipher_suites:
-        context.set_ciphers(":".join(SUITES[name] for name in config.cipher_suites))
+        _choose_suites(context, config)
     if config.curve_preferences:
         context.set_ecdh_curve(CURVES[config.curve_preferences[0]])
     if config.ca_file or config.ca_pem:
         context.load_verify_locations(cafile=config.ca_file or None, cadata=config.ca_pem.reveal() or None)
     if config.cert_file or config.cert_pem:
         _load_pair(context, config)
+
+
+def _choose_suites(context: ssl.SSLContext, config: TlsConfig) -> None:
+    chosen = [SUITES[name] for name in config.cipher_suites if name in SUITES]
+    if chosen:
+        context.set_ciphers(":".join(chosen))
+    elif config.max_version == "1.2":
+        raise ValueError("cipher_suites names none of TLS 1.2, and max_version is 1.2")
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
 def _load_pair(context: ssl.SSLContext, config: TlsConfig) -> None:

@@ -27,5 +27,8 @@ SUITES = {
 }
 """Suites of TLS 1.2 that Go has, but for those with RC4 and 3DES, which OpenSSL has not."""
 
+SUITES_1_3 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+"""Suites of TLS 1.3: neither Go nor OpenSSL lets them be chosen apart; all three are spoken."""
+
 CURVES = {"P256": "prime256v1", "P384": "secp384r1", "P521": "secp521r1", "X25519": "X25519"}
 """Curves by Go's names."""

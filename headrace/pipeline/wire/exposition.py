@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.errors import InvalidInput
     from headrace.pipeline.native_histograms import NativeHistograms
     from headrace.pipeline.wire.spans import LabelSpans
+    from headrace.pipeline.wire.text_line_kernels import Lines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +38,19 @@ class Exposition(Protocol):
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """(n, 2) uint64 hash of all that tells which series a sample belongs to."""
+        """(n, 2) uint64 hash of all that tells which series a sample belongs to, where it has no entry."""
+
+    @property
+    def entries(self) -> NDArray[np.int32]:
+        """(n,) int32 what the caller knows a sample by, from the page before; negative where it is new."""
+
+    @property
+    def lines(self) -> Lines | None:
+        """What the next page is read with; None for formats without lines."""
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the samples are exactly those of the page before, in their order."""
 
     @property
     def values(self) -> NDArray[np.float64]:

@@ -110,6 +110,21 @@ class ProtoPage:
         return len(self.rows)
 
     @property
+    def entries(self) -> NDArray[np.int32]:
+        """(n,) int32, all of them new: messages have no lines to be known again."""
+        return np.full(len(self), -1, np.int32)
+
+    @property
+    def lines(self) -> None:
+        """No lines."""
+        return
+
+    @property
+    def unchanged(self) -> bool:
+        """False: every row is looked up by its hash."""
+        return False
+
+    @property
     def values(self) -> NDArray[np.float64]:
         """(n,) float64; no stale markers, which are not for targets to set."""
         values = self.numbers[:, 0].copy()

@@ -20,7 +20,7 @@ import numpy as np
 
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.identity import METRIC_NAME, MetricType
-from headrace.pipeline.wire import text_kernels as kernels
+from headrace.pipeline.wire import text_meta_kernels, text_number_kernels
 from headrace.pipeline.wire.text import read_page
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _COUNTING = {
 
 _MAX_EXEMPLAR_CHARACTERS = 128
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_KIND_NAMES = {kernels.HELP: "HELP", kernels.TYPE: "TYPE", kernels.UNIT: "UNIT"}
+_KIND_NAMES = {text_meta_kernels.HELP: "HELP", text_meta_kernels.TYPE: "TYPE", text_meta_kernels.UNIT: "UNIT"}
 
 
 class _Sample(NamedTuple):
@@ -164,9 +164,9 @@ class _Check:
         if line.kind in family.said:
             raise ValueError(f"{_KIND_NAMES[line.kind]} is repeated")
         family.said.add(line.kind)
-        if line.kind == kernels.TYPE:
+        if line.kind == text_meta_kernels.TYPE:
             family.type = line.type
-        elif line.kind == kernels.UNIT:
+        elif line.kind == text_meta_kernels.UNIT:
             family.unit = line.text
         if family.unit and family.type in _NO_UNIT:
             raise ValueError(f"a metric of type {family.type.text} has no unit")
@@ -248,8 +248,8 @@ def _samples(page: Page) -> Iterator[_Sample]:
         if page.buf[pos : pos + size].tobytes().endswith(b",}"):
             raise page.fault(pos, "a comma stands before the closing brace")
         time = None
-        if page.flags[row] & kernels.TIMED:
-            kernels.parse_numbers_again(page.buf, pos + size, page.size, tokens)
+        if page.flags[row] & text_number_kernels.TIMED:
+            text_number_kernels.parse_numbers_again(page.buf, pos + size, page.size, tokens)
             first, count = tokens[1].tolist()
             time = Decimal(page.buf[first : first + count].tobytes().decode())
         found = _labels(page, pos, labels, row)

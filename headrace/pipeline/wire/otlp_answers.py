@@ -56,7 +56,7 @@ def read_response_json(data: bytes) -> PartialSuccess:
         return PartialSuccess(
             max(0, int(partial.get("rejectedDataPoints") or 0)), str(partial.get("errorMessage") or "")
         )
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return PartialSuccess()
 
 
@@ -89,7 +89,7 @@ def retry_after_s(header: str, now_ns: int) -> float:
         return min(float(header), _MAX_WAIT_S)
     try:
         until_s = parsedate_to_datetime(header).timestamp() if header else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return min(max(0.0, until_s - now_ns / 1e9), _MAX_WAIT_S)
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from headrace.kernels.buffers import padded
+
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterable, Mapping
+
     from numpy.typing import NDArray
 
 
@@ -22,3 +27,25 @@ class LabelSpans(NamedTuple):
     buf: NDArray[np.uint8]
     spans: NDArray[np.int32]
     starts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, streams: Iterable[Mapping[str, str]]) -> LabelSpans:
+        """Return the labels of streams made by Python code; a label that several have is laid out once."""
+        places: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+        parts: list[bytes] = []
+        flat: list[tuple[int, int, int, int]] = []
+        starts = [0]
+        position = 0
+        for labels in streams:
+            for pair in labels.items():
+                place = places.get(pair)
+                if place is None:
+                    name, value = (text.encode("utf-8", "surrogatepass") for text in pair)
+                    middle = position + len(name)
+                    place = places[pair] = (position, len(name), middle, len(value))
+                    position = middle + len(value)
+                    parts += (name, value)
+                flat.append(place)
+            starts.append(len(flat))
+        spans = np.array(flat, np.int32).reshape(-1, 4)
+        return cls(padded(b"".join(parts)), spans, np.array(starts, np.int32))

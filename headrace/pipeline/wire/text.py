@@ -22,7 +22,11 @@ from headrace.pipeline.errors import InvalidInput, TooLarge
 from headrace.pipeline.identity import MetricType
 from headrace.pipeline.wire import text_kernels as kernels
 from headrace.pipeline.wire import text_label_kernels as label_kernels
+from headrace.pipeline.wire import text_meta_kernels as meta_kernels
+from headrace.pipeline.wire import text_number_kernels as number_kernels
+from headrace.pipeline.wire import text_scan_kernels as scan_kernels
 from headrace.pipeline.wire.spans import LabelSpans
+from headrace.pipeline.wire.text_line_kernels import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,21 +36,24 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 30
 """Longest page that is read: its offsets are int32."""
 
+SECRETS = 4
+"""How many keys a reader is given."""
+
 _SHOWN_BYTES = 80
 
 _FAULTS = {
-    kernels.NO_NAME: "there is no metric name",
-    kernels.UNCLOSED: "a brace or a quote is not closed",
-    kernels.BAD_VALUE: "the value is not a number",
-    kernels.BAD_TIMESTAMP: "the timestamp is not a number in range",
-    kernels.TRAILING: "something follows the sample",
-    kernels.BAD_TYPE: "there is no such metric type in this format",
-    kernels.BAD_META: "a comment is not HELP, TYPE, UNIT or EOF with a name and a text",
+    scan_kernels.NO_NAME: "there is no metric name",
+    scan_kernels.UNCLOSED: "a brace or a quote is not closed",
+    number_kernels.BAD_VALUE: "the value is not a number",
+    number_kernels.BAD_TIMESTAMP: "the timestamp is not a number in range",
+    number_kernels.TRAILING: "something follows the sample",
+    meta_kernels.BAD_TYPE: "there is no such metric type in this format",
+    meta_kernels.BAD_META: "a comment is not HELP, TYPE, UNIT or EOF with a name and a text",
     kernels.NO_EOF: "the page does not end with # EOF",
     kernels.AFTER_EOF: "something follows # EOF",
     kernels.BLANK_LINE: "blank lines are not allowed",
-    kernels.BAD_EXEMPLAR: "the exemplar is not # {labels} value [timestamp]",
-    kernels.BAD_SPACE: "one space has to stand before the value",
+    number_kernels.BAD_EXEMPLAR: "the exemplar is not # {labels} value [timestamp]",
+    number_kernels.BAD_SPACE: "one space has to stand before the value",
 }
 
 _KEY_FAULTS = {
@@ -62,6 +69,10 @@ _KEY_FAULTS = {
 }
 
 
+NO_LINES = Lines(np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int32))
+"""The lines of no page."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
     """One exposition as columns.
@@ -75,7 +86,12 @@ class Page:
         values: (n,) float64.
         times: (n,) int64 milliseconds since 1970, meaningful where `timed`.
         flags: (n,) uint8 of `text_kernels`.
-        meta: (m, 6) int32 rows of metadata lines.
+        entries: (n,) int32 what the caller knows the sample's line by, negative for a line that is new; those that are
+            not have no hash.
+        lines: The lines, for reading the next page.
+        new_lines: How many of them are not known.
+        unchanged: Whether they are those that were known, all of them.
+        meta: (m, 6) int32 rows of metadata lines that are new.
         digest: Hash of all metadata lines: what is equal need not be read again.
         exemplars: (e, 4) int32: sample, offset and size of the labels, whether there is a time.
         exemplar_values: (e,) float64.
@@ -90,6 +106,10 @@ class Page:
     values: NDArray[np.float64]
     times: NDArray[np.int64]
     flags: NDArray[np.uint8]
+    entries: NDArray[np.int32]
+    lines: Lines
+    new_lines: int
+    unchanged: bool
     meta: NDArray[np.int32]
     digest: tuple[int, int]
     exemplars: NDArray[np.int32]
@@ -102,17 +122,17 @@ class Page:
     @property
     def created(self) -> None:
         """No created timestamps: ``_created`` lines are samples, as for Prometheus."""
-        return None
+        return
 
     @property
     def native(self) -> None:
         """No native histograms: text has none."""
-        return None
+        return
 
     @property
     def timed(self) -> NDArray[np.bool_]:
         """(n,) bool: the sample has a timestamp of its own."""
-        return (self.flags & np.uint8(kernels.TIMED)).astype(np.bool_)
+        return (self.flags & np.uint8(number_kernels.TIMED)).astype(np.bool_)
 
     def labels(self, rows: NDArray[np.intp], *, as_written: bool = False) -> LabelSpans:
         """Return the labels of some samples.
@@ -152,13 +172,17 @@ class Page:
         Raises:
             InvalidInput: A name or a text is not valid.
         """
-        for kind, name, name_size, text, text_size, type_ in self.meta.tolist():
+        meta = self.meta
+        if self.new_lines < len(self.lines.sizes):
+            # Lines that were known again have not been taken apart.
+            meta = read_page(self.buf[: self.size].data, openmetrics=self.openmetrics).meta
+        for kind, name, name_size, text, text_size, type_ in meta.tolist():
             family = self._family(name, name_size)
             before = found.get(family) or Metadata(family, MetricType.UNKNOWN)
             content = self._text(text, text_size)
-            if kind == kernels.TYPE:
+            if kind == meta_kernels.TYPE:
                 found[family] = Metadata(family, MetricType(type_), before.help, before.unit)
-            elif kind == kernels.HELP:
+            elif kind == meta_kernels.HELP:
                 content = _unescaped(content, quotes=self.openmetrics)
                 found[family] = Metadata(family, before.type, content, before.unit)
             else:
@@ -215,16 +239,23 @@ class PageReader:
     """Reads one source's pages; it remembers how long the last one was.
 
     Args:
-        secrets: (3, 2) uint64 keys for hashing raw keys, from `SeriesTable.domain_key`: for keys below a TYPE line
-            that says neither, histogram, summary.
+        secrets: (SECRETS, 2) uint64 keys, from `SeriesTable.domain_key`: for hashing raw keys below a TYPE line that
+            says neither, histogram, summary, and for checksums of lines.
     """
 
     def __init__(self, secrets: NDArray[np.uint64]) -> None:
+        if secrets.shape != (SECRETS, 2):
+            raise AssertionError(f"bug: secrets of the shape {secrets.shape}")
         self._secrets = secrets
         self._room = (0, 0, 0)
 
-    def read(self, data: bytes | bytearray | memoryview, *, openmetrics: bool) -> Page:
+    def read(self, data: bytes | bytearray | memoryview, *, openmetrics: bool, known: Lines = NO_LINES) -> Page:
         """Read a page; may run on any thread, one call at a time.
+
+        Args:
+            data: The page.
+            openmetrics: Its format.
+            known: Lines of a page of this source before, with what the caller knows their samples by.
 
         Raises:
             InvalidInput: A line is not well formed; what is inside the keys is not looked at.
@@ -233,55 +264,71 @@ class PageReader:
         if len(data) > MAX_BYTES:
             raise TooLarge("page", len(data), MAX_BYTES)
         buf = padded(data)
-        status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
-        if status == kernels.FULL:
+        status, page, out = self._fill(buf, len(data), known, openmetrics=openmetrics)
+        if status == number_kernels.FULL:
             samples, comments = kernels.count_lines(buf, len(data), openmetrics)
             self._room = (int(samples), int(comments), int(samples) if openmetrics else 0)
-            status, page, out = self._fill(buf, len(data), self._room, openmetrics=openmetrics)
+            status, page, out = self._fill(buf, len(data), known, openmetrics=openmetrics)
         if status != kernels.OK:
             raise _fault(buf, len(data), int(out[kernels.POSITION]), _FAULTS[status])
-        # A little more than now, so that a growing source is not counted every time.
-        self._room = (len(page) + len(page) // 8, len(page.meta), len(page.exemplars) + len(page.exemplars) // 8)
+        # A little more than now, so that a growing source is not counted every time; # EOF is one of the comments.
+        n, comments = len(page), len(page.lines.sizes) - len(page) + 1
+        self._room = (n + n // 8, comments, len(page.exemplars) + len(page.exemplars) // 8)
         if out[kernels.SLOW_ROWS]:
             _read_slow_rows(page)
         return page
 
     def _fill(
-        self, buf: NDArray[np.uint8], size: int, room: tuple[int, int, int], *, openmetrics: bool
+        self, buf: NDArray[np.uint8], size: int, known: Lines, *, openmetrics: bool
     ) -> tuple[int, Page, NDArray[np.int64]]:
-        n, m, e = room
-        keys, hashes = np.empty((n, 2), np.int32), np.empty((n, 2), np.uint64)
-        values, times, flags = np.empty(n), np.empty(n, np.int64), np.empty(n, np.uint8)
-        meta = np.empty((m, kernels.META), np.int32)
-        exemplars, exemplar_values, exemplar_times = np.empty((e, 4), np.int32), np.empty(e), np.empty(e, np.int64)
+        n, m, e = self._room
+        samples = kernels.Samples(
+            np.empty((n, 2), np.int32), np.empty((n, 2), np.uint64), np.empty(n), np.empty(n, np.int64),
+            np.empty(n, np.uint8), np.empty(n, np.int32),
+        )  # fmt: skip
+        lines = _empty_lines(n + m)
+        meta = np.empty((m, meta_kernels.META), np.int32)
+        exemplars = kernels.Exemplars(np.empty((e, 4), np.int32), np.empty(e), np.empty(e, np.int64))
         digest, out = np.empty(2, np.uint64), np.zeros(kernels.OUT, np.int64)
         status = kernels.parse_page(
-            buf, size, openmetrics, self._secrets, keys, hashes, values, times, flags, meta,
-            exemplars, exemplar_values, exemplar_times, digest, out,
-        )  # fmt: skip
-        n, m, e = (int(out[i]) for i in (kernels.SAMPLES, kernels.METADATA, kernels.EXEMPLARS))
+            buf, size, openmetrics, self._secrets, known, lines, samples, meta, exemplars, digest, out
+        )
+        n, m, e, used = (int(out[i]) for i in (kernels.SAMPLES, kernels.METADATA, kernels.EXEMPLARS, kernels.LINES))
+        new = int(out[kernels.NEW_LINES])
+        unchanged = not new and used == len(known.sizes)
+        if unchanged:
+            lines = known
+        else:
+            lines = Lines(lines.sizes[:used], lines.marks[:used], lines.kinds[:used], lines.entries[:used])
         page = Page(
-            buf, size, openmetrics, keys[:n], hashes[:n], values[:n], times[:n], flags[:n], meta[:m],
-            (int(digest[0]), int(digest[1])), exemplars[:e], exemplar_values[:e], exemplar_times[:e],
+            buf, size, openmetrics, samples.keys[:n], samples.hashes[:n], samples.values[:n], samples.times[:n],
+            samples.flags[:n], samples.entries[:n], lines, new, unchanged, meta[:m], (int(digest[0]), int(digest[1])),
+            exemplars.places[:e], exemplars.values[:e], exemplars.times[:e],
         )  # fmt: skip
         return int(status), page, out
 
 
-def read_page(data: bytes, *, openmetrics: bool) -> Page:
+def _empty_lines(room: int) -> Lines:
+    return Lines(
+        np.empty(room, np.int32), np.empty(room, np.uint64), np.empty(room, np.uint8), np.empty(room, np.int32)
+    )
+
+
+def read_page(data: bytes | memoryview, *, openmetrics: bool) -> Page:
     """Read a page whose keys need no secret hash; see `PageReader.read`."""
-    return PageReader(np.zeros((3, 2), np.uint64)).read(data, openmetrics=openmetrics)
+    return PageReader(np.zeros((SECRETS, 2), np.uint64)).read(data, openmetrics=openmetrics)
 
 
 def _read_slow_rows(page: Page) -> None:
     """Read the few numbers again that the kernel could not decide."""
     tokens = np.zeros((2, 2), np.int32)
-    for row in np.flatnonzero(page.flags & kernels.SLOW).tolist():
+    for row in np.flatnonzero(page.flags & number_kernels.SLOW).tolist():
         key = page.keys[row]
-        kernels.parse_numbers_again(page.buf, int(key[0] + key[1]), page.size, tokens)
+        number_kernels.parse_numbers_again(page.buf, int(key[0] + key[1]), page.size, tokens)
         texts = [page.buf[at : at + size].tobytes().decode("ascii", "replace") for at, size in tokens.tolist()]
         try:
             page.values[row] = parse_float(texts[0])
-            if page.openmetrics and page.flags[row] & kernels.TIMED:
+            if page.openmetrics and page.flags[row] & number_kernels.TIMED:
                 page.times[row] = int(max(min(parse_float(texts[1]) * 1000, 9.2e18), -9.2e18))
         except ValueError as error:
             raise page.fault(int(key[0]), str(error)) from None

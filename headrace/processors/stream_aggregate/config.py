@@ -75,7 +75,7 @@ class RuleConfig(ComponentConfig):
     max_quantile_samples: Annotated[int, Field(ge=1000)] = 1_000_000
     """Most samples of an interval that ``quantiles`` are computed of; beyond, a random part of all of them."""
 
-    @field_validator("match", mode="before")
+    @field_validator("match", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_many(cls, match: Any) -> Any:
         return (match,) if isinstance(match, str) else match

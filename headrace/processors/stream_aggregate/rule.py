@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from headrace.pipeline.series import SeriesTable
     from headrace.processors.stream_aggregate.config import RuleConfig
 
+_NO_PART_OF_STATE = {
+    "staleness_interval", "ignore_first_sample_interval", "ignore_old_samples", "ignore_first_intervals",
+    "flush_on_shutdown", "max_quantile_samples",
+}  # fmt: skip
+"""Settings that may change without what is known losing its meaning."""
+
 
 class Rule:
     """A rule of the configuration.
@@ -48,8 +54,8 @@ class Rule:
         bounds = [output.numbers for output in self.outputs if output.kind == "histogram_bucket"]
         self._bounds = np.array(bounds[0] if bounds else (), np.float64)
         self._has_quantiles = any(output.kind == "quantiles" for output in self.outputs)
-        self.key = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        """Tells rules apart in saved states: one that is written otherwise begins anew."""
+        self.key = hashlib.sha256(config.model_dump_json(exclude=_NO_PART_OF_STATE).encode()).hexdigest()[:16]
+        """Tells rules apart in saved states: one that means something else begins anew."""
 
     def begin(self, table: SeriesTable, context: BatchContext, now_ns: int) -> RuleState:
         """Return the state in which the rule begins."""

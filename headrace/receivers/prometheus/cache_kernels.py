@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.kernels.jit import kernel
+from headrace.kernels.jit import flat_kernel as kernel
 from headrace.kernels.key_table_kernels import find
 
 if TYPE_CHECKING:
@@ -41,22 +41,24 @@ def resolve(
         keys: Keys of the table from hash to entry.
         numbers: Numbers of that table.
         verdicts: (m,) int32 by entry: a series, or one of the codes above.
-        entries: (n,) int32 out; -1 for a key that is new.
+        entries: (n,) int32; those below 0 are not known: they get their entry, -1 for a key that is new.
         series: (n,) int32 out: the verdict.
 
     Returns:
         How many have no verdict.
     """
     missing = 0
-    for i in range(len(hashes)):
-        slot = find(keys, numbers, hashes[i, 0], hashes[i, 1])
-        if slot < 0:
-            entries[i] = -1
-            series[i] = UNKNOWN
-            missing += 1
-            continue
-        entry = numbers[slot]
-        entries[i] = entry
+    for i in range(len(entries)):
+        entry = entries[i]
+        if entry < 0:
+            slot = find(keys, numbers, hashes[i, 0], hashes[i, 1])
+            if slot < 0:
+                entries[i] = -1
+                series[i] = UNKNOWN
+                missing += 1
+                continue
+            entry = numbers[slot]
+            entries[i] = entry
         series[i] = verdicts[entry]
         if verdicts[entry] == UNKNOWN:
             missing += 1
@@ -90,19 +92,20 @@ def add(
         Number of entries now, and of rows.
     """
     found = 0
-    for i in range(len(hashes)):
+    for i in range(len(entries)):
         if series[i] != UNKNOWN:
             continue
-        slot = find(keys, numbers, hashes[i, 0], hashes[i, 1])
-        if slot < 0:
-            slot = -1 - slot
-            keys[slot, 0] = hashes[i, 0]
-            keys[slot, 1] = hashes[i, 1]
-            numbers[slot] = used
-            verdicts[used] = UNKNOWN
-            used += 1
-        entry = numbers[slot]
-        entries[i] = entry
+        if entries[i] < 0:
+            slot = find(keys, numbers, hashes[i, 0], hashes[i, 1])
+            if slot < 0:
+                slot = -1 - slot
+                keys[slot, 0] = hashes[i, 0]
+                keys[slot, 1] = hashes[i, 1]
+                numbers[slot] = used
+                verdicts[used] = UNKNOWN
+                used += 1
+            entries[i] = numbers[slot]
+        entry = entries[i]
         if verdicts[entry] == UNKNOWN:
             verdicts[entry] = PENDING
             rows[found] = i

@@ -113,6 +113,7 @@ class PageColumns:
         native = None
         if histograms is not None:
             native = kept_histograms(histograms, keep, series, times, self._settings.drops, self._source)
+            keep = keep.copy()
             keep[histograms.rows] = False
         stale = stale_rows(admission.stale, time_ns)
         created = None if page.created is None else _nanoseconds(page.created[keep])
@@ -161,6 +162,8 @@ class PageColumns:
         drops = self._settings.drops
         if admission.repeats:
             drops.add("duplicate_sample", admission.repeats, self._source)
+        if not (admission.series <= REFUSED).any():
+            return
         refused = admission.series[admission.series <= REFUSED]
         for verdict, count in zip(*(part.tolist() for part in np.unique(refused, return_counts=True)), strict=True):
             drops.add(Refusal(REFUSED - verdict).reason, count, self._source)

@@ -26,6 +26,7 @@ from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.job import DEFAULT_INTERVAL, Job
 from headrace.receivers.prometheus.protocols import Protocol
+from headrace.receivers.prometheus.sharding import ShardingConfig
 
 Count = Annotated[int, Field(ge=0)]
 Scheme = Literal["utf8", "legacy"]
@@ -231,6 +232,9 @@ class PrometheusConfig(ComponentConfig):
 
     config: PrometheusYml
     """``global`` and ``scrape_configs`` as in prometheus.yml."""
+
+    sharding: ShardingConfig | None = None
+    """Share the targets out over several daemons that have the same configuration."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

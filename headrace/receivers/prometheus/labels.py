@@ -58,8 +58,9 @@ class Labeller:
         self._job = job
         self._honor = job.config.honor_labels
         self._labels = labels
-        own = {name for name, _ in labels}
-        self._external = tuple((name, value) for name, value in job.external_labels if name not in own)
+        self._own = dict(labels)
+        self._external = tuple((name, value) for name, value in job.external_labels if name not in self._own)
+        self._limited = bool(job.label_limit or job.label_name_length_limit or job.label_value_length_limit)
         self._relabeler = relabeler
         self._table = table
         self._more, self._more_bytes = _lay_out((*labels, *self._external))
@@ -142,37 +143,38 @@ class Labeller:
     ) -> NDArray[np.int32]:
         verdicts = np.full(len(chosen), DROPPED, np.int32)
         kept: list[int] = []
-        series: list[Series] = []
+        found: list[dict[str, str]] = []
+        texts = _texts(spans)
         for i, one in enumerate(chosen.tolist()):
             row = int(rows[one])
-            labels = self._merge(_labels_of(page, row, spans, one))
-            relabelled = tuple(sorted(labels.items())) if self._relabeler is None else self._relabeler.apply(labels)
-            if not relabelled:
+            labels = self._merge(_labels_of(page, row, spans, texts, one))
+            if (self._relabeler is not None and not self._relabeler.change(labels)) or not labels:
                 continue
-            labels = {**dict(self._external), **{name: value for name, value in relabelled if value}}
+            if self._external:
+                labels = {**dict(self._external), **labels}
             self._check_labels(page, row, labels)
             kept.append(i)
-            series.append(Series(tuple(sorted(labels.items()))))
+            found.append(labels)
             if not i % 32:
                 self.check_samples(known + len(kept))
                 await budget.give_way()
         self.check_samples(known + len(kept))
-        ids = self._table.intern(series)
+        ids = self._table.intern_spans(LabelSpans.of(found))
         verdicts[kept] = self._refusals(page, rows[chosen[kept]], ids)
         return verdicts
 
     def _merge(self, scraped: dict[str, str]) -> dict[str, str]:
         """Add the target's labels to those of a page."""
         if self._honor:
-            return {name: value for name, value in {**dict(self._labels), **scraped}.items() if value}
-        merged = {**scraped, **dict(self._labels)}
-        clashing = [(name, scraped[name]) for name, _ in self._labels if scraped.get(name)]
+            return _without_empty({**self._own, **scraped})
+        merged = {**scraped, **self._own}
+        clashing = [(name, scraped[name]) for name in self._own if scraped.get(name)]
         for name, value in sorted(clashing, key=lambda pair: len(pair[0])):
             exported = f"exported_{name}"
             while merged.get(exported):
                 exported = f"exported_{exported}"
             merged[exported] = value
-        return {name: value for name, value in merged.items() if value}
+        return _without_empty(merged)
 
     def _check_labels(self, page: Exposition, row: int, labels: dict[str, str]) -> None:
         """Raise ScrapeFailed for a series that is not valid or passes a limit."""
@@ -183,6 +185,8 @@ class Labeller:
             _LEGACY_METRIC.fullmatch(name) and all(is_legacy_label(label) for label in labels)
         ):
             raise self._invalid(page, row, "a name needs quotes, and metric_name_validation_scheme is legacy")
+        if not self._limited:
+            return
         self._check_limits(
             page, row, len(labels), max(len(label.encode()) for label in labels),
             max(len(value.encode("utf-8", "surrogatepass")) for value in labels.values()),
@@ -190,7 +194,7 @@ class Labeller:
 
     def _check_spans(self, page: Exposition, rows: NDArray[np.intp], labels: LabelSpans) -> None:
         job = self._job
-        if not (job.label_limit or job.label_name_length_limit or job.label_value_length_limit):
+        if not self._limited:
             return
         used = labels.spans[:, 3] > 0
         counts = np.add.reduceat(used, labels.starts[:-1]).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
@@ -260,12 +264,26 @@ def _lay_out(labels: Sequence[tuple[str, str]]) -> tuple[NDArray[np.int32], NDAr
     return np.array(spans, np.int32).reshape(-1, 4), np.frombuffer(bytes(data) + bytes(PAD), np.uint8)
 
 
-def _labels_of(page: Exposition, row: int, spans: LabelSpans, one: int) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for name, name_size, value, value_size in spans.spans[spans.starts[one] : spans.starts[one + 1]].tolist():
-        label = spans.buf[name : name + name_size].tobytes().decode()
-        if label in labels:
-            why = page.fault_at(row, Refusal.DUPLICATE_LABEL.text)
-            raise ScrapeFailed("invalid_series", str(why))
-        labels[label] = spans.buf[value : value + value_size].tobytes().decode()
+def _texts(spans: LabelSpans) -> list[str]:
+    """Return the texts of all spans, names and values in turn."""
+    data = spans.buf.tobytes()
+    places = spans.spans.reshape(-1, 2).tolist()
+    if not data.isascii():
+        return [data[at : at + size].decode() for at, size in places]
+    text = data.decode("ascii")
+    return [text[at : at + size] for at, size in places]
+
+
+def _labels_of(page: Exposition, row: int, spans: LabelSpans, texts: list[str], one: int) -> dict[str, str]:
+    first, last = spans.starts[one : one + 2].tolist()
+    labels = dict(zip(texts[2 * first : 2 * last : 2], texts[2 * first + 1 : 2 * last : 2], strict=True))
+    if len(labels) < last - first:
+        why = page.fault_at(row, Refusal.DUPLICATE_LABEL.text)
+        raise ScrapeFailed("invalid_series", str(why))
     return labels
+
+
+def _without_empty(labels: dict[str, str]) -> dict[str, str]:
+    if "" not in labels.values():
+        return labels
+    return {name: value for name, value in labels.items() if value}

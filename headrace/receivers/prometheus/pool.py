@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from headrace.pipeline.prometheus_values import format_duration
 from headrace.pipeline.relabel import steps
 from headrace.pipeline.targets import ActiveTarget, DroppedTarget, PoolFacts, Targets
+from headrace.receivers.prometheus.population import Population, Populator
 from headrace.receivers.prometheus.scrape import Shared, TargetScraper, cancel
-from headrace.receivers.prometheus.targets import Population, populate, seed_of
+from headrace.receivers.prometheus.targets import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from headrace.pipeline.relabel import Relabeler
     from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.job import Job
+    from headrace.receivers.prometheus.sharding import ShardingConfig
+    from headrace.receivers.prometheus.targets import Target
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""
@@ -42,18 +45,25 @@ class ScrapePool:
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
         discoverer: Makes what finds its targets; given what to call when there are others.
+        sharding: Which of the targets other daemons scrape; None for none.
     """
 
     def __init__(
-        self, job: Job, shared: Shared, relabeler: Relabeler, discoverer: Callable[[Callable[[], None]], Discoverer]
+        self,
+        job: Job,
+        shared: Shared,
+        relabeler: Relabeler,
+        discoverer: Callable[[Callable[[], None]], Discoverer],
+        sharding: ShardingConfig | None = None,
     ) -> None:
         self._job = job
         self._shared = shared
-        self._relabeler = relabeler
+        self._populator = Populator(job, relabeler, sharding)
         self._seed = seed_of(job.external_labels)
         self._discoverer = discoverer(self.sync)
         self._running: dict[object, _Running] = {}
         self._ending: dict[object, _Running] = {}
+        self._marking: set[asyncio.Task[None]] = set()
         self._population = Population((), (), ())
 
     async def start(self) -> None:
@@ -69,13 +79,13 @@ class ScrapePool:
     async def shutdown(self) -> None:
         """Stop; the targets are not gone, so nothing is marked as stale."""
         await self._discoverer.shutdown()
-        await cancel(*(one.task for one in (*self._running.values(), *self._ending.values())))
+        await cancel(*(one.task for one in (*self._running.values(), *self._ending.values())), *self._marking)
         self._running, self._ending = {}, {}
         await self._shared.fetcher.close()
 
     def sync(self) -> None:
         """Scrape what is there now, and no more what is not."""
-        population = populate(self._job, self._discoverer.groups(), self._relabeler)
+        population = self._populator.populate(self._discoverer.groups())
         for fault in set(population.faults) - set(self._population.faults):
             self._shared.settings.logger.warning("job %s: no target: %s", self._job.name, fault)
         self._population = population
@@ -83,12 +93,11 @@ class ScrapePool:
         for identity in [identity for identity in self._running if identity not in wanted]:
             self._end(identity)
         for identity, target in wanted.items():
-            if identity not in self._running:
-                ending = self._ending.pop(identity, None)
-                if ending is not None:
-                    ending.task.cancel()
-                scraper = ending.scraper if ending is not None else TargetScraper(self._shared, target)
-                self._running[identity] = _Running(scraper, asyncio.create_task(self._run(scraper)))
+            running = self._running.get(identity)
+            if running is None:
+                self._begin(identity, target)
+            else:  # the same target, of which other things may have been discovered
+                running.scraper.target = target
 
     @property
     def fault(self) -> str:
@@ -128,6 +137,17 @@ class ScrapePool:
                 self._shared.on_failure("internal")
                 await asyncio.sleep(scraper.target.interval.total_seconds())
 
+    def _begin(self, identity: object, target: Target) -> None:
+        """Scrape a target; one that was gone for a moment goes on where it was."""
+        ending = self._ending.pop(identity, None)
+        if ending is None:
+            scraper = TargetScraper(self._shared, target)
+        else:
+            ending.task.cancel()
+            scraper = ending.scraper
+            scraper.target = target
+        self._running[identity] = _Running(scraper, asyncio.create_task(self._run(scraper)))
+
     def _end(self, identity: object) -> None:
         gone = self._running.pop(identity)
         gone.task.cancel()
@@ -139,8 +159,14 @@ class ScrapePool:
         await asyncio.sleep(interval_s)
         time_ns = self._shared.settings.clock_ns()
         await asyncio.sleep(interval_s * _GRACE)
-        del self._ending[identity]
-        await scraper.end(time_ns)
+        task = self._ending.pop(identity).task
+        self._marking.add(task)
+        try:
+            await scraper.end(time_ns)
+        except Exception:  # the edge of a task: the markers are lost, nothing else
+            self._shared.settings.logger.exception("marking the series of %s as stale broke", scraper.target.url)
+        finally:
+            self._marking.discard(task)
 
 
 def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:

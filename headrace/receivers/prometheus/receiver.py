@@ -47,6 +47,7 @@ class PrometheusReceiver:
         self._settings = settings
         self._sink = sink
         self._jobs = tuple(jobs_of(config))
+        self._sharding = config.sharding
         self._registry: TargetsRegistry | None = None
         self._user_agent = f"Headrace/{metadata.version('headrace')}"
         self.pools: list[ScrapePool] = []
@@ -105,7 +106,8 @@ class PrometheusReceiver:
             job, settings, table, stamps, self._sink, fetcher, Relabeler(rules) if rules else None,
             failed, lambda: pool.fault,
         )  # fmt: skip
-        pool = ScrapePool(job, shared, Relabeler(job.config.relabel_configs), partial(self._discoverer, job))
+        relabeler = Relabeler(job.config.relabel_configs)
+        pool = ScrapePool(job, shared, relabeler, partial(self._discoverer, job), self._sharding)
         return pool
 
     def _discoverer(self, job: Job, changed: Callable[[], None]) -> Discoverer:

@@ -96,7 +96,7 @@ class TargetScraper:
         self._shared = shared
         self._labeller = Labeller(shared.job, target.labels, shared.relabeler, shared.table)
         self._cache = ScrapeCache(shared.table, shared.stamps, repr((target.labels, target.url)).encode())
-        self._reader = BodyReader(shared.job, self._cache.secrets)
+        self._reader = BodyReader(shared.job, self._cache)
         self._columns = PageColumns(shared.job, shared.settings, shared.table, self._labeller, self._cache, target.url)
         self._names = _REPORT + (_EXTRA if shared.job.extra_metrics else ())
         self._report_ids = _NOTHING

@@ -17,10 +17,8 @@ from headrace.pipeline.discovery import ADDRESS
 from headrace.pipeline.prometheus_values import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from headrace.pipeline.discovery import TargetGroup
-    from headrace.pipeline.relabel import Relabeler
     from headrace.receivers.prometheus.job import Job
 
 _PARAM = "__param_"
@@ -58,55 +56,14 @@ class Target:
         return (int.from_bytes(digest.digest(), "little") ^ seed) % interval_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What became of the target groups of a job.
-
-    Attributes:
-        targets: Those to scrape, each once.
-        dropped: Labels before relabelling of those that relabelling dropped.
-        faults: Why addresses could not be made targets.
-    """
-
-    targets: tuple[Target, ...]
-    dropped: tuple[Pairs, ...]
-    faults: tuple[str, ...]
-
-
-def populate(job: Job, groups: Iterable[TargetGroup], relabeler: Relabeler) -> Population:
-    """Make the targets of a job.
-
-    Args:
-        job: The job.
-        groups: Target groups.
-        relabeler: The job's ``relabel_configs``.
-    """
-    found: dict[object, Target] = {}
-    dropped: list[Pairs] = []
-    faults: list[str] = []
-    for group in groups:
-        for own in group.targets:
-            discovered = _discovered(job, {**group.labels, **own})
-            relabelled = relabeler.apply(discovered)
-            if relabelled is None:
-                dropped.append(discovered)
-                continue
-            try:
-                target = _target(job, discovered, dict(relabelled))
-            except ValueError as error:
-                faults.append(f"{own.get(ADDRESS, '')}: {error}")
-                continue
-            found.setdefault(target.identity, target)
-    return Population(tuple(found.values()), tuple(dropped), tuple(faults))
-
-
 def seed_of(external_labels: Pairs) -> int:
     """Return what makes two daemons that scrape the same targets do so at different times."""
     digest = hashlib.blake2b(repr((socket.gethostname(), external_labels)).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
 
-def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
+def discovered_labels(job: Job, labels: dict[str, str]) -> Pairs:
+    """Return the labels that relabelling begins with: those of discovery, and the job's; `labels` is changed."""
     config = job.config
     defaults = {
         "job": config.job_name,
@@ -122,7 +79,12 @@ def _discovered(job: Job, labels: dict[str, str]) -> Pairs:
     return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
-def _target(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+def target_of(job: Job, discovered: Pairs, labels: dict[str, str]) -> Target:
+    """Make the target of a label set that relabelling has left; `labels` is changed.
+
+    Raises:
+        ValueError: It makes none.
+    """
     address = labels.get(ADDRESS, "")
     if not address:
         raise ValueError("no address")

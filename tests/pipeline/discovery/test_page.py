@@ -1,4 +1,4 @@
-"""The example of docs/discovery.md works."""
+"""The examples of docs/discovery.md, and of discovery in docs/plugins.md, work."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from discovery_lab import DiscoveryLab
 from headrace.pipeline.discovery import DiscoveryFactory
 from headrace.receivers.prometheus.config import PrometheusConfig
 
-PAGE = (Path(__file__).parents[3] / "docs" / "discovery.md").read_text()
-BLOCKS = dict(re.findall(r"```(yaml|toml|python)\n(.*?)```", PAGE, re.DOTALL))
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "discovery.md").read_text()
+BLOCKS = dict(re.findall(r"```\w+\n# (rack[\w.]+)\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL))
 
 
 def test_the_configuration_loads() -> None:
     """As it stands."""
-    content = yaml.safe_load(BLOCKS["yaml"])
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    content = yaml.safe_load(text)
     PrometheusConfig.model_validate(content["receivers"]["prometheus"])
 
 
 async def test_a_kind_of_your_own_finds_targets() -> None:
     """And counts where there are none."""
     names: dict[str, Any] = {"__name__": "rack_discovery"}
-    exec(compile(BLOCKS["python"], "rack_discovery.py", "exec", dont_inherit=True), names)
+    exec(compile(BLOCKS["rack_discovery.py"], "rack_discovery.py", "exec", dont_inherit=True), names)
     factory = names["FACTORY"]
     assert isinstance(factory, DiscoveryFactory)
     lab = DiscoveryLab()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,3 +97,28 @@ async def test_settings_of_an_open_endpoint_change(lab: Lab) -> None:
         )
     await lab.listeners.abort()
     assert await ask(lab, listener, "/a") == "again"
+
+
+async def test_nobody_is_shut_out_meanwhile(lab: Lab) -> None:
+    """Connections that come while settings change are taken by the listener before or the one after."""
+    port = free_port()
+    lab.listeners.add(config(port), [route("/a", "a")], "receivers.a")
+    await lab.listeners.start()
+    (listener,) = lab.listeners.open
+    asked: list[str] = []
+
+    async def keep_asking() -> None:
+        while len(asked) < 1000:
+            asked.append(await ask(lab, listener, "/a"))
+
+    asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
+    for number in range(20):
+        await asyncio.sleep(0.005)
+        lab.listeners.begin()
+        lab.listeners.add(config(port, 50 + number), [route("/a", "a")], "receivers.a")
+        await lab.listeners.start()
+        await lab.listeners.commit({"receivers.a"})
+    asked += ["stop"] * 1000
+    await asyncio.gather(*asking)
+    assert len(asked) > 1050
+    assert set(asked) == {"a", "stop"}

@@ -17,17 +17,21 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from headrace.kernels.buffers import padded
 from headrace.kernels.float_text import format_canonical
 from headrace.pipeline.errors import InvalidInput, TooLarge
 from headrace.pipeline.identity import MetricType
 from headrace.pipeline.wire import text as text_module
-from headrace.pipeline.wire.text import Page, PageReader, read_page
+from headrace.pipeline.wire.text import NO_LINES, Page, PageReader, read_page
+from headrace.pipeline.wire.text_line_kernels import NEW, Lines, mark
 
 if TYPE_CHECKING:
     from headrace.pipeline.wire.spans import LabelSpans
 
 RUNS = int(os.environ.get("HEADRACE_FUZZ_RUNS", "300"))
 PAGES = Path(__file__).parents[3].parent / "shared" / "conformance" / "textparse"
+
+SECRETS = np.arange(1, 9, dtype=np.uint64).reshape(4, 2) * np.uint64(0x9E3779B97F4A7C15)
 
 Row = tuple[dict[str, str], float, int | None]
 
@@ -208,7 +212,7 @@ g{le="1",quantile="1"} 0
 
 def test_the_type_is_part_of_a_raw_key() -> None:
     """The same bytes below another TYPE mean another series, so their hashes differ."""
-    secrets = np.arange(6, dtype=np.uint64).reshape(3, 2)
+    secrets = np.arange(8, dtype=np.uint64).reshape(4, 2)
     line = 'h{le="1"} 0\n'
     page = PageReader(secrets).read(
         f"{line}# TYPE h histogram\n{line}{line}# TYPE h gauge\n{line}# TYPE h summary\n{line}".encode(),
@@ -254,7 +258,7 @@ def test_bad_metadata(page: bytes, why: str) -> None:
 
 def test_digest_tells_whether_metadata_changed() -> None:
     """Values do not matter to it, the metadata lines and their order do."""
-    reader = PageReader(np.ones((3, 2), np.uint64))
+    reader = PageReader(np.ones((4, 2), np.uint64))
 
     def digest(page: str) -> tuple[int, int]:
         return reader.read(page.encode(), openmetrics=False).digest
@@ -293,7 +297,7 @@ def test_a_page_past_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_reader_adapts_to_longer_pages() -> None:
     """Columns grow with the source, and shrink with it."""
-    reader = PageReader(np.ones((3, 2), np.uint64))
+    reader = PageReader(np.ones((4, 2), np.uint64))
     for n in (3, 1000, 5, 0, 40):
         data = "".join(f'# HELP m{i} x\nm{i}{{a="{i}"}} {i} # {{}} {i}\n' for i in range(n)) + "# EOF\n"
         page = reader.read(data.encode(), openmetrics=True)
@@ -461,3 +465,115 @@ def test_random_bytes() -> None:
                 page.labels(np.arange(len(page)))
             except InvalidInput:
                 continue
+
+
+def known_lines(page: Page) -> Lines:
+    """Return the lines of a page with the numbers of its samples as entries."""
+    page.lines.entries[page.lines.entries >= NEW] = np.arange(len(page))
+    return page.lines
+
+
+BEFORE = '# HELP a x\n# TYPE a counter\na{b="1"} 1\na{b="2"} 2\n# mere\nc 3\n# TYPE h histogram\nh_bucket{le="1"} 4\n'
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_lines_of_the_page_before_are_known_again(openmetrics: bool) -> None:
+    """The same lines with other numbers have the entries of the page before, in their order."""
+    reader = PageReader(SECRETS)
+    before = BEFORE.replace("# mere\n", "") + "# EOF\n" if openmetrics else BEFORE
+    known = known_lines(reader.read(before.encode(), openmetrics=openmetrics))
+    after = before.replace(" 2\n", " 22.5\n").replace(" 3\n", " -7\n")
+    page = reader.read(after.encode(), openmetrics=openmetrics, known=known)
+    assert page.unchanged
+    assert page.entries.tolist() == [0, 1, 2, 3]
+    assert page.values.tolist() == [1.0, 22.5, -7.0, 4.0]
+    fresh = read_page(after.encode(), openmetrics=openmetrics)
+    assert (page.flags.tolist(), page.keys.tolist()) == (fresh.flags.tolist(), fresh.keys.tolist())
+    assert [one.family for one in page.metadata()] == ["a", "h"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "entries"),
+    [
+        pytest.param('a{b="1"} 1\n', "", [1, 2, 3], id="gone"),
+        pytest.param('a{b="2"} 2\n', 'a{b="2"} 2\nd 1\n', [0, 1, -1, 2, 3], id="more"),
+        pytest.param('a{b="2"}', 'a{b="3"}', [0, -1, 2, 3], id="other"),
+        pytest.param("# mere\n", "# more\n", [0, 1, 2, 3], id="comment"),
+        pytest.param("c 3", 'c {x="y"} 3', [0, 1, -1, 3], id="labels-behind-a-blank"),
+        pytest.param("c 3", "c\t3\nd 1", [0, 1, 2, -1, 3], id="tab"),
+        pytest.param("h histogram", "h gauge", [0, 1, 2, -1], id="type"),
+        pytest.param("# TYPE h histogram\n", "", [0, 1, 2, -1], id="type-gone"),
+        pytest.param('a{b="1"} 1\na{b="2"} 2\n', 'a{b="2"} 2\na{b="1"} 1\n', [1, -1, 2, 3], id="swapped"),
+    ],
+)
+def test_lines_that_are_new_are_read_and_the_others_stay_known(old: str, new: str, entries: list[int]) -> None:
+    """A line more, less or changed costs that line; what a sample means never comes from a line that is another."""
+    reader = PageReader(SECRETS)
+    known = known_lines(reader.read(BEFORE.encode(), openmetrics=False))
+    after = BEFORE.replace(old, new).encode()
+    page = reader.read(after, openmetrics=False, known=known)
+    assert not page.unchanged
+    assert page.entries.tolist() == entries
+    fresh = PageReader(SECRETS).read(after, openmetrics=False)
+    assert (page.values.tolist(), page.flags.tolist()) == (fresh.values.tolist(), fresh.flags.tolist())
+    assert labels_of(page) == labels_of(fresh)
+    assert page.digest == fresh.digest
+    new_rows = page.entries == NEW
+    assert page.hashes[new_rows].tolist() == fresh.hashes[new_rows].tolist()
+    assert page.lines.marks.tolist() == fresh.lines.marks.tolist()
+    again = reader.read(after, openmetrics=False, known=known_lines(page))
+    assert again.unchanged
+
+
+def test_a_format_does_not_know_the_lines_of_the_other() -> None:
+    """A comment that only text allows is a fault of OpenMetrics even where the page before had it."""
+    reader = PageReader(SECRETS)
+    known = known_lines(reader.read(b"# mere\na 1\n# TYPE b untyped\nb 1\n", openmetrics=False))
+    for page in (b"# mere\na 1\n# EOF\n", b"# TYPE b untyped\nb 1\n# EOF\n"):
+        with pytest.raises(InvalidInput, match="line 1"):
+            reader.read(page, openmetrics=True, known=known)
+
+
+def test_random_pages_after_each_other_read_as_pages_alone_do() -> None:
+    """Whatever the page before was: values, labels and faults are those of a reader that knows none."""
+    source = random.Random(11)
+    reader, known, lines_known = PageReader(SECRETS), NO_LINES, 0
+    lines = [f'm{i % 7}{{i="{i}"}}' for i in range(30)] + ["# TYPE m1 histogram", "# TYPE m1 gauge", "# HELP m2 x", "#"]
+    page = [source.choice(lines) for _ in range(40)]
+    for _ in range(RUNS):
+        for _ in range(source.randrange(3)):
+            page[source.randrange(len(page))] = source.choice(lines)
+        del page[source.randrange(len(page))]
+        page.insert(source.randrange(len(page)), source.choice(lines))
+        text = "".join(line + ("" if line[0] == "#" else f" {source.randrange(100)}") + "\n" for line in page).encode()
+        read, fresh = reader.read(text, openmetrics=False, known=known), read_page(text, openmetrics=False)
+        assert (read.values.tolist(), read.flags.tolist()) == (fresh.values.tolist(), fresh.flags.tolist())
+        assert labels_of(read) == labels_of(fresh)
+        assert read.metadata() == fresh.metadata()
+        lines_known += int((read.entries >= 0).sum())
+        known = known_lines(read)
+    assert lines_known > 10 * RUNS
+
+
+def reference_mark(data: bytes, k0: int, k1: int) -> int:
+    """Compute a line's checksum with Python's integers, as the kernel's docstring says."""
+    c0, c1, mask = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, (1 << 64) - 1
+
+    def fold(a: int, b: int) -> int:
+        return (a * b & mask) ^ (a * b >> 64)
+
+    state, k1 = k0 ^ len(data) ^ c0, k1 ^ c1
+    words = [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data) // 8 * 8, 8)]
+    for first, second in zip(words[0::2], words[1::2], strict=False):
+        state = fold(first ^ state, second ^ k1)
+    if len(words) % 2:
+        state = fold(words[-1] ^ state, k1)
+    return fold(int.from_bytes(data[len(data) // 8 * 8 :], "little") ^ state, k1 ^ c0)
+
+
+@pytest.mark.parametrize("size", [*range(1, 34), 100])
+def test_checksums_of_lines_match_the_reference(size: int) -> None:
+    """Every length gives the number that plain arithmetic gives, whatever stands behind the line."""
+    data = bytes(range(7, 7 + size))
+    buf = padded(data + b"\xff" * 20)
+    assert int(mark(buf, 0, size, SECRETS[3, 0], SECRETS[3, 1])) == reference_mark(data, *SECRETS[3].tolist())

@@ -202,11 +202,14 @@ class Scope:
 
     def _made_of(self, found: Object, view: View, key: str) -> TargetGroup | None:
         """Make a group; an object that is not as the API has them is told of, and changes nothing."""
+        about = f"{self._kind.name} {key}"
         try:
-            return self._make(found, view)
+            group = self._make(found, view)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self._report.failed("object", f"{type(error).__name__}: {error}", f"{self._kind.name} {key}")
+            self._report.failed("object", f"{type(error).__name__}: {error}", about)
             return None
+        self._report.succeeded(about)
+        return group
 
 
 class _Made:
