@@ -6,6 +6,7 @@ instruments; nothing on a hot path calls the SDK.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ Observed = dict[str, dict[tuple[tuple[str, str], ...], "Callable[[], float]"]]
 
 _SAMPLES = 20
 """Dropped series that are remembered by each component, newest last, for an operator who asks what was dropped."""
+
+_LOOK_S = 0.1
+"""How often a component that drops all the time looks for which series: to write one down takes as long as to drop a
+thousand points."""
 
 
 class Counter:
@@ -145,6 +150,7 @@ class Drops:
         self._counters = counters
         self._component = component
         self._totals: dict[str, Counter] = {}
+        self._looked_s: dict[str, float] = {}
         self.samples: deque[tuple[str, str]] = deque(maxlen=_SAMPLES)
         """Reason and series of some dropped points, newest last."""
 
@@ -153,7 +159,10 @@ class Drops:
         amount = int(dropped.sum())
         if amount:
             self.add(reason, amount)
-            self.samples.append((reason, str(batch.table.series(int(batch.series[dropped.argmax()])))))
+            now = time.monotonic()
+            if now - self._looked_s.get(reason, -_LOOK_S) >= _LOOK_S:
+                self._looked_s[reason] = now
+                self.samples.append((reason, str(batch.table.series(int(batch.series[dropped.argmax()])))))
 
     def add(self, reason: str, amount: int, example: str = "") -> None:
         """Count `amount` points for `reason`; `example` is one of the series in text form."""

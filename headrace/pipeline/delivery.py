@@ -51,6 +51,8 @@ class Step:
     ) -> None:
         self.id = processor_id
         self.processor = processor
+        # Asking a protocol takes as long as much of what is done for a batch.
+        self._deciding = processor if isinstance(processor, Deciding) else None
         self.edges = tuple(f"{pipeline_id}.{name}" for name in members or (processor_id,))
         attributes = {"processor": processor_id, "pipeline": pipeline_id}
         self._incoming = counters.counter(
@@ -62,8 +64,8 @@ class Step:
 
     async def run(self, batch: MetricBatch) -> MetricBatch:
         """Process one batch, after the decisions about its new series, which give way to others now and then."""
-        if isinstance(self.processor, Deciding):
-            await decide(self.processor, batch)
+        if self._deciding is not None:
+            await decide(self._deciding, batch)
         self._incoming.add(len(batch))
         batch = self.processor.process(batch)
         self._outgoing.add(len(batch))
@@ -182,7 +184,7 @@ class Pipeline:
             return Outcome(points)
         if len(self.exporters) == 1:
             outcome = await _deliver(self.exporters[0], batch)
-            return replace(outcome, points=points)
+            return outcome if outcome.points == points else replace(outcome, points=points)
         answers = await asyncio.gather(
             *(_deliver(exporter, batch) for exporter in self.exporters), return_exceptions=True
         )

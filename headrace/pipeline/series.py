@@ -235,7 +235,7 @@ class SeriesTable:
             heads, pairs, labels.starts, lengths, limits.max_series, self._slots, self._free,
             self._counts, self._heads, self._first, self._length, self._pairs, self._scratch, *self._secret, out,
         )  # fmt: skip
-        self._seen[out[out >= 0]] = int(self._clock_s())
+        self.touch(out[out >= 0])
         return out
 
     def intern(self, series: Sequence[Series]) -> NDArray[np.int32]:
@@ -287,6 +287,10 @@ class SeriesTable:
         """Return one field of `Head` for each of `ids`, (n,) int32."""
         index = Head.__slots__.index(column)
         return self._heads[:, index][ids]
+
+    def holds_form(self, ids: NDArray[np.int32], form: int) -> bool:
+        """Return whether one of (n,) int32 `ids` has a head of this `Form`."""
+        return bool(kernels.holds_form(self._heads, ids, form))
 
     def is_plain(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of (n,) int32 `ids` are of Prometheus sources: labels and nothing else."""
@@ -392,7 +396,7 @@ class SeriesTable:
 
     def touch(self, ids: NDArray[np.int32]) -> None:
         """Note that ids were seen, for ids that come out of a memo instead of `lookup`."""
-        self._seen[ids] = int(self._clock_s())
+        kernels.touch(self._seen, np.ascontiguousarray(ids, np.int32), int(self._clock_s()))
 
     def collect(self, idle_s: float) -> int:
         """Free the series that were not seen for `idle_s` seconds, and reuse what nobody holds any more.

@@ -43,6 +43,22 @@ _NAME = np.frombuffer(b"__name__", np.uint8).copy()
 
 
 @kernel
+def touch(seen: NDArray[np.int32], ids: NDArray[np.int32], now_s: int) -> None:
+    """Note when series were seen; `seen` is by id."""
+    for i in range(len(ids)):
+        seen[ids[i]] = now_s
+
+
+@kernel
+def holds_form(heads: NDArray[np.int32], ids: NDArray[np.int32], form: int) -> bool:
+    """Return whether one of some series is of a form; `heads` is (series, HEAD)."""
+    for i in range(len(ids)):
+        if heads[ids[i], 0] == form:
+            return True
+    return False
+
+
+@kernel
 def _compare(buf: NDArray[np.uint8], a: int, a_size: int, b: int, b_size: int) -> int:
     for i in range(min(a_size, b_size)):
         if buf[a + i] != buf[b + i]:

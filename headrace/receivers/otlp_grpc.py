@@ -35,6 +35,9 @@ _MAX_CALLS = 1024
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x78": "deflate", b"\x28\xb5\x2f\xfd": "zstd"}
 """What compressed messages begin with. No request begins so: its first byte is the tag of ResourceMetrics."""
 
+_BLOCK = b"\x0a"
+"""That tag."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -125,6 +128,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
 def _encoding_of(data: bytes) -> str:
     """Return how a message is compressed: gRPC keeps the header that says so to itself."""
+    if data.startswith(_BLOCK):
+        return ""
     return next((name for magic, name in _MAGIC.items() if data.startswith(magic)), "")
 
 

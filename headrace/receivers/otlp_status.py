@@ -25,10 +25,11 @@ _VARINT_FIELD_1, _BYTES_FIELD_1, _BYTES_FIELD_2, _BYTES_FIELD_3 = b"\x08", b"\x0
 
 def response(taken: Taken) -> bytes:
     """Return an ExportMetricsServiceResponse; empty where all points were taken."""
+    if not (taken.rejected or taken.message):
+        return b""
     message = ExportMetricsServiceResponse()
-    if taken.rejected or taken.message:
-        message.partial_success.rejected_data_points = taken.rejected
-        message.partial_success.error_message = taken.message
+    message.partial_success.rejected_data_points = taken.rejected
+    message.partial_success.error_message = taken.message
     return message.SerializeToString()
 
 

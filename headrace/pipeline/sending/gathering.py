@@ -90,6 +90,9 @@ class Gathering:
         if self._held is not None:
             held, self._held = self._held, None
             return held
+        waiting = self._waiting()
+        if waiting is not None:
+            return waiting
         stop = asyncio.create_task(self._stopping.wait())
         coming = self._next()
         await asyncio.wait((coming, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -100,12 +103,20 @@ class Gathering:
 
     async def _more(self, deadline: float) -> Part | None:
         """Return what comes until `deadline`; what waits already in any case."""
+        waiting = self._waiting()
+        if waiting is not None:
+            return waiting
         coming = self._next()
         left = deadline - asyncio.get_running_loop().time()
         await self._ready(coming)
         if not coming.done() and left > 0 and not self._stopping.is_set():
             await asyncio.wait((coming,), timeout=left)
         return self._came(coming)
+
+    def _waiting(self) -> Part | None:
+        """Return an entry that can be had without a turn of the event loop; those are long when much waits."""
+        entry = self._queue.next_now() if self._coming is None else None
+        return None if entry is None else Part(entry, entry.batch)
 
     async def _ready(self, coming: asyncio.Task[Entry]) -> None:
         """Wait for an entry as long as the queue says that there is one; it may turn out to be damaged."""

@@ -72,6 +72,9 @@ class SendingQueue(Protocol):
     async def next(self) -> Entry:
         """Return the next entry, waiting for one; one caller."""
 
+    def next_now(self) -> Entry | None:
+        """Return the next entry where that takes no time, else None; not while somebody waits for `next`."""
+
     def is_ready(self) -> bool:
         """Return whether `next` would return at once, or nearly."""
 
@@ -103,9 +106,17 @@ class MemoryQueue:
 
     async def next(self) -> Entry:
         """Return the next entry, waiting for one."""
-        while not self._entries:
+        while True:
+            entry = self.next_now()
+            if entry is not None:
+                return entry
             self._came.clear()
             await self._came.wait()
+
+    def next_now(self) -> Entry | None:
+        """Return the next entry, None where there is none."""
+        if not self._entries:
+            return None
         entry = self._entries.popleft()
         self._out[entry] = None
         return entry
@@ -214,9 +225,16 @@ class StoredQueue:
                 await self._came.wait()
             entry = await self._read() if self._unread and not self._follows() else self._pop()
             if entry is not None:
-                self._bytes -= entry.batch.size_bytes
-                self._out[entry] = None
-                return entry
+                return self._handed_out(entry)
+
+    def next_now(self) -> Entry | None:
+        """Return the next entry where it is in memory."""
+        return self._handed_out(self._pop()) if self._follows() else None
+
+    def _handed_out(self, entry: Entry) -> Entry:
+        self._bytes -= entry.batch.size_bytes
+        self._out[entry] = None
+        return entry
 
     def _follows(self) -> bool:
         """Return whether the first entry in memory is the next one."""

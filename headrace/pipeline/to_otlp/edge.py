@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 NO_COUNT = "histogram_without_count"
 NO_FORM = "native_histogram_has_no_otlp_form"
 
+_PLAIN = int(Form.PROMETHEUS)
+"""Looked up once: members of enumerations cost as much as many points."""
+
 _MESSAGES = {
     NO_COUNT: "a histogram or summary has neither a count nor a bucket without bound",
     NO_FORM: "gauge histograms, and native histograms whose counts are fractions, have no form in OTLP",
@@ -71,9 +74,9 @@ class OtlpEdge:
 
     def convert(self, batch: MetricBatch) -> Converted:
         """Return `batch` as OTLP points; the same batch where it is that already."""
-        plain = batch.table.head_column(batch.series, "form") == Form.PROMETHEUS
-        if batch.native is None and not plain.any():
+        if batch.native is None and not batch.table.holds_form(batch.series, _PLAIN):
             return Converted(batch)
+        plain = batch.table.head_column(batch.series, "form") == _PLAIN
         rejected: dict[str, int] = {}
         view = self._view(batch.table)
         parts = [] if batch.histograms is None else [batch.histograms]

@@ -3,7 +3,7 @@
 
 Times and values have eight bytes each on the wire, so they stay where they were as long as the sender names the same
 points in the same order. Of a block that was read once its bytes are kept, with the ids of its points and the places of
-their numbers. To recognise it is to put the new numbers into the bytes that are kept, and to compare the whole.
+their numbers. To recognise it is to compare all bytes but those.
 
 Source:
     opentelemetry-proto, ``metrics/v1/metrics.proto``.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.bits import bits_float, load_u64, store_u64
+from headrace.kernels.bits import bits_float, load_u64, prefetch
 from headrace.kernels.jit import flat_kernel as kernel
 from headrace.pipeline.wire.otlp_point_kernels import FIRST, SIZE
 from headrace.pipeline.wire.protobuf_kernels import TRUNCATED, skip, span, varint
@@ -66,7 +66,9 @@ _TAG_1, _TAG_2 = np.uint64(10), np.uint64(18)
 _START, _TIME, _DOUBLE, _INT, _FLAGS = np.uint64(17), np.uint64(25), np.uint64(33), np.uint64(49), np.uint64(64)
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
-_STRIDE = 128
+_STRIDE = 64
+_AHEAD = 1024
+"""How far before they are needed bytes are asked for: a block is long out of the caches when it comes again."""
 
 
 @kernel
@@ -188,25 +190,35 @@ def _take(
     """Write the rows of the block at `p` from row `k` on; return whether it is the one that is kept."""
     at = block[AT]
     first = block[FIRST_POINT]
+    # How far the bytes are the same. They are read once, from the beginning to the end: memory is what this waits for.
+    done = np.int64(0)
     for i in range(first, first + block[POINTS]):
-        place = np.int64(places[i, TIME])
-        time = load_u64(data, p + place)
-        store_u64(arena, at + place, time)
-        if time == np.uint64(0) or time > _MAX_TIME:
-            return False
+        for line in range(_AHEAD, _AHEAD + 256, 64):
+            prefetch(arena, at + done + line)
+            prefetch(data, p + done + line)
         start = np.uint64(0)
         place = np.int64(places[i, START])
         if place >= 0:
+            if not _same(data, p + done, arena, at + done, place - done):
+                return False
             start = load_u64(data, p + place)
-            store_u64(arena, at + place, start)
+            done = place + 8
+        place = np.int64(places[i, TIME])
+        if not _same(data, p + done, arena, at + done, place - done):
+            return False
+        time = load_u64(data, p + place)
+        done = place + 8
+        if time == np.uint64(0) or time > _MAX_TIME:
+            return False
         flag = np.uint8(places[i, FLAGS])
         bits = _STALE_BITS
         place = np.int64(places[i, VALUE])
         if place >= 0:
-            bits = load_u64(data, p + place)
-            store_u64(arena, at + place, bits)
-        if flag & _STALE:
-            bits = _STALE_BITS
+            if not _same(data, p + done, arena, at + done, place - done):
+                return False
+            if not flag & _STALE:
+                bits = load_u64(data, p + place)
+            done = place + 8
         if flag & _INTEGER:
             integer = np.int64(bits)
             if integer > _EXACT or integer < -_EXACT:
@@ -221,7 +233,7 @@ def _take(
         starts[k] = np.int64(start) if start <= _MAX_TIME else 0
         flags[k] = flag
         k += 1
-    return _same(data, p, arena, at, block[BYTES])
+    return _same(data, p + done, arena, at + done, block[BYTES] - done)
 
 
 @kernel
@@ -235,10 +247,13 @@ def _same(a: NDArray[np.uint8], p: int, b: NDArray[np.uint8], q: int, size: int)
         if different != np.uint64(0):
             return False
         i += _STRIDE
+    different = np.uint64(0)
     while i + 8 <= size:
-        if load_u64(a, p + i) != load_u64(b, q + i):
-            return False
+        different |= load_u64(a, p + i) ^ load_u64(b, q + i)
         i += 8
+    if size >= 8:
+        # The last bytes, some of them once more.
+        return different | (load_u64(a, p + size - 8) ^ load_u64(b, q + size - 8)) == np.uint64(0)
     while i < size:
         if a[p + i] != b[q + i]:
             return False
@@ -299,7 +314,8 @@ def find_places(buf: NDArray[np.uint8], rows: NDArray[np.int32], begin: int, out
         out: (k, PLACES).
 
     Returns:
-        0, or a negative number where a point names a number twice or not at all: then it cannot be recalled.
+        0, or a negative number where a point names a number twice or not at all, or in an order that no sender has:
+        then the block cannot be recalled.
     """
     for i in range(len(rows)):
         p = np.int64(rows[i, FIRST])
@@ -327,6 +343,8 @@ def find_places(buf: NDArray[np.uint8], rows: NDArray[np.int32], begin: int, out
                 return TRUNCATED
         stale = bits & np.uint64(1) != np.uint64(0)
         if out[i, TIME] < 0 or (out[i, VALUE] < 0 and not stale):
+            return UNUSUAL
+        if out[i, START] > out[i, TIME] or (out[i, VALUE] >= 0 and out[i, VALUE] < out[i, TIME]):
             return UNUSUAL
         out[i, FLAGS] = np.int32(_STALE if stale else _INTEGER if integer else 0)
     return 0

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.kernels.buffers import padded
 from headrace.kernels.growth import grown
 from headrace.pipeline.wire import remote_write_encode_kernels as kernels
-from headrace.pipeline.wire.protobuf_text import text_field, varint
+from headrace.pipeline.wire.remote_write_label_kernels import encode_labels
 from headrace.pipeline.wire.remote_write_request import Encoded
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.pipeline.series import SeriesTable
+
+
+_STEP = 4096
+"""Series that are encoded at a time, so that what is made for it stays small."""
+
+_NO_BYTES = np.empty(0, np.uint8)
 
 
 class LabelArena:
@@ -30,7 +37,8 @@ class LabelArena:
 
     def __init__(self, table: SeriesTable, external: Mapping[str, str]) -> None:
         self._table = weakref.ref(table)
-        self._external = dict(external)
+        self._external, self._external_spans = _spans(external)
+        self._slots = np.full(1024, -1, np.int32)
         self.places = np.zeros(1024, np.int64)
         self.sizes = np.zeros(1024, np.int32)
         self.arena = np.zeros(65_536, np.uint8)
@@ -46,14 +54,30 @@ class LabelArena:
         self.places = grown(self.places, table.capacity)
         self.sizes = grown(self.sizes, table.capacity)
         new = ids[self.sizes[ids] == 0]
-        for one in np.unique(new).tolist():
-            labels = self._external | dict(table.series(one).labels)
-            encoded = b"".join(_label(name, value) for name, value in sorted(labels.items()))
-            end = self._used + len(encoded)
-            self.arena = grown(self.arena, end)
-            self.arena[self._used : end] = np.frombuffer(encoded, np.uint8)
-            self.places[one], self.sizes[one] = self._used, len(encoded)
-            self._used = end
+        if len(new):
+            new = np.unique(new)
+            for first in range(0, len(new), _STEP):
+                self._learn(table, new[first : first + _STEP])
+
+    def _learn(self, table: SeriesTable, ids: NDArray[np.int32]) -> None:
+        labels = (*table.label_spans(ids), self._external, self._external_spans)
+        sizes = np.empty(len(ids), np.int32)
+        places = np.empty(len(ids), np.int64)
+        encode_labels(*labels, places, sizes, _NO_BYTES)
+        ends = self._used + np.cumsum(sizes, dtype=np.int64)
+        places = ends - sizes
+        self.arena = grown(self.arena, int(ends[-1]))
+        encode_labels(*labels, places, sizes, self.arena)
+        self.places[ids], self.sizes[ids] = places, sizes
+        self._used = int(ends[-1])
+
+    def grouped(self, series: NDArray[np.int32]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+        """Return how to bring rows together by series, None where each has one row, and where each series begins."""
+        n = len(series)
+        self._slots = grown(self._slots, len(self.sizes), -1)
+        starts, order = np.empty(n + 1, np.int64), np.empty(n, np.int64)
+        groups = kernels.group(series, self._slots, np.empty(n, np.int32), starts, order)
+        return (None if groups == n else order), starts[: groups + 1]
 
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Drop ids that the table frees; start over when half of the arena is of no use."""
@@ -84,15 +108,14 @@ def requests(
     if not len(series):
         return
     arena.learn(series)
-    order = np.argsort(series, kind="stable")
-    series, times_ms, values = series[order], times_ms[order], values[order]
-    first = np.flatnonzero(np.concatenate([[True], series[1:] != series[:-1]]))
-    starts = np.append(first, len(series)).astype(np.int64)
-    bodies = np.zeros(len(first), np.int64)
-    totals = np.zeros(len(first), np.int64)
+    order, starts = arena.grouped(series)
+    if order is not None:
+        series, times_ms, values = series[order], times_ms[order], values[order]
+    bodies = np.empty(len(starts) - 1, np.int64)
+    totals = np.empty(len(starts) - 1, np.int64)
     kernels.sizes(starts, series, times_ms, arena.sizes, bodies, totals)
     begin = 0
-    while begin < len(first):
+    while begin < len(totals):
         ends = np.cumsum(totals[begin:])
         count = max(1, int(np.searchsorted(ends, max_bytes, "right")))
         out = np.empty(int(ends[count - 1]), np.uint8)
@@ -105,6 +128,13 @@ def requests(
         begin += count
 
 
-def _label(name: str, value: str) -> bytes:
-    body = text_field(1, name) + text_field(2, value)
-    return b"\x0a" + varint(len(body)) + body
+def _spans(labels: Mapping[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return labels, sorted by name, as bytes and (m, 4) int32 spans of them."""
+    data = b""
+    spans = []
+    for pair in sorted(labels.items()):
+        for text in pair:
+            encoded = text.encode()
+            spans += [len(data), len(encoded)]
+            data += encoded
+    return padded(data), np.array(spans, np.int32).reshape(-1, 4)

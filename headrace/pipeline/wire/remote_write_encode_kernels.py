@@ -1,7 +1,7 @@
 # mypy: disable-error-code="assignment,arg-type,return-value,no-any-return"
 """Kernels that write remote write requests of version 1.0.
 
-Rows come sorted by series; the encoded labels of each series lie in an arena.
+Rows come series by series; the encoded labels of each series lie in an arena.
 
 Source:
     Prometheus Remote-Write specification 1.0, ``prompb/types.proto``.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.bits import float_bits
-from headrace.kernels.jit import kernel
+from headrace.kernels.bits import float_bits, load_u64, store_u64
+from headrace.kernels.jit import flat_kernel as kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +44,68 @@ def put_varint(out: NDArray[np.uint8], p: int, value: np.uint64) -> int:
         p += 1
     out[p] = np.uint8(value)
     return p + 1
+
+
+@kernel
+def put_bytes(source: NDArray[np.uint8], at: int, size: int, out: NDArray[np.uint8], p: int) -> int:
+    """Copy ``source[at:at + size]`` to `p`, and nothing beside; return the position after it."""
+    end = p + size
+    while p + 8 <= end:
+        store_u64(out, p, load_u64(source, at))
+        p += 8
+        at += 8
+    while p < end:
+        out[p] = source[at]
+        p += 1
+        at += 1
+    return end
+
+
+@kernel
+def group(
+    series: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    groups: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    order: NDArray[np.int64],
+) -> int:
+    """Bring rows together by series, in the order of the first row of each; rows of a series keep theirs.
+
+    Args:
+        series: (n,) ids.
+        slots: By id, all -1; left so.
+        groups: (n,) takes the group of each row.
+        starts: (n + 1,) takes the first place of each group, and the end.
+        order: (n,) takes the row of each place.
+
+    Returns:
+        Number of groups.
+    """
+    n = len(series)
+    amount = 0
+    for i in range(n):
+        g = slots[series[i]]
+        if g < 0:
+            g = np.int32(amount)
+            slots[series[i]] = g
+            starts[amount + 1] = 0
+            amount += 1
+        groups[i] = g
+        starts[g + 1] += 1
+    for i in range(n):
+        slots[series[i]] = -1
+    starts[0] = 0
+    for g in range(amount):
+        starts[g + 1] += starts[g]
+    # The place after the last of each group, then backwards.
+    for i in range(n - 1, -1, -1):
+        g = groups[i]
+        starts[g + 1] -= 1
+        order[starts[g + 1]] = i
+    for g in range(amount):
+        starts[g] = starts[g + 1]
+    starts[amount] = n
+    return amount
 
 
 @kernel
@@ -105,15 +167,12 @@ def write(
         owner = series[starts[g]]
         at = places[owner]
         size = label_sizes[owner]
-        out[p : p + size] = arena[at : at + size]
-        p += size
+        p = put_bytes(arena, at, size, out, p)
         for i in range(starts[g], starts[g + 1]):
             out[p] = _SAMPLE_TAG
             out[p + 1] = np.uint8(10 + varint_size(np.uint64(times[i])))
             out[p + 2] = _VALUE_TAG
-            bits = np.uint64(float_bits(values[i]))
-            for k in range(8):
-                out[p + 3 + k] = np.uint8((bits >> np.uint64(8 * k)) & np.uint64(255))
+            store_u64(out, p + 3, float_bits(values[i]))
             out[p + 11] = _TIME_TAG
             p = put_varint(out, p + 12, np.uint64(times[i]))
     return p
