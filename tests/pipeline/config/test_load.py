@@ -85,8 +85,8 @@ def test_a_mistake_in_a_file_that_is_named_is_told_there(folder: Path) -> None:
     assert found[0].startswith("jobs.yml:3:3: receivers::prometheus::config::scrape_configs::0::bogus: unknown setting")
     assert found[1].startswith("jobs.yml:4:1: receivers::prometheus::config::remote_write: not supported: ")
     (folder / "jobs.yml").write_text("scrape_configs: [")
-    (found,) = faults(RIGHT.replace("{otlp: }", "{otlp: , prometheus: {config: '${file:jobs.yml}'}}"))
-    assert found.startswith("jobs.yml:1:18: no YAML: ")
+    (unread,) = faults(RIGHT.replace("{otlp: }", "{otlp: , prometheus: {config: '${file:jobs.yml}'}}"))
+    assert unread.startswith("jobs.yml:1:18: no YAML: ")
 
 
 def test_a_mistake_in_a_variable_is_told_where_it_is_used() -> None:
