@@ -18,13 +18,13 @@ from headrace.pipeline.config.refusal import refuse
 from headrace.pipeline.http.auth import ClientAuthenticator
 from headrace.pipeline.http.client import ClientConfig, HttpClient
 from headrace.pipeline.http.compression import Compression  # noqa: TC001 -- pydantic reads it
+from headrace.pipeline.http.retry_after import retry_after_s
 from headrace.pipeline.sending import Permanent, Sender, SendingConfig, Throttled
 from headrace.pipeline.to_otlp import OtlpEdge, warm_up
 from headrace.pipeline.wire.otlp_answers import (
     PartialSuccess,
     read_response,
     read_response_json,
-    retry_after_s,
     status_message,
 )
 from headrace.pipeline.wire.otlp_encode import OtlpEncoder

@@ -18,12 +18,13 @@ import cramjam
 from headrace.exporters.prometheus_remote_write_config import Message, RemoteWriteExporterConfig
 from headrace.exporters.prometheus_remote_write_counts import RemoteWriteCounts
 from headrace.exporters.prometheus_remote_write_encoding import Encoder, joined
-from headrace.exporters.prometheus_remote_write_replies import Fate, judge, retry_after_s
+from headrace.exporters.prometheus_remote_write_replies import Fate, judge
 from headrace.exporters.prometheus_remote_write_round import Round
 from headrace.exporters.prometheus_remote_write_warm import warm_up
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
 from headrace.pipeline.http.auth import ClientAuthenticator
 from headrace.pipeline.http.client import HttpClient
+from headrace.pipeline.http.retry_after import retry_after_s
 from headrace.pipeline.prometheus_edge import PrometheusEdge
 from headrace.pipeline.sending import Sender
 
@@ -147,7 +148,7 @@ class RemoteWriteExporter:
         self._speaks_2 = self._speaks_2 or verdict.speaks_2
         if verdict.fate is Fate.NOT_SPOKEN and self._version == 2:
             self._fall_back()
-        return verdict, retry_after_s(reply, self._settings.clock_ns() / 1e9)
+        return verdict, retry_after_s(reply.headers.get("Retry-After", ""), self._settings.clock_ns())
 
     def _fall_back(self) -> None:
         """Speak 1.0 for a while: servers are upgraded."""

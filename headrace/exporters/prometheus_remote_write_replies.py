@@ -7,7 +7,6 @@ Source:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -82,22 +81,6 @@ def judge(reply: Reply, encoded: Encoded, version: int, endpoint: str, *, speaks
         missing = f"{endpoint} answered {reply.status} and has not written {lost} of {encoded.points} points"
         return Verdict(Fate.DONE, lost, missing if lost else "", "not_written_by_server", speaks_2=True)
     return Verdict(Fate.DONE, lost, why if lost else "", speaks_2=True)
-
-
-def retry_after_s(reply: Reply, now_s: float) -> float:
-    """Return what ``Retry-After`` asks for, 0 for nothing.
-
-    Args:
-        reply: The answer.
-        now_s: Unix time.
-    """
-    text = reply.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s) if text else 0.0
-    except ValueError:
-        return 0.0
 
 
 def written(headers: Mapping[str, str]) -> tuple[int, int, int] | None:

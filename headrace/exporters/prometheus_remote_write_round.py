@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.exporters.prometheus_remote_write_replies import Fate, Verdict
-from headrace.pipeline.sending import Loss, Rest, Throttled
+from headrace.pipeline.sending import Loss, Permanent, Rest, Throttled
+from headrace.pipeline.sending.results import NOT_MADE, REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from headrace.exporters.prometheus_remote_write_encoding import Outgoing
     from headrace.pipeline.batch import MetricBatch
+
+
+_log = logging.getLogger(__name__)
 
 
 class Post(Protocol):
@@ -25,6 +30,7 @@ class Post(Protocol):
         Raises:
             ConnectionError: There was no answer.
             TimeoutError: There was none in time.
+            Permanent: It cannot be sent, now or later.
         """
 
 
@@ -114,15 +120,27 @@ class Round:
             self._again.append(one)
             self._failure = (str(error) or type(error).__name__, 0.0)
             return
+        except Permanent as error:
+            self._lose(one, one.encoded.points, str(error), REJECTED)
+            return
+        except Exception as error:  # noqa: BLE001 -- it is counted and logged
+            # It would fail the same way again; unnoticed, its points would count as delivered.
+            _log.exception("no request could be sent of %d points", one.encoded.points)
+            self._lose(one, one.encoded.points, repr(error), NOT_MADE)
+            return
         if verdict.fate is Fate.AGAIN:
             self._again.append(one)
             self._failure = (verdict.why, max(wait_s, self._failure[1] if self._failure else 0.0))
         elif verdict.fate is Fate.NOT_SPOKEN:
             self._not_spoken.append(one)
         else:
-            self._points -= one.encoded.points
-            if verdict.lost:
-                self._losses.append(Loss(verdict.lost, verdict.why, one.part(), verdict.reason))
+            self._lose(one, verdict.lost, verdict.why, verdict.reason)
+
+    def _lose(self, one: Outgoing, lost: int, why: str, reason: str) -> None:
+        """Note that a request is done, and how many of its points are lost."""
+        self._points -= one.encoded.points
+        if lost:
+            self._losses.append(Loss(lost, why, one.part(), reason))
 
     def _left(self) -> list[MetricBatch]:
         """Return what has not been delivered; what the server refused is among it."""

@@ -15,6 +15,7 @@ from headrace.pipeline.batch import Metadata
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.host import Host
 from headrace.pipeline.identity import MetricType
+from headrace.pipeline.sending import Permanent
 from headrace.testing.batches import make_batch, make_settings, with_native
 from remote_write_messages import Request, WriteRequest
 from running import free_port
@@ -108,6 +109,16 @@ async def lab() -> AsyncIterator[Lab]:
     await web.TCPSite(runner, "127.0.0.1", found.port).start()
     yield found
     await runner.cleanup()
+
+
+class Broken:
+    """Cannot say what headers to add."""
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def client_headers(self) -> dict[str, str]:
+        raise self.fault
 
 
 BATCH = [{"__name__": "m", "i": str(i)} for i in range(10)]
@@ -232,6 +243,31 @@ async def test_no_retries(lab: Lab, status: int) -> None:
     await lab.send(make_batch(BATCH))
     assert len(lab.server.requests) == 1
     assert lab.dropped("rejected_by_server") == 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(Permanent("two values"), "rejected_by_server"), (ValueError("odd"), "request_failed")]
+)
+async def test_what_cannot_be_sent_is_counted_as_lost(lab: Lab, fault: Exception, reason: str) -> None:
+    """A fault before the request is on its way, such as one of `headers_setter`, is no delivery."""
+    exporter = lab.exporter()
+    await exporter.start(Host())
+    assert exporter._client is not None
+    exporter._client._authenticator = Broken(fault)
+    await exporter.deliver(make_batch(BATCH))
+    await exporter.shutdown()
+    assert lab.server.samples() == 0
+    assert lab.dropped(reason) == 10
+    assert lab.counters.value("otelcol_exporter_sent_metric_points") == 0
+
+
+@pytest.mark.parametrize("header", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "soon", "-1"])
+async def test_a_senseless_retry_after(lab: Lab, header: str) -> None:
+    """It asks for nothing, and nothing is lost by it."""
+    lab.server.answers = [web.Response(status=503, headers={"Retry-After": header})]
+    await lab.send(make_batch(BATCH))
+    assert sum(len(one.samples) for one in lab.server.taken[0].timeseries) == 10
+    assert lab.counters.value("otelcol_exporter_sent_metric_points") == 10
 
 
 async def test_only_what_failed_is_sent_again(lab: Lab) -> None:

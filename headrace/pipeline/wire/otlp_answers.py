@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from google.protobuf import any_pb2, duration_pb2
@@ -17,14 +16,13 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from headrace.kernels.buffers import padded
+from headrace.pipeline.http.retry_after import MAX_WAIT_S
 from headrace.pipeline.wire.protobuf_kernels import BYTES, VARINT, skip, span, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
-_MAX_WAIT_S = 24 * 3600.0
-"""Longest wait that a server is granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +80,11 @@ def retry_delay_s(data: bytes) -> float | None:
     return None
 
 
-def retry_after_s(header: str, now_ns: int) -> float:
-    """Return the seconds to wait that a Retry-After header asks for; 0 where it asks for none."""
-    header = header.strip()
-    if header.isascii() and header.isdecimal():
-        return min(float(header), _MAX_WAIT_S)
-    try:
-        until_s = parsedate_to_datetime(header).timestamp() if header else 0.0
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(max(0.0, until_s - now_ns / 1e9), _MAX_WAIT_S)
-
-
 def _delay_s(info: bytes) -> float:
     for number, wire, value in _fields(info):
         if number == 1 and wire == BYTES:
             delay = duration_pb2.Duration.FromString(value)
-            return min(max(0.0, delay.seconds + delay.nanos / 1e9), _MAX_WAIT_S)
+            return min(max(0.0, delay.seconds + delay.nanos / 1e9), MAX_WAIT_S)
     return 0.0
 
 

@@ -10,11 +10,11 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 import otlp_model as model
+from headrace.pipeline.http.retry_after import retry_after_s
 from headrace.pipeline.wire.otlp_answers import (
     PartialSuccess,
     read_response,
     read_response_json,
-    retry_after_s,
     retry_delay_s,
     status_message,
 )
