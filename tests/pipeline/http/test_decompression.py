@@ -34,6 +34,14 @@ def test_bombs_take_no_memory(encoding: str) -> None:
     assert peak < 8 << 20
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "zlib", "deflate", "zstd"])
+def test_streams_one_after_the_other(encoding: str) -> None:
+    """They are one body; so many empty ones that undoing them would take minutes are refused."""
+    assert decompress(packed(b"ab", encoding) * 500, encoding, 1000) == b"ab" * 500
+    with pytest.raises(InvalidInput, match="more than 1000 streams"):
+        decompress(packed(b"", encoding) * 1001, encoding, 1000)
+
+
 @pytest.mark.fuzz
 @pytest.mark.parametrize("encoding", ALGORITHMS)
 def test_damage(encoding: str) -> None:
