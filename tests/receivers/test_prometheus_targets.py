@@ -149,6 +149,14 @@ async def until(check: Any) -> None:
     await asyncio.to_thread(wait_until, check, "the targets are seen")
 
 
+@pytest.mark.parametrize("address", ["localhost:99999", "localhost:x", "[::1"])
+async def test_an_address_that_is_none(lab: ScrapeLab, address: str) -> None:
+    """Its target is shown as it is, and the others as ever."""
+    await lab.receiver(static_configs=[{"targets": [address, "a:1"]}])
+    active = lab.host.service("targets", TargetsRegistry).targets().active
+    assert {one.global_url for one in active} == {f"http://{address}/metrics", "http://a:1/metrics"}
+
+
 async def test_targets_for_the_api(lab: ScrapeLab) -> None:
     """Health, times and errors as the last scrape left them; dropped targets with a count."""
     lab.page = "a 1\n"

@@ -190,9 +190,11 @@ def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:
 
 def _global_url(url: str) -> str:
     """Return the URL of a target as other machines reach it: with the name of this one in place of loopback."""
-    parts = urlsplit(url)
-    if parts.hostname not in _LOOPBACK:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # it cannot be fetched, which its scrapes tell
         return url
-    return parts._replace(
-        netloc=f"{socket.gethostname()}:{parts.port}" if parts.port else socket.gethostname()
-    ).geturl()
+    if host not in _LOOPBACK:
+        return url
+    return parts._replace(netloc=f"{socket.gethostname()}:{port}" if port else socket.gethostname()).geturl()
