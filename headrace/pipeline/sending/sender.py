@@ -94,6 +94,7 @@ class Sender:
         self._queue: SendingQueue | None = None if self._stored else MemoryQueue()
         self._inherited: list[Entry] = []
         self._opened = asyncio.Event()
+        self._closed = False
         self._storage: QueueStorage | None = None
         self._log: RecordLog | None = None
         self._consumers = asyncio.Semaphore(1 if ordered else config.sending_queue.num_consumers)
@@ -133,6 +134,10 @@ class Sender:
         Safe before `start` and twice.
         """
         await self._stop(drain_s)
+        self._closed = True
+        # Whoever still waits for a delivery without a queue, or for the queue to be opened, hears that there is none.
+        self._interrupted.set()
+        self._opened.set()
         if self._queue is not None:
             self._counts.lost_at_end(await self._queue.close() + sum(len(entry.batch) for entry in self._inherited))
             self._inherited = []
@@ -148,6 +153,7 @@ class Sender:
         """Stop sending and return what is in memory, oldest first; what was on its way may come twice."""
         self._interrupted.set()
         await self._stop(_HAND_OVER_S)
+        self._closed = True
         inherited, self._inherited = self._inherited, []
         return inherited + (self._queue.give_up() if self._queue is not None else [])
 
@@ -224,17 +230,25 @@ class Sender:
         entry = Entry(batch, place)
         if self._queue_config.wait_for_result:
             entry.result = asyncio.get_running_loop().create_future()
-        if self._queue is None:
-            await self._opened.wait()
-        if self._queue is None:
-            raise AssertionError("bug: the queue is open and there is none")
         try:
-            await self._queue.put(entry)
+            await (await self._open_queue()).put(entry)
         except Refused:
             place.release()
             self._counts.refuse(len(batch))
             raise
         return Outcome(len(batch)) if entry.result is None else _outcome(batch, await entry.result, entry.failure)
+
+    async def _open_queue(self) -> SendingQueue:
+        """Return the queue, waiting for it to be opened.
+
+        Raises:
+            Refused: It is closed: nobody would send what is put into it.
+        """
+        if self._queue is None:
+            await self._opened.wait()
+        if self._closed or self._queue is None:
+            raise Refused("the exporter has been stopped")
+        return self._queue
 
     async def _place(self, batch: MetricBatch) -> Reservation:
         if self._queue_config.block_on_overflow:

@@ -147,6 +147,35 @@ async def test_what_is_left_at_shutdown_is_counted() -> None:
     await sender.shutdown()
 
 
+async def test_who_waits_for_room_at_shutdown_is_refused() -> None:
+    """Nobody would send what is put into a queue then: its sender must not take it for delivered."""
+    network = Network()
+    network.open.clear()
+    sender = network.sender(sending_queue={"queue_size": 1, "block_on_overflow": True})
+    await sender.start(Host())
+    await deliver(sender, make_batch(["a"]))
+    waiting = asyncio.create_task(deliver(sender, make_batch(["b"])))
+    await asyncio.sleep(0.01)
+    await sender.shutdown(drain_s=0.01)
+    with pytest.raises(Refused, match="stopped"):
+        await waiting
+    assert network.counters.value("headrace_dropped_points", {"reason": "shutdown"}) == 1
+
+
+async def test_who_waits_for_a_delivery_at_shutdown_is_refused() -> None:
+    """Without a queue, a delivery that is tried again and again ends with the exporter."""
+    network = Network(*[ConnectionError("gone")] * 1000)
+    sender = network.sender(sending_queue={"enabled": False})
+    await sender.start(Host())
+    sleeps = asyncio.Event()
+    sender._attempts._sleep = lambda _: sleeps.wait()  # type: ignore[assignment,return-value]
+    waiting = asyncio.create_task(deliver(sender, make_batch(["a"])))
+    await asyncio.sleep(0.01)
+    await sender.shutdown()
+    with pytest.raises(Refused, match="stops"):
+        await asyncio.wait_for(waiting, 1)
+
+
 async def test_without_a_queue() -> None:
     """The pipeline waits, and hears what happened."""
     network = Network(None, ConnectionError("gone"), Permanent("no"))
