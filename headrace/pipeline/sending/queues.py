@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from headrace.pipeline.errors import Refused, StoreFailed
 from headrace.pipeline.storage.batches import BatchDecoder, BatchEncoder
 
+_PAUSE_S = 1.0
+"""How long a disk that cannot be read is left alone."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -251,7 +254,12 @@ class StoredQueue:
         self._taken = seq
 
     async def _read(self) -> Entry | None:
-        found = await asyncio.to_thread(self._log.read, self._taken)
+        try:
+            found = await asyncio.to_thread(self._log.read, self._taken)
+        except OSError as error:
+            self._log.failed(error)
+            await asyncio.sleep(_PAUSE_S)
+            return None
         if found is None:
             self._forget_unread()
             return None

@@ -276,18 +276,23 @@ class Sender:
         gathering = Gathering(
             queue, self._queue_config, self._stopping, self._interrupted, joined_points=self._joined_points
         )
-        while True:
-            await self._consumers.acquire()
-            parts = await gathering.gather()
-            if not parts:
-                self._consumers.release()
-                break
-            task = asyncio.create_task(self._work(queue, parts))
-            self._working.add(task)
-            task.add_done_callback(self._worked)
-        await gathering.close()
+        try:
+            while parts := await self._next(gathering):
+                task = asyncio.create_task(self._work(queue, parts))
+                self._working.add(task)
+                task.add_done_callback(self._worked)
+        finally:
+            await gathering.close()
         if self._working:
             await asyncio.wait(self._working)
+
+    async def _next(self, gathering: Gathering) -> list[Part]:
+        """Return the parts of a request as soon as one may be sent; nothing at the end."""
+        await self._consumers.acquire()
+        parts = await gathering.gather()
+        if not parts:
+            self._consumers.release()
+        return parts
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         self._working.discard(task)

@@ -266,14 +266,22 @@ class RecordLog:
     def read(self, after: int) -> Found | None:
         """Return the first record with a number of more than `after` that is not done; blocks.
 
-        `after` never goes back.
+        `after` never goes back. A file that somebody has removed holds none.
+
+        Raises:
+            OSError: A file cannot be read.
         """
         with self._reading:
             for segment in self._after(after):
-                found = self._reader.next(segment, lambda seq: seq > after and not self.is_done(seq))
-                if found is not None:
-                    return found
+                with contextlib.suppress(FileNotFoundError):
+                    found = self._reader.next(segment, lambda seq: seq > after and not self.is_done(seq))
+                    if found is not None:
+                        return found
         return None
+
+    def failed(self, error: OSError) -> None:
+        """Count, and log, a fault of the disk; nothing is taken for a moment."""
+        self._usage.failed(self._directory, error)
 
     def _after(self, seq: int) -> list[Segment]:
         """Return the segments that may have a record with a number of more than `seq`."""

@@ -264,3 +264,56 @@ async def test_a_storage_that_is_not_there() -> None:
     sender = Sender(make_settings("out", kind="exporters"), SendingConfig(sending_queue={"storage": "x"}), send)
     with pytest.raises(ConfigError, match=r"exporters\.out\.sending_queue\.storage: extension 'x' is not in"):
         await sender.start(Host())
+
+
+async def test_a_file_that_has_gone_stops_nothing(tmp_path: Path) -> None:
+    """Its points are counted as lost; what comes then is sent."""
+    taken: list[tuple[str, float]] = []
+    process = await Process(tmp_path, taken).start(up=False)
+    await process.give(1, 2, 3)
+    await process.stop()
+    process = Process(tmp_path, taken)
+    await process.storage.start(process.host)
+    process.host.extensions["file_storage"] = process.storage
+    opened = process.storage.open_log
+
+    async def open_and_lose(owner: str) -> Any:
+        log = await opened(owner)
+        next((tmp_path / "exporters.out").glob("*.queue")).unlink()
+        return log
+
+    process.storage.open_log = open_and_lose  # type: ignore[method-assign]
+    await process.sender.start(process.host)
+    process.up.set()
+    await process.give(4)
+    await asyncio.wait_for(process.drained(), 5)
+    await process.stop()
+    assert values(taken) == [4.0]
+    assert process.count("headrace_dropped_points", reason="storage_damaged") == 3
+
+
+async def test_a_disk_that_cannot_be_read_for_a_while(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending goes on when it can be."""
+    monkeypatch.setattr("headrace.pipeline.sending.queues._PAUSE_S", 0.01)
+    taken: list[tuple[str, float]] = []
+    process = await Process(tmp_path, taken).start(up=False)
+    await process.give(1, 2)
+    await process.stop()
+    process = await Process(tmp_path, taken).start(up=False)
+    log = process.sender._log
+    assert log is not None
+    read, faults = log.read, [OSError(5, "Input/output error")]
+
+    def faulty(after: int) -> Any:
+        if faults:
+            raise faults.pop()
+        return read(after)
+
+    log.read = faulty  # type: ignore[method-assign]
+    process.up.set()
+    await asyncio.wait_for(process.drained(), 5)
+    await process.stop()
+    assert values(taken) == [1.0, 2.0]
+    assert "Input/output error" in caplog.text
