@@ -125,7 +125,9 @@ class Sender:
                 await self._open(host, self._storage)
         if self._queue is not None:
             await self._inherit(self._queue)
-        self._tasks.append(asyncio.create_task(self._run(host), name=f"{self._settings.id} queue"))
+        run = asyncio.create_task(self._run(host), name=f"{self._settings.id} queue")
+        run.add_done_callback(self._ended)
+        self._tasks.append(run)
         self._tasks.append(asyncio.create_task(self._touch(), name=f"{self._settings.id} series"))
 
     async def shutdown(self, drain_s: float = _DRAIN_S) -> None:
@@ -285,6 +287,13 @@ class Sender:
             await gathering.close()
         if self._working:
             await asyncio.wait(self._working)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Have what comes refused where nobody is left to send it."""
+        if not task.cancelled() and task.exception() is not None:
+            self._settings.logger.error("nothing is sent any more", exc_info=task.exception())
+            self._closed = True
+            self._opened.set()
 
     async def _next(self, gathering: Gathering) -> list[Part]:
         """Return the parts of a request as soon as one may be sent; nothing at the end."""

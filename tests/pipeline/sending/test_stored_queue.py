@@ -10,7 +10,7 @@ import pytest
 
 from headrace.extensions.file_storage import FileStorage, FileStorageConfig
 from headrace.pipeline.counters import Counters
-from headrace.pipeline.errors import ConfigError, Locked, Refused
+from headrace.pipeline.errors import ConfigError, Locked, Refused, StoreFailed
 from headrace.pipeline.host import Host
 from headrace.pipeline.sending import Permanent, Sender, SendingConfig, Throttled
 from headrace.testing.batches import make_batch, make_settings, rows
@@ -317,3 +317,21 @@ async def test_a_disk_that_cannot_be_read_for_a_while(
     await process.stop()
     assert values(taken) == [1.0, 2.0]
     assert "Input/output error" in caplog.text
+
+
+async def test_a_log_that_cannot_be_opened_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As when the exporter before let go of it, and its files are of another version: what comes is refused."""
+    process = Process(tmp_path, [])
+    await process.storage.start(process.host)
+    process.host.extensions["file_storage"] = process.storage
+
+    async def fail(owner: str) -> Any:
+        raise StoreFailed(f"queue {owner}: of another version")
+
+    process.storage.is_free = lambda _: False  # type: ignore[method-assign]
+    process.storage.open_log = fail  # type: ignore[method-assign]
+    await process.sender.start(process.host)
+    with pytest.raises(Refused, match="stopped"):
+        await asyncio.wait_for(process.give(1), 1)
+    await process.stop()
+    assert "nothing is sent any more" in caplog.text
