@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from headrace.pipeline.component import ExporterFactory, Outcome, Settings
+from headrace.pipeline.component import ExporterFactory, Settings
 from headrace.pipeline.grpc.client import GrpcClient, GrpcClientConfig
-from headrace.pipeline.http.auth import ClientAuthenticator
-from headrace.pipeline.sending import Permanent, Sender, SendingConfig, Throttled
-from headrace.pipeline.to_otlp import OtlpEdge, warm_up
+from headrace.pipeline.sending import Permanent, SendingConfig, Throttled
+from headrace.pipeline.to_otlp import OtlpSendingExporter, warm_up
 from headrace.pipeline.wire.otlp_answers import read_response, retry_delay_s
-from headrace.pipeline.wire.otlp_encode import OtlpEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.pipeline.batch import MetricBatch
-    from headrace.pipeline.component import Reservation
-    from headrace.pipeline.host import Host
+    from headrace.pipeline.http.auth import ClientAuthenticator
+    from headrace.pipeline.sending import Loss
 
 _EXPORT = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _DETAILS = "grpc-status-details-bin"
@@ -44,70 +42,24 @@ class OtlpExporterConfig(GrpcClientConfig, SendingConfig):
     """Settings of the ``otlp`` exporter."""
 
 
-class OtlpExporter:
+class OtlpExporter(OtlpSendingExporter[GrpcClient]):
     """Encodes and calls."""
 
-    optional = False
-
     def __init__(self, settings: Settings, config: OtlpExporterConfig) -> None:
-        self._settings = settings
+        super().__init__(settings, config, config.auth)
         self._config = config
-        self._edge = OtlpEdge(settings.drops)
-        self._encoder = OtlpEncoder()
-        self._sender = Sender(settings, config, self._send)
-        self._client: GrpcClient | None = None
 
-    async def start(self, host: Host) -> None:
-        """Open the client and begin to empty the queue."""
-        key = f"{self._settings.kind}.{self._settings.id}"
-        auth = self._config.auth
-        authenticator = None
-        if auth is not None:
-            authenticator = host.extension(
-                auth.authenticator,
-                ClientAuthenticator,  # type: ignore[type-abstract]
-                f"{key}.auth.authenticator",
-            )
-        self._client = GrpcClient(self._config, key, _EXPORT, authenticator)
-        await self._client.start()
-        await self._sender.start(host)
+    def make_client(self, key: str, authenticator: ClientAuthenticator | None) -> GrpcClient:
+        """Return a client."""
+        return GrpcClient(self._config, key, _EXPORT, authenticator)
 
-    async def take_over(self, predecessor: OtlpExporter) -> None:
-        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
-        await self._sender.take_over(predecessor._sender)
-
-    async def shutdown(self) -> None:
-        """Send what waits, then close."""
-        await self._sender.shutdown()
-        if self._client is not None:
-            await self._client.shutdown()
-            self._client = None
-
-    def reserve(self, points: int, size_bytes: int) -> Reservation:
-        """Grant room in the queue."""
-        return self._sender.reserve(points, size_bytes)
-
-    async def deliver(self, batch: MetricBatch) -> Outcome:
-        """Take a batch into the queue; what has no place in OTLP is rejected now."""
-        converted = self._edge.convert(batch)
-        outcome = await self._sender.deliver(converted.batch)
-        return converted.merged(len(batch), outcome)
-
-    async def _send(self, batches: Sequence[MetricBatch]) -> None:
-        if self._client is None:
-            raise ConnectionError("the exporter is not started")
+    async def _send(self, batches: Sequence[MetricBatch]) -> list[Loss]:
+        client = self.client
         try:
-            answer = await self._client.call(bytes(self._encoder.encode(batches)))
+            answer = await client.call(bytes(self._encoder.encode(batches)))
         except grpc.aio.AioRpcError as error:
             raise self._meaning(error) from None
-        partial = read_response(answer)
-        if partial.rejected:
-            # Sending them again would be in vain.
-            self._settings.drops.add("partial_success", partial.rejected)
-        if partial.rejected or partial.message:
-            self._settings.logger.warning(
-                "the server rejected %d points: %s", partial.rejected, partial.message or "it did not say why"
-            )
+        return self.losses(read_response(answer), batches)
 
     def _meaning(self, error: grpc.aio.AioRpcError) -> Permanent | Throttled:
         """Return what a failed call means for the request."""

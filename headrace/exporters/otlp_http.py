@@ -12,31 +12,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from headrace.pipeline.component import ExporterFactory, Outcome, Settings
+from headrace.pipeline.component import ExporterFactory, Settings
 from headrace.pipeline.config import ByteSize, NonNegativeDuration  # noqa: TC001 -- pydantic reads them
 from headrace.pipeline.config.refusal import refuse
-from headrace.pipeline.http.auth import ClientAuthenticator
 from headrace.pipeline.http.client import ClientConfig, HttpClient
 from headrace.pipeline.http.compression import Compression  # noqa: TC001 -- pydantic reads it
 from headrace.pipeline.http.retry_after import retry_after_s
-from headrace.pipeline.sending import Permanent, Sender, SendingConfig, Throttled
-from headrace.pipeline.to_otlp import OtlpEdge, warm_up
+from headrace.pipeline.sending import Permanent, SendingConfig, Throttled
+from headrace.pipeline.to_otlp import OtlpSendingExporter, warm_up
 from headrace.pipeline.wire.otlp_answers import (
-    PartialSuccess,
     read_response,
     read_response_json,
     status_message,
 )
-from headrace.pipeline.wire.otlp_encode import OtlpEncoder
 from headrace.pipeline.wire.otlp_json_encode import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.pipeline.batch import MetricBatch
-    from headrace.pipeline.component import Reservation
-    from headrace.pipeline.host import Host
+    from headrace.pipeline.http.auth import ClientAuthenticator
     from headrace.pipeline.http.client import Reply
+    from headrace.pipeline.sending import Loss
+    from headrace.pipeline.wire.otlp_answers import PartialSuccess
 
 _PATH = "/v1/metrics"
 _TYPES = {"proto": "application/x-protobuf", "json": "application/json"}
@@ -92,84 +90,36 @@ class OtlpHttpExporterConfig(ClientConfig, SendingConfig):
         return self.metrics_endpoint or self.endpoint.removesuffix("/") + _PATH
 
 
-class OtlpHttpExporter:
+class OtlpHttpExporter(OtlpSendingExporter[HttpClient]):
     """Encodes and posts."""
 
-    optional = False
-
     def __init__(self, settings: Settings, config: OtlpHttpExporterConfig) -> None:
-        self._settings = settings
+        super().__init__(settings, config, config.auth)
         self._config = config
-        self._edge = OtlpEdge(settings.drops)
-        self._encoder = OtlpEncoder()
-        self._sender = Sender(settings, config, self._send)
-        self._client: HttpClient | None = None
         self._headers = {"Content-Type": _TYPES[config.encoding]}
 
-    async def start(self, host: Host) -> None:
-        """Open the client and begin to empty the queue."""
-        key = f"{self._settings.kind}.{self._settings.id}"
-        auth = self._config.auth
-        authenticator = None
-        if auth is not None:
-            authenticator = host.extension(
-                auth.authenticator,
-                ClientAuthenticator,  # type: ignore[type-abstract]
-                f"{key}.auth.authenticator",
-            )
-        self._client = HttpClient(self._config, key, authenticator)
-        await self._client.start()
-        await self._sender.start(host)
+    def make_client(self, key: str, authenticator: ClientAuthenticator | None) -> HttpClient:
+        """Return a client."""
+        return HttpClient(self._config, key, authenticator)
 
-    async def take_over(self, predecessor: OtlpHttpExporter) -> None:
-        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
-        await self._sender.take_over(predecessor._sender)
-
-    async def shutdown(self) -> None:
-        """Send what waits, then close."""
-        await self._sender.shutdown()
-        if self._client is not None:
-            await self._client.shutdown()
-            self._client = None
-
-    def reserve(self, points: int, size_bytes: int) -> Reservation:
-        """Grant room in the queue."""
-        return self._sender.reserve(points, size_bytes)
-
-    async def deliver(self, batch: MetricBatch) -> Outcome:
-        """Take a batch into the queue; what has no place in OTLP is rejected now."""
-        converted = self._edge.convert(batch)
-        outcome = await self._sender.deliver(converted.batch)
-        return converted.merged(len(batch), outcome)
-
-    async def _send(self, batches: Sequence[MetricBatch]) -> None:
-        if self._client is None:
-            raise ConnectionError("the exporter is not started")
+    async def _send(self, batches: Sequence[MetricBatch]) -> list[Loss]:
+        client = self.client
         body: bytes | memoryview = self._encoder.encode(batches)
         if self._config.encoding == "json":
             body = await asyncio.to_thread(to_json, body)
-        body, encoded = await self._client.compressed(body)
-        self._judge(await self._client.post_to(self._config.url, body, {**self._headers, **encoded}))
+        body, encoded = await client.compressed(body)
+        reply = await client.post_to(self._config.url, body, {**self._headers, **encoded})
+        return self.losses(self._judge(reply), batches)
 
-    def _judge(self, reply: Reply) -> None:
-        """Raise what a server's answer means."""
+    def _judge(self, reply: Reply) -> PartialSuccess:
+        """Return what an answer says about a request that was taken; raise what it means where it was not."""
         is_json = "json" in reply.headers.get("Content-Type", "")
         if reply.status < 300:
-            self._note(read_response_json(reply.body) if is_json else read_response(reply.body))
-            return
+            return read_response_json(reply.body) if is_json else read_response(reply.body)
         why = f"{self._config.url} answered {reply.status}: {_reason(reply)}"
         if reply.status in _AGAIN:
             raise Throttled(why, retry_after_s(reply.headers.get("Retry-After", ""), self._settings.clock_ns()))
         raise Permanent(why)
-
-    def _note(self, partial: PartialSuccess) -> None:
-        """Count points that the server has not taken; sending them again would be in vain."""
-        if partial.rejected:
-            self._settings.drops.add("partial_success", partial.rejected)
-        if partial.rejected or partial.message:
-            self._settings.logger.warning(
-                "the server rejected %d points: %s", partial.rejected, partial.message or "it did not say why"
-            )
 
 
 def _reason(reply: Reply) -> str:

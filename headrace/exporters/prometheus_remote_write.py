@@ -22,11 +22,10 @@ from headrace.exporters.prometheus_remote_write_replies import Fate, judge
 from headrace.exporters.prometheus_remote_write_round import Round
 from headrace.exporters.prometheus_remote_write_warm import warm_up
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
-from headrace.pipeline.http.auth import ClientAuthenticator
 from headrace.pipeline.http.client import HttpClient
 from headrace.pipeline.http.retry_after import retry_after_s
 from headrace.pipeline.prometheus_edge import PrometheusEdge
-from headrace.pipeline.sending import Sender
+from headrace.pipeline.sending import SendingExporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from headrace.exporters.prometheus_remote_write_encoding import Outgoing
     from headrace.exporters.prometheus_remote_write_replies import Verdict
     from headrace.pipeline.batch import MetricBatch
-    from headrace.pipeline.component import Reservation
-    from headrace.pipeline.host import Host
+    from headrace.pipeline.http.auth import ClientAuthenticator
     from headrace.pipeline.sending import Loss
 
 _FALL_BACK_S = 3600.0
@@ -54,13 +52,11 @@ _HEADERS = {
 }
 
 
-class RemoteWriteExporter:
+class RemoteWriteExporter(SendingExporter[HttpClient]):
     """Translates, encodes and sends."""
 
-    optional = False
-
     def __init__(self, settings: Settings, config: RemoteWriteExporterConfig) -> None:
-        self._settings = settings
+        super().__init__(settings, config, config.auth, ordered=True, joined_points=config.joined_points)
         self._config = config
         self._edge = PrometheusEdge(settings.drops, config.naming)
         self._encoder = Encoder(
@@ -74,38 +70,10 @@ class RemoteWriteExporter:
         self._speaks_2 = False
         self._fell_back_s: float | None = None
         self._counts = RemoteWriteCounts(settings, config.parallel)
-        self._sender = Sender(settings, config, self._send, ordered=True, joined_points=config.joined_points)
-        self._client: HttpClient | None = None
 
-    async def start(self, host: Host) -> None:
-        """Open the client and begin to empty the queue."""
-        key = f"{self._settings.kind}.{self._settings.id}"
-        auth = self._config.auth
-        authenticator = None
-        if auth is not None:
-            authenticator = host.extension(
-                auth.authenticator,
-                ClientAuthenticator,  # type: ignore[type-abstract]
-                f"{key}.auth.authenticator",
-            )
-        self._client = HttpClient(self._config, key, authenticator)
-        await self._client.start()
-        await self._sender.start(host)
-
-    async def take_over(self, predecessor: RemoteWriteExporter) -> None:
-        """Take what waits in the predecessor's queue in memory; see `headrace.pipeline.component.Inheriting`."""
-        await self._sender.take_over(predecessor._sender)
-
-    async def shutdown(self) -> None:
-        """Send what waits, then close."""
-        await self._sender.shutdown()
-        if self._client is not None:
-            await self._client.shutdown()
-            self._client = None
-
-    def reserve(self, points: int, size_bytes: int) -> Reservation:
-        """Grant room in the queue."""
-        return self._sender.reserve(points, size_bytes)
+    def make_client(self, key: str, authenticator: ClientAuthenticator | None) -> HttpClient:
+        """Return a client."""
+        return HttpClient(self._config, key, authenticator)
 
     async def deliver(self, batch: MetricBatch) -> Outcome:
         """Take a batch into the queue; what has no place in remote write is rejected now."""
@@ -138,11 +106,10 @@ class RemoteWriteExporter:
         return 1 if since is not None and self._settings.monotonic_s() - since < _FALL_BACK_S else 2
 
     async def _post(self, outgoing: Outgoing) -> tuple[Verdict, float]:
-        if self._client is None:
-            raise ConnectionError("the exporter is not started")
+        client = self.client
         encoded = outgoing.encoded
         body = await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(encoded.body)))
-        reply = await self._client.post(body, _HEADERS[outgoing.version])
+        reply = await client.post(body, _HEADERS[outgoing.version])
         verdict = judge(reply, encoded, outgoing.version, self._config.endpoint, speaks_2=self._speaks_2)
         self._counts.answered(outgoing, reply)
         self._speaks_2 = self._speaks_2 or verdict.speaks_2

@@ -145,6 +145,19 @@ async def test_partial_success(encoding: str, caplog: pytest.LogCaptureFixture) 
     assert len(server.headers) == 1
     assert "too old" in caplog.text
     assert exporter._settings.drops.by_reason() == {"partial_success": 1}
+    assert counters.value("otelcol_exporter_sent_metric_points", {"exporter": "otlp_http"}) == 1
+    assert counters.value("otelcol_exporter_send_failed_metric_points", {"exporter": "otlp_http"}) == 1
+
+
+async def test_who_waits_hears_of_a_partial_success() -> None:
+    """Without a queue it comes back to the sender; a server that rejects more than it was sent is not believed."""
+    async with http_server() as server:
+        server.response.partial_success.rejected_data_points = 7
+        exporter = make(server, sending_queue={"enabled": False})
+        await exporter.start(Host())
+        outcome = await exporter.deliver(make_batch(["a", "b"], time_ns=[1, 2], value=[0.5, 1.5]))
+        await exporter.shutdown()
+    assert outcome.rejected == {"partial_success": 2}
 
 
 class Token:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from headrace.exporters.prometheus_remote_write import RemoteWriteExporter
 from headrace.exporters.prometheus_remote_write_config import RemoteWriteExporterConfig
+from headrace.exporters.prometheus_remote_write_warm import warm_up
 from headrace.pipeline.batch import Metadata
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.host import Host
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from headrace.pipeline.batch import MetricBatch
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernels() -> None:
+    """Compile before any time counts."""
+    warm_up()
+
 
 V2 = "io.prometheus.write.v2.Request"
 WRITTEN = "X-Prometheus-Remote-Write-{}-Written"

@@ -94,7 +94,7 @@ def _unzlib(data: bytes, limit: int) -> bytes:
 
 
 def _unzstd(data: bytes, limit: int) -> bytes:
-    options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
     return _undo(data, limit, "zstd", lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError)
 
 

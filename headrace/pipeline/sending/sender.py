@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _DRAIN_S = 10.0
 
-_JOINED_POINTS = 50_000
+JOINED_POINTS = 50_000
 """Points that are sent together where they wait anyway, by exporters that keep order."""
 
 _HAND_OVER_S = 2.0
@@ -72,7 +72,7 @@ class Sender:
         send: Send,
         *,
         ordered: bool = False,
-        joined_points: int = _JOINED_POINTS,
+        joined_points: int = JOINED_POINTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         spread: Callable[[], float] = random.random,  # noqa: S311 -- spreads load, guards nothing
     ) -> None:

@@ -328,7 +328,7 @@ async def test_a_log_that_cannot_be_opened_later(tmp_path: Path, caplog: pytest.
     async def fail(owner: str) -> Any:
         raise StoreFailed(f"queue {owner}: of another version")
 
-    process.storage.is_free = lambda _: False  # type: ignore[method-assign]
+    process.storage.is_free = lambda owner: not owner  # type: ignore[method-assign]
     process.storage.open_log = fail  # type: ignore[method-assign]
     await process.sender.start(process.host)
     with pytest.raises(Refused, match="stopped"):
