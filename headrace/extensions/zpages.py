@@ -20,6 +20,7 @@ from aiohttp import web
 from headrace.extensions.zpages_tables import COMPONENT, page, rows_of_pipelines, table
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.config.model import REDACTED
 from headrace.pipeline.http.config import ServerConfig
 from headrace.pipeline.http.listeners import Listeners
 from headrace.pipeline.http.request import json_bytes
@@ -27,7 +28,7 @@ from headrace.pipeline.http.routes import Route
 from headrace.pipeline.topology import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from headrace.pipeline.host import Host
     from headrace.pipeline.http.request import Request
@@ -97,11 +98,20 @@ class Zpages:
 
     async def _expvar(self, request: Request) -> web.StreamResponse:
         del request
-        found: dict[str, object] = {"cmdline": sys.argv}
+        found: dict[str, object] = {"cmdline": command_line(sys.argv)}
         for instrument in list(self._running.counters.instruments.values()):
             points = {",".join(f"{k}={v}" for k, v in labels.items()): value for labels, value in instrument.read()}
             found[instrument.name] = points[""] if list(points) == [""] else points
         return json_bytes(json.dumps(found).encode())
+
+
+def command_line(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a process without the settings among them, which may be secrets."""
+    shown = []
+    for one in arguments:
+        name, mark, _ = next((one.partition(mark) for mark in ("yaml:", "=") if mark in one), (one, "", ""))
+        shown.append(f"{name}{mark}{REDACTED}" if mark else one)
+    return shown
 
 
 def _index(host: Host) -> str:

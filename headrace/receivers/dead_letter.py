@@ -70,6 +70,8 @@ class DeadLetterReceiver:
                     await self._replay(path, host)
                 except OSError as error:
                     self._settings.logger.warning("%s: %s", path, error.strerror)
+                except Exception:  # the edge of a task: the file is replayed again
+                    self._settings.logger.exception("replaying %s broke", path)
             await asyncio.sleep(self._config.poll_interval.total_seconds())
 
     def _files(self) -> list[Path]:

@@ -142,7 +142,11 @@ class OtlpJsonFileReceiver:
 
     async def _run(self) -> None:
         while True:
-            await self.poll()
+            try:
+                await self.poll()
+            except Exception as error:  # the edge of a task: what was not taken is offered again
+                self._settings.logger.exception("reading files broke")
+                self._report(f"reading files broke: {error!r}")
             await asyncio.sleep(self._config.poll_interval.total_seconds())
 
     async def poll(self) -> None:

@@ -86,6 +86,27 @@ def reading(path: str, **config: Any) -> tuple[OtlpJsonFileReceiver, MemorySink]
 POINT = ('m{code="7", route="/a"}', 5 * S, 1.0)
 
 
+async def test_a_fault_does_not_end_the_reading(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What a broken pipeline did not take is offered again."""
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(LINE) + "\n")
+    receiver, sink = reading(str(path), poll_interval="1ms")
+    faults, send = [RuntimeError("broken")], sink.send
+
+    async def faulty(batch: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await send(batch)
+
+    sink.send = faulty  # type: ignore[method-assign]
+    await receiver.start(Host())
+    async with asyncio.timeout(5):
+        while not sink.batches:  # noqa: ASYNC110 -- nothing tells
+            await asyncio.sleep(0.001)
+    await receiver.shutdown()
+    assert "reading files broke" in caplog.text
+
+
 async def test_json(tmp_path: Path) -> None:
     """A line for each batch, as the specification wants it: integers as text, ids in hexadecimal digits."""
     path = tmp_path / "out.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from headrace.extensions.zpages import Zpages, ZpagesConfig
+from headrace.extensions.zpages import Zpages, ZpagesConfig, command_line
 from headrace.extensions.zpages_tables import page, table
 from headrace.pipeline.component import Settings
 from headrace.pipeline.host import Host
@@ -169,6 +169,16 @@ async def test_counters_as_json(pages: Pages) -> None:
     found = json.loads(text)
     assert code == 200
     assert (found["plain"], found["by_kind"]) == (2, {"kind=a": 3})
+
+
+def test_settings_of_the_command_line_are_not_shown() -> None:
+    """They may be secrets, and the page asks nobody for a password."""
+    given = ["headrace", "run", "--set", "exporters.otlp.headers.X-Key=s3", "--config=yaml:a: s3", "--config", "c.yaml"]
+    shown = command_line(given)
+    assert "s3" not in str(shown)
+    assert shown[:3] == given[:3]
+    assert shown[3] == "exporters.otlp.headers.X-Key=[REDACTED]"
+    assert shown[5:] == given[5:]
 
 
 def test_text_stays_text() -> None:
