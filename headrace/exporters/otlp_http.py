@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from headrace.pipeline.component import ExporterFactory, Settings
 from headrace.pipeline.config import ByteSize, NonNegativeDuration  # noqa: TC001 -- pydantic reads them
 from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.config.urls import Url, without_password
 from headrace.pipeline.http.client import ClientConfig, HttpClient
 from headrace.pipeline.http.compression import Compression  # noqa: TC001 -- pydantic reads it
 from headrace.pipeline.http.retry_after import retry_after_s
@@ -48,10 +49,10 @@ _OTHER_SIGNALS = dict.fromkeys(("traces_endpoint", "logs_endpoint", "profiles_en
 class OtlpHttpExporterConfig(ClientConfig, SendingConfig):
     """Settings of the ``otlp_http`` exporter."""
 
-    endpoint: str = ""
+    endpoint: Url = ""
     """URL to send to; ``/v1/metrics`` is added."""
 
-    metrics_endpoint: str = ""
+    metrics_endpoint: Url = ""
     """Whole URL to send to, instead of `endpoint`."""
 
     encoding: Literal["proto", "json"] = "proto"
@@ -116,7 +117,7 @@ class OtlpHttpExporter(OtlpSendingExporter[HttpClient]):
         is_json = "json" in reply.headers.get("Content-Type", "")
         if reply.status < 300:
             return read_response_json(reply.body) if is_json else read_response(reply.body)
-        why = f"{self._config.url} answered {reply.status}: {_reason(reply)}"
+        why = f"{without_password(self._config.url)} answered {reply.status}: {_reason(reply)}"
         if reply.status in _AGAIN:
             raise Throttled(why, retry_after_s(reply.headers.get("Retry-After", ""), self._settings.clock_ns()))
         raise Permanent(why)

@@ -22,6 +22,7 @@ from headrace.exporters.prometheus_remote_write_replies import Fate, judge
 from headrace.exporters.prometheus_remote_write_round import Round
 from headrace.exporters.prometheus_remote_write_warm import warm_up
 from headrace.pipeline.component import ExporterFactory, Outcome, Settings
+from headrace.pipeline.config.urls import without_password
 from headrace.pipeline.http.client import HttpClient
 from headrace.pipeline.http.retry_after import retry_after_s
 from headrace.pipeline.prometheus_edge import PrometheusEdge
@@ -58,6 +59,7 @@ class RemoteWriteExporter(SendingExporter[HttpClient]):
     def __init__(self, settings: Settings, config: RemoteWriteExporterConfig) -> None:
         super().__init__(settings, config, config.auth, ordered=True, joined_points=config.joined_points)
         self._config = config
+        self._shown = without_password(config.endpoint)
         self._edge = PrometheusEdge(settings.drops, config.naming)
         self._encoder = Encoder(
             config.external_labels,
@@ -110,7 +112,7 @@ class RemoteWriteExporter(SendingExporter[HttpClient]):
         encoded = outgoing.encoded
         body = await asyncio.to_thread(lambda: bytes(cramjam.snappy.compress_raw(encoded.body)))
         reply = await client.post(body, _HEADERS[outgoing.version])
-        verdict = judge(reply, encoded, outgoing.version, self._config.endpoint, speaks_2=self._speaks_2)
+        verdict = judge(reply, encoded, outgoing.version, self._shown, speaks_2=self._speaks_2)
         self._counts.answered(outgoing, reply)
         self._speaks_2 = self._speaks_2 or verdict.speaks_2
         if verdict.fate is Fate.NOT_SPOKEN and self._version == 2:
@@ -120,7 +122,7 @@ class RemoteWriteExporter(SendingExporter[HttpClient]):
     def _fall_back(self) -> None:
         """Speak 1.0 for a while: servers are upgraded."""
         log = self._settings.logger.warning if self._fell_back_s is None else self._settings.logger.info
-        log("%s does not know remote write 2.0; 1.0 for the next hour", self._config.endpoint)
+        log("%s does not know remote write 2.0; 1.0 for the next hour", self._shown)
         self._fell_back_s = self._settings.monotonic_s()
         self._speaks_2 = False
 

@@ -160,6 +160,21 @@ async def test_who_waits_hears_of_a_partial_success() -> None:
     assert outcome.rejected == {"partial_success": 2}
 
 
+async def test_the_password_of_an_endpoint_is_shown_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither where there is no answer nor where there is one, nor in what is printed of the settings."""
+    counters = Counters()
+    async with http_server() as server:
+        server.answers = [(400, {}, b"no")]
+        for port in (server.port, 1):
+            endpoint = f"http://me:s3cret@127.0.0.1:{port}"
+            exporter = make(server, counters, endpoint=endpoint, retry_on_failure={"enabled": False})
+            await send(exporter)
+    assert caplog.text.count("http://me:[REDACTED]@127.0.0.1") == 2
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in str(exporter._config.model_dump(mode="json"))
+    assert exporter._config.url == "http://me:s3cret@127.0.0.1:1/v1/metrics"
+
+
 class Token:
     """An extension that adds a header."""
 

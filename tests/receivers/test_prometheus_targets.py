@@ -157,6 +157,13 @@ async def test_an_address_that_is_none(lab: ScrapeLab, address: str) -> None:
     assert {one.global_url for one in active} == {f"http://{address}/metrics", "http://a:1/metrics"}
 
 
+async def test_the_password_of_a_proxy_is_not_shown(lab: ScrapeLab) -> None:
+    """Not by the page that shows the settings of a scrape pool."""
+    await lab.receiver(static_configs=[{"targets": ["a:1"]}], proxy_url="http://me:s3cret@127.0.0.1:1")
+    (facts,) = lab.host.service("targets", TargetsRegistry).targets().pools.values()
+    assert facts.config()["proxy_url"] == "http://me:[REDACTED]@127.0.0.1:1"
+
+
 async def test_targets_for_the_api(lab: ScrapeLab) -> None:
     """Health, times and errors as the last scrape left them; dropped targets with a count."""
     lab.page = "a 1\n"

@@ -17,6 +17,7 @@ from yarl import URL
 
 from headrace.pipeline.config import ByteSize, ComponentConfig, NonNegativeDuration, Secret
 from headrace.pipeline.config.refusal import refuse
+from headrace.pipeline.config.urls import Url, without_password
 from headrace.pipeline.http.auth import RequestSigner, with_credentials
 from headrace.pipeline.http.body import Body
 from headrace.pipeline.http.compression import Compression, CompressionParams, check_level, compressor
@@ -60,7 +61,7 @@ class CookiesConfig(ComponentConfig):
 class ClientConfig(ComponentConfig):
     """Settings of an HTTP client."""
 
-    endpoint: str
+    endpoint: Url
     """URL to send to."""
 
     tls: TlsClientConfig | None = None
@@ -108,7 +109,7 @@ class ClientConfig(ComponentConfig):
     cookies: CookiesConfig = CookiesConfig()
     """Cookies of the server."""
 
-    proxy_url: str = ""
+    proxy_url: Url = ""
     """HTTP proxy to send through."""
 
     @model_validator(mode="before")
@@ -121,7 +122,7 @@ class ClientConfig(ComponentConfig):
     def _check_endpoint(cls, endpoint: str) -> str:
         scheme, separator, rest = endpoint.partition("://")
         if scheme not in {"http", "https"} or not separator or not rest.split("/")[0]:
-            raise ValueError(f"must be an http:// or https:// URL, got {endpoint!r}")
+            raise ValueError(f"must be an http:// or https:// URL, got {without_password(endpoint)!r}")
         return endpoint
 
     @model_validator(mode="after")
@@ -255,7 +256,7 @@ class HttpClient:
         except TimeoutError:
             raise
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise ConnectionError(f"{self._config.endpoint}: {error}") from error
+            raise ConnectionError(f"{without_password(self._config.endpoint)}: {error}") from error
 
     async def _context(self) -> ssl.SSLContext | bool:
         """Return the TLS side; where files have changed, connections that were made with the old ones are closed."""

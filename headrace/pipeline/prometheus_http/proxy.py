@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
 from headrace.pipeline.config import ComponentConfig
+from headrace.pipeline.config.urls import Url
 from headrace.pipeline.prometheus_http.texts import NUMBERS_ARE_TEXTS, SecretText
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class ProxyConfig(ComponentConfig):
 
     model_config = NUMBERS_ARE_TEXTS
 
-    proxy_url: str | None = None
+    proxy_url: Url | None = None
     """HTTP proxy to ask through; name and password may stand in it."""
 
     no_proxy: str = ""
