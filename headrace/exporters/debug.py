@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
@@ -89,7 +90,8 @@ class DebugExporter:
     async def shutdown(self) -> None:
         """Close the files."""
         for file in self._files:
-            file.close()
+            with contextlib.suppress(OSError):  # what is in its buffer was counted when it could not be written
+                file.close()
         self._files.clear()
 
     def reserve(self, points: int, size_bytes: int) -> Reservation:
@@ -98,9 +100,14 @@ class DebugExporter:
         return NoReservation()
 
     async def deliver(self, batch: MetricBatch) -> Outcome:
-        """Print the batch, if it is its turn."""
+        """Print the batch, if it is its turn; a full disk is counted and holds nobody up."""
         if self._its_turn():
-            self._print(list(describe(batch, self._config.verbosity)))
+            try:
+                self._print(list(describe(batch, self._config.verbosity)))
+            except OSError as error:
+                self._settings.drops.add("not_printed", len(batch))
+                self._settings.logger.warning("cannot print %d points: %s", len(batch), error.strerror)
+                return Outcome(len(batch))
         self._sent.add(len(batch))
         return Outcome(len(batch))
 

@@ -105,7 +105,8 @@ class FileExporter:
         """Write a batch.
 
         Raises:
-            Refused: The disk is full, or the like; nothing of the batch is in the file.
+            Refused: The disk is full, or the like; nothing of the batch is in the file. With `group_by` some of it may
+                be in other files, and comes there twice when it is sent again.
         """
         converted = self._edge.convert(batch)
         parts = list(self._grouped(converted.batch))

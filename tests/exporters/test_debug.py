@@ -154,6 +154,17 @@ async def test_where_to(tmp_path: Path, capsys: pytest.CaptureFixture[str], capl
         await printed(tmp_path, 1, output_paths=["/nowhere/x"])
 
 
+async def test_a_full_disk_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    """What could not be printed is counted."""
+    settings = make_settings("debug", kind="exporters")
+    exporter = DebugExporter(settings, DebugConfig(use_internal_logger=False, output_paths=("/dev/full",)))
+    await exporter.start(Host())
+    assert (await exporter.deliver(make_batch(["m", "n"]))).accepted == 2
+    await exporter.shutdown()
+    assert settings.drops.by_reason() == {"not_printed": 2}
+    assert "No space left" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [
