@@ -156,12 +156,12 @@ def test_defaults() -> None:
 
 
 def test_jobs_take_what_they_lack_from_global() -> None:
-    """And keep what they have, zero included."""
+    """Limits of zero, too, as in Prometheus; and keep what they have."""
     shared = {"scrape_interval": "30s", "scrape_timeout": "20s", "sample_limit": 5, "label_limit": 3,
               "body_size_limit": "1KB", "scrape_protocols": ["PrometheusText0.0.4"],
               "external_labels": {"b": "2", "a": 1}}  # fmt: skip
     found = job(shared=shared, sample_limit=0, label_limit=9)
-    assert (found.sample_limit, found.label_limit, found.body_size_limit) == (0, 9, 1024)
+    assert (found.sample_limit, found.label_limit, found.body_size_limit) == (5, 9, 1024)
     assert found.protocols == ("PrometheusText0.0.4",)
     assert found.external_labels == (("a", "1"), ("b", "2"))
     assert found.timeout == timedelta(seconds=20)

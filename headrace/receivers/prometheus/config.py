@@ -35,7 +35,7 @@ _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
 class _Limits(ComponentConfig):
-    """Options that a job takes from ``global`` where it does not set them."""
+    """Options that a job takes from ``global`` where it does not set them; limits also where it sets 0."""
 
     model_config = NUMBERS_ARE_TEXTS
 

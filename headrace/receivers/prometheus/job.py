@@ -86,8 +86,9 @@ class Job:
         escaping = config.metric_name_escaping_scheme or shared.metric_name_escaping_scheme
         if legacy and escaping == "allow-utf-8":
             raise ValueError(f'job "{config.job_name}": utf8 metric names requested but validation scheme is legacy')
+        # As in Prometheus, 0 is what a job has that says nothing.
         limits = {
-            name: getattr(config, name) if getattr(config, name) is not None else getattr(shared, name) or 0
+            name: getattr(config, name) or getattr(shared, name) or 0
             for name in ("body_size_limit", "sample_limit", "target_limit", "label_limit", "label_name_length_limit",
                          "label_value_length_limit", "keep_dropped_targets")
         }  # fmt: skip
