@@ -117,10 +117,11 @@ class Ingest:
         except InvalidInput as error:
             self._settings.drops.add(_reason(error), 1)
             raise
-        for reason, amount in decoded.rejected.items():
-            self._settings.drops.add(reason, amount, decoded.message)
         batch = decoded.batch
         outcome = Outcome(0) if batch.is_empty else await self._sink.send(batch)
+        # Not before: a request that is refused comes again, with the same points in it.
+        for reason, amount in decoded.rejected.items():
+            self._settings.drops.add(reason, amount, decoded.message)
         decoder.confirm(decoded)
         return _taken(decoded, outcome)
 

@@ -142,10 +142,11 @@ class RemoteWriteReceiver:
             reason = "too_large" if isinstance(error, TooLarge) else "corrupt"
             self._settings.drops.add(reason, 1)
             raise
-        for reason, amount in decoded.rejected.items():
-            self._settings.drops.add(reason, amount, decoded.message)
         batch = decoded.batch
         outcome = Outcome(0) if batch.is_empty else await self._sink.send(batch)
+        # Not before: a request that is refused comes again, with the same points in it.
+        for reason, amount in decoded.rejected.items():
+            self._settings.drops.add(reason, amount, decoded.message)
         return _answer(decoded, outcome, v2=v2)
 
     def _decoder(self, workspace: str, *, v2: bool) -> RemoteWriteDecoder:

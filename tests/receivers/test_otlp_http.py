@@ -236,6 +236,19 @@ async def test_partial_success() -> None:
         assert served.settings.drops.by_reason() == {"no_value": 1, "no_timestamp": 1}
 
 
+async def test_a_refused_request_counts_no_drops() -> None:
+    """What is wrong with it is counted once, when the others of its points are taken."""
+    message = request(points=3)
+    message.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[1].ClearField("as_double")
+    async with serving() as served:
+        served.sink.check = lambda points, size_bytes: None  # type: ignore[method-assign]
+        for refusal in (Refused("full", 1), Refused("full", 1), None):
+            served.sink.refusal = refusal
+            status, _, _ = await served.post(message.SerializeToString(), PROTOBUF)
+            assert status == (503 if refusal else 200)
+        assert served.settings.drops.by_reason() == {"no_value": 1}
+
+
 async def test_json() -> None:
     """The JSON of the specification: hexadecimal ids, integers as text or not, unknown fields."""
     point = {
