@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.growth import grown
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.ottl.columns import Column
 from headrace.pipeline.ottl.conditions import computed
 from headrace.pipeline.ottl.faults import ErrorMode, Faults
 from headrace.pipeline.ottl.points import families, ids, points
 from headrace.pipeline.series_view import SeriesView
+from headrace.pipeline.verdicts import UNDECIDED, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +23,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Settings
     from headrace.pipeline.identity import Series
-    from headrace.pipeline.series import SeriesTable
 
 MAX_PLANS = 1000
 """Different plans that one connector keeps: conditions that compare values with attributes make any number."""
-
-_UNDECIDED = 0
 
 _Plan = tuple["bool | Column", ...]
 """Answer of each rule; nothing for series that are dropped."""
@@ -65,7 +61,7 @@ class Splitter:
         self._plans: list[_Plan] = [(), ()]  # undecided, and dropped
         self._numbers: dict[tuple[object, ...], int] = {("dropped",): 1}
         self._told_full = False
-        self._memos: weakref.WeakKeyDictionary[SeriesTable, _Memo] = weakref.WeakKeyDictionary()
+        self._verdicts = Verdicts()
 
     def split(self, batch: MetricBatch) -> Iterator[tuple[int, MetricBatch]]:
         """Yield (rule, its part of `batch`) for parts with something in them; the rest has the last number."""
@@ -81,15 +77,15 @@ class Splitter:
 
     def _decided(self, batch: MetricBatch) -> NDArray[np.int32]:
         """Return the plan of each series of the table, after deciding about new ones."""
-        memo = self._memo(batch.table)
+        plans = self._verdicts.of(batch.table)
         found = [ids(batch, family) for family in families(batch)]
         if batch.exemplars is not None:
             found.append(batch.exemplars.series)
         every = np.concatenate(found)
-        new: NDArray[np.int32] = np.unique(every[memo.plans[every] == _UNDECIDED])
+        new: NDArray[np.int32] = np.unique(every[plans[every] == UNDECIDED])
         for one in new.tolist():
-            memo.plans[one] = self._number(batch.table.series(one))
-        return memo.plans
+            plans[one] = self._number(batch.table.series(one))
+        return plans
 
     def _number(self, series: Series) -> int:
         view = SeriesView.of(series)
@@ -162,25 +158,6 @@ class Splitter:
             if answer is not False and rule.moves:
                 return False
         return bool(plan)
-
-    def _memo(self, table: SeriesTable) -> _Memo:
-        memo = self._memos.get(table)
-        if memo is None:
-            memo = self._memos[table] = _Memo()
-            table.register(memo)
-        memo.plans = grown(memo.plans, table.capacity)
-        return memo
-
-
-class _Memo:
-    """Plans of the series of one table, by id."""
-
-    def __init__(self) -> None:
-        self.plans = np.zeros(1024, np.int32)
-
-    def forget(self, ids: NDArray[np.int32]) -> None:
-        """Drop the plans of `ids`."""
-        self.plans[ids[ids < len(self.plans)]] = _UNDECIDED
 
 
 def _narrowed(batch: MetricBatch, family: str, keep: NDArray[np.bool_]) -> MetricBatch:

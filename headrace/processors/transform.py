@@ -6,14 +6,12 @@ by it stay points of one series: their values are not added up.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from headrace.kernels.growth import grown
 from headrace.pipeline.chain import SeriesChain, Stage
 from headrace.pipeline.component import ProcessorFactory, Settings
 from headrace.pipeline.config import ComponentConfig
@@ -25,6 +23,7 @@ from headrace.pipeline.ottl.paths import Context
 from headrace.pipeline.ottl.points import NumberPoints
 from headrace.pipeline.ottl.program import Block, PointEdit, apply, run
 from headrace.pipeline.ottl.statements import compile_statement
+from headrace.pipeline.verdicts import UNDECIDED, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.identity import Series
-    from headrace.pipeline.series import SeriesTable
 
 FAULT = "expression_failed"
 """Reason of series that a statement had no value for, with the error mode ``propagate``."""
@@ -46,7 +44,7 @@ _REFUSED = {
     "flatten_data": "it is about logs",
 }
 _CONTEXTS = {context.name.lower(): context for context in Context}
-_NO_EDITS = 0
+_NO_EDITS = UNDECIDED
 
 
 class StatementGroup(ComponentConfig):
@@ -140,7 +138,7 @@ class PointTransform:
         self._chain = SeriesChain([Stage(self._series, settings.drops, FAULT)])
         self._plans: list[tuple[PointEdit, ...]] = [()]
         self._numbers: dict[str, int] = {"": _NO_EDITS}
-        self._memos: weakref.WeakKeyDictionary[SeriesTable, _Memo] = weakref.WeakKeyDictionary()
+        self._verdicts = Verdicts()
 
     def undecided(self, batch: MetricBatch) -> NDArray[np.int32]:
         """Return the distinct ids of `batch` that have no verdict."""
@@ -149,11 +147,11 @@ class PointTransform:
     def decide(self, batch: MetricBatch, ids: NDArray[np.int32]) -> None:
         """Run the statements for (n,) int32 `ids`."""
         self._chain.decide(batch, ids)
-        memo = self._memo(batch.table)
+        plans = self._verdicts.of(batch.table)
         for one in ids.tolist():
             series = batch.table.series(one)
             # Faults were noted by the chain.
-            memo.plans[one] = self._number(run(self._series.blocks, series, lambda *_: None).edits, series)
+            plans[one] = self._number(run(self._series.blocks, series, lambda *_: None).edits, series)
 
     def process(self, batch: MetricBatch) -> MetricBatch:
         """Return the batch with series and points changed; the same object where nothing changes."""
@@ -163,7 +161,7 @@ class PointTransform:
         return self._chain.process(self._edited(batch))
 
     def _edited(self, batch: MetricBatch) -> MetricBatch:
-        plans = self._memo(batch.table).plans[batch.series]
+        plans = self._verdicts.of(batch.table)[batch.series]
         used = np.unique(plans[plans != _NO_EDITS]).tolist()
         if not used:
             return batch
@@ -193,25 +191,6 @@ class PointTransform:
             number = self._numbers[key] = len(self._plans)
             self._plans.append(edits)
         return number
-
-    def _memo(self, table: SeriesTable) -> _Memo:
-        memo = self._memos.get(table)
-        if memo is None:
-            memo = self._memos[table] = _Memo()
-            table.register(memo)
-        memo.plans = grown(memo.plans, table.capacity)
-        return memo
-
-
-class _Memo:
-    """Plans of one table, by id; the chain knows which ids are decided."""
-
-    def __init__(self) -> None:
-        self.plans = np.zeros(1024, np.int32)
-
-    def forget(self, ids: NDArray[np.int32]) -> None:
-        """Drop what is known about `ids`."""
-        self.plans[ids[ids < len(self.plans)]] = _NO_EDITS
 
 
 def _copied(batch: MetricBatch) -> MetricBatch:

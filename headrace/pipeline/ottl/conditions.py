@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from headrace.kernels.growth import grown
 from headrace.pipeline.errors import InvalidInput
 from headrace.pipeline.ottl.columns import Column
 from headrace.pipeline.ottl.points import families, ids, points
+from headrace.pipeline.verdicts import UNDECIDED, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.component import Settings
     from headrace.pipeline.identity import Series
-    from headrace.pipeline.series import SeriesTable
 
 MAX_COLUMNS = 1000
 """Different conditions on points that one processor keeps: a rule that compares with attributes makes any number."""
@@ -28,7 +26,7 @@ MAX_COLUMNS = 1000
 Verdict: TypeAlias = "str | Column | None"
 """None to keep a series, the reason to drop it, or the condition on which its points are dropped."""
 
-_UNDECIDED, _KEEP, _FIRST = 0, 1, 2
+_KEEP, _FIRST = UNDECIDED + 1, UNDECIDED + 2
 
 
 class PointFilter:
@@ -48,40 +46,40 @@ class PointFilter:
         self._reason = reason
         self._answers: list[str | Column] = []
         self._numbers: dict[str, int] = {}
-        self._memos: weakref.WeakKeyDictionary[SeriesTable, _Memo] = weakref.WeakKeyDictionary()
+        self._verdicts = Verdicts()
 
     def undecided(self, batch: MetricBatch) -> NDArray[np.int32]:
         """Return the distinct ids of `batch` that have no verdict."""
-        memo = self._memo(batch.table)
+        verdicts = self._verdicts.of(batch.table)
         found = [ids(batch, family) for family in families(batch)]
         if batch.exemplars is not None:
             found.append(batch.exemplars.series)
         every = np.concatenate(found)
-        distinct: NDArray[np.int32] = np.unique(every[memo.verdicts[every] == _UNDECIDED])
+        distinct: NDArray[np.int32] = np.unique(every[verdicts[every] == UNDECIDED])
         return distinct
 
     def decide(self, batch: MetricBatch, ids: NDArray[np.int32]) -> None:
         """Decide about (n,) int32 `ids`."""
-        memo = self._memo(batch.table)
+        verdicts = self._verdicts.of(batch.table)
         for one in ids.tolist():
-            memo.verdicts[one] = self._number(self._decide(batch.table.series(one)))
+            verdicts[one] = self._number(self._decide(batch.table.series(one)))
 
     def process(self, batch: MetricBatch) -> MetricBatch:
         """Return `batch` without what the conditions drop; the same object where nothing is dropped."""
         new = self.undecided(batch)
         if len(new):
             self.decide(batch, new)
-        memo = self._memo(batch.table)
+        verdicts = self._verdicts.of(batch.table)
         out = batch
         for family in families(batch):
-            keep = self._kept(batch, family, memo)
+            keep = self._kept(batch, family, verdicts)
             if not keep.all():
                 out = out.select(keep) if not family else _narrowed(out, family, keep)
-        return self._exemplars(out, memo)
+        return self._exemplars(out, verdicts)
 
-    def _kept(self, batch: MetricBatch, family: str, memo: _Memo) -> NDArray[np.bool_]:
+    def _kept(self, batch: MetricBatch, family: str, verdicts: NDArray[np.int32]) -> NDArray[np.bool_]:
         series = ids(batch, family)
-        verdicts = memo.verdicts[series]
+        verdicts = verdicts[series]
         keep: NDArray[np.bool_] = verdicts == _KEEP
         for number in np.unique(verdicts[~keep]).tolist():
             rows = np.flatnonzero(verdicts == number)
@@ -98,13 +96,13 @@ class PointFilter:
         if len(dropped):
             self._drops.add(reason, len(dropped), str(batch.table.series(int(dropped[0]))))
 
-    def _exemplars(self, batch: MetricBatch, memo: _Memo) -> MetricBatch:
+    def _exemplars(self, batch: MetricBatch, verdicts: NDArray[np.int32]) -> MetricBatch:
         """Leave out exemplars of series that are dropped as a whole."""
         exemplars = batch.exemplars
         if exemplars is None:
             return batch
         whole = [_FIRST + i for i, answer in enumerate(self._answers) if isinstance(answer, str)]
-        keep = ~np.isin(memo.verdicts[exemplars.series], whole)
+        keep = ~np.isin(verdicts[exemplars.series], whole)
         if keep.all():
             return batch
         return batch.with_columns(exemplars=exemplars.select(keep) if keep.any() else None)
@@ -125,25 +123,6 @@ class PointFilter:
     def _tell_full(self) -> bool:
         self._logger.warning("more than %d different conditions on values: further series pass", MAX_COLUMNS)
         return True
-
-    def _memo(self, table: SeriesTable) -> _Memo:
-        memo = self._memos.get(table)
-        if memo is None:
-            memo = self._memos[table] = _Memo()
-            table.register(memo)
-        memo.verdicts = grown(memo.verdicts, table.capacity)
-        return memo
-
-
-class _Memo:
-    """Verdicts of one table, by id."""
-
-    def __init__(self) -> None:
-        self.verdicts = np.zeros(1024, np.int32)
-
-    def forget(self, ids: NDArray[np.int32]) -> None:
-        """Drop the verdicts about `ids`."""
-        self.verdicts[ids[ids < len(self.verdicts)]] = _UNDECIDED
 
 
 def computed(condition: Column, on: Any) -> NDArray[np.bool_]:

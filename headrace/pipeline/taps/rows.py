@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels.growth import grown
 from headrace.pipeline.selectors import selector
+from headrace.pipeline.verdicts import UNDECIDED, Verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.batch import MetricBatch
     from headrace.pipeline.series import SeriesTable
 
-_UNDECIDED, _NO, _YES = 0, 1, 2
+_NO, _YES = UNDECIDED + 1, UNDECIDED + 2
 
 
 class SeriesFilter:
@@ -31,7 +30,7 @@ class SeriesFilter:
 
     def __init__(self, text: str) -> None:
         self._fits = selector(text) if text else None
-        self._memos: weakref.WeakKeyDictionary[SeriesTable, _Memo] = weakref.WeakKeyDictionary()
+        self._verdicts = Verdicts()
 
     def narrow(self, batch: MetricBatch) -> MetricBatch:
         """Return the points, histograms and exemplars of series that fit."""
@@ -47,25 +46,10 @@ class SeriesFilter:
         return batch.select(keep).with_columns(**parts, metadata=())
 
     def _keep(self, table: SeriesTable, series: NDArray[np.int32]) -> NDArray[np.bool_]:
-        memo = self._memos.get(table)
-        if memo is None:
-            memo = self._memos[table] = _Memo()
-            table.register(memo)
-        memo.verdicts = grown(memo.verdicts, table.capacity)
-        new = np.unique(series[memo.verdicts[series] == _UNDECIDED])
+        verdicts = self._verdicts.of(table)
+        new = np.unique(series[verdicts[series] == UNDECIDED])
         for one in new.tolist():
             fits = self._fits is None or self._fits(table.series(one))
-            memo.verdicts[one] = _YES if fits else _NO
-        keep: NDArray[np.bool_] = memo.verdicts[series] == _YES
+            verdicts[one] = _YES if fits else _NO
+        keep: NDArray[np.bool_] = verdicts[series] == _YES
         return keep
-
-
-class _Memo:
-    """Verdicts of one table, by id."""
-
-    def __init__(self) -> None:
-        self.verdicts = np.zeros(1024, np.uint8)
-
-    def forget(self, ids: NDArray[np.int32]) -> None:
-        """Drop the verdicts about `ids`."""
-        self.verdicts[ids[ids < len(self.verdicts)]] = _UNDECIDED
