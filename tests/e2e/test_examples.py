@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
+from fresh_environment import PYTEST, FreshEnvironment, build_wheel, run
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADRACE = "from headrace.cli.main import main; main()"
 PACKAGES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
@@ -31,43 +24,19 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     package = request.param
     away = tmp_path_factory.mktemp(package)
     source = shutil.copytree(EXAMPLES / package, away / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", away / "dist", cwd=source)
-    run(sys.executable, "-m", "venv", "--without-pip", away / "venv", cwd=away)
-    python = away / "venv" / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    beside = sysconfig.get_path("purelib")
-    (away / "venv" / "lib" / version / "site-packages" / "beside.pth").write_text(
-        f"import site; site.addsitedir({beside!r})\n"
-    )
-    (wheel,) = (away / "dist").glob("*.whl")
-    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", "-q")
-    run(*pip, wheel, cwd=away)
+    environment = FreshEnvironment(away / "venv")
+    environment.install(build_wheel(source, away / "dist"))
     folder = away / "tried"
     shutil.copytree(source / "tests", folder / "tests")
     shutil.copy(source / "example.yaml", folder)
     shutil.rmtree(source)
-    return package, folder, python
+    return package, folder, environment.python
 
 
 def test_its_own_tests_pass(installed: tuple[str, Path, Path]) -> None:
     """With the wheel's code: the source is gone."""
     _, folder, python = installed
-    options = (
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:asyncio",
-        "-W",
-        "error",
-        "-c",
-        "/dev/null",
-        "--rootdir",
-        ".",
-    )
-    out = run(python, "-m", "pytest", *options, "tests", cwd=folder)
+    out = run(python, *PYTEST, "-c", "/dev/null", "--rootdir", ".", "tests", cwd=folder)
     assert " passed" in out
 
 
