@@ -6,9 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from fresh_environment import PYTEST, FreshEnvironment, build_wheel, run
+from running import HEADRACE as HEADRACE_ALONE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADRACE = "from headrace.cli.main import main; main()"
@@ -49,6 +52,16 @@ def test_the_daemon_finds_it(installed: tuple[str, Path, Path]) -> None:
         package.removeprefix("headrace-")
     }
     assert "valid" in run(python, "-c", HEADRACE, "validate", "--config", "example.yaml", cwd=folder)
+
+
+def test_the_example_fits_the_schema(installed: tuple[str, Path, Path]) -> None:
+    """That of an installation with the plugin, and not that of one without it."""
+    _, folder, python = installed
+    example = yaml.safe_load((folder / "example.yaml").read_text())
+    ours = json.loads(run(HEADRACE_ALONE, "schema", cwd=folder))
+    theirs = json.loads(run(python, "-c", HEADRACE, "schema", cwd=folder))
+    assert not jsonschema.Draft202012Validator(ours).is_valid(example)
+    jsonschema.Draft202012Validator(theirs).validate(example)
 
 
 def test_there_are_two() -> None:
