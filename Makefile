@@ -100,6 +100,10 @@ docs: setup ## Build the documentation into build/docs and check its links.
 parity: setup ## Write docs/parity.md: what there is of other collectors, asked of the code.
 	@$(BIN)/python scripts/parity.py
 
+.PHONY: foreign-files
+foreign-files: setup ## List files of the Collector and of Prometheus: which load, and why others are refused.
+	@$(BIN)/python scripts/parity_files.py
+
 .PHONY: wheel
 wheel: setup ## Build the source distribution and, from it, the wheel, into dist.
 	@rm -rf dist

@@ -1,7 +1,8 @@
 """Build the documentation as plain HTML, offline.
 
 Every page under docs becomes a page of the site, and one reference page a kind of component is written
-from the configuration models: the field docstrings are the user documentation. Broken links fail the build.
+from the configuration models: the field docstrings are the user documentation. The JSON Schema of configurations stands
+beside them as ``headrace.schema.json``. Broken links fail the build.
 
 Usage: ``python scripts/build_docs.py --output build/docs``
 """
@@ -12,6 +13,7 @@ import argparse
 import html
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -26,6 +28,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 import check_links
+from headrace.cli.registry import ComponentRegistry
+from headrace.cli.schema import schema
 from headrace.pipeline.config import format_duration
 
 if TYPE_CHECKING:
@@ -69,6 +73,7 @@ def main() -> int:
         write_page(output, Path("reference", f"{kind}.md"), reference(kind))
         pages += 1
     shutil.copytree(DOCS / "images", output / "images")
+    (output / "headrace.schema.json").write_text(json.dumps(schema(ComponentRegistry()), indent=2) + "\n")
     lines = check_links.broken()
     print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
     print(f"docs: {pages} pages in {output}, {len(lines)} broken links")

@@ -1,8 +1,12 @@
-"""What becomes of whole files that were written for other programs, as sections of docs/parity.md."""
+"""What becomes of whole files that were written for other programs, as sections of docs/parity.md.
+
+Usage: ``python scripts/parity_files.py`` prints every file with what becomes of it, and the counts.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +16,7 @@ from headrace.pipeline.config.load import load_files
 from headrace.pipeline.config.substitution import Substitution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from headrace.pipeline.config.faults import Fault
 
@@ -23,6 +27,22 @@ PROMETHEUS = ROOT.parent / "shared" / "conformance" / "config"
 
 _CONFIG = "receivers::prometheus::config"
 _HEAD = "## Files of Prometheus' own tests"
+
+
+def main() -> int:
+    """Print what becomes of every file, one a line, and how many load; return the exit code."""
+    _show("the Collector", {path: file_faults(path) for path in sorted(FILES.glob("*.yaml"))})
+    _show("Prometheus, right", {path: prometheus_faults(path) for path in good_files()})
+    _show("Prometheus, wrong", {path: prometheus_faults(path) for path in bad_files()})
+    return 0
+
+
+def _show(what: str, found: Mapping[Path, Sequence[Fault]]) -> None:
+    for path, faults in found.items():
+        print(f"{path.name}: {'refused' if faults else 'loads'}")
+        print(*(f"    {str(fault).removeprefix(f'{path.parent}/')}\n" for fault in faults), sep="", end="")
+    loading = sum(not faults for faults in found.values())
+    print(f"files of {what}: {len(found)}, {loading} load, {len(found) - loading} refused with the reason\n")
 
 
 def collector_files() -> Iterator[str]:
@@ -43,10 +63,12 @@ def prometheus_files(page: str) -> Iterator[str]:
         return
     found = {path.name: prometheus_faults(path) for path in good_files()}
     good = sum(not faults for faults in found.values())
+    wrong = bad_files()
     yield f"{_HEAD}\n"
     yield (
         "Every file that Prometheus' tests take for right, unchanged, as `receivers: {prometheus: {config: "
-        f"${{file:FILE}}}}}}`: {good} of {len(found)} load, {len(found) - good} are refused with the reason.\n"
+        f"${{file:FILE}}}}}}`: {good} of {len(found)} load, {len(found) - good} are refused with the reason. Of the "
+        f"{len(wrong)} files that they take for wrong, {sum(map(bool, map(prometheus_faults, wrong)))} are refused.\n"
     )
     yield "| file | loads, or what is refused |\n|---|---|"
     for name, faults in found.items():
@@ -57,6 +79,11 @@ def prometheus_files(page: str) -> Iterator[str]:
 def good_files() -> list[Path]:
     """Return the files of Prometheus' tests that Prometheus takes."""
     return sorted(path for path in PROMETHEUS.glob("*.y*ml") if ".bad." not in path.name)
+
+
+def bad_files() -> list[Path]:
+    """Return the files of Prometheus' tests that Prometheus refuses."""
+    return sorted(PROMETHEUS.glob("*.bad.y*ml"))
 
 
 def file_faults(path: Path) -> list[Fault]:
@@ -90,3 +117,7 @@ def _verdict(faults: Iterator[str], folder: str = "") -> str:
 def cell(text: str) -> str:
     """Return a text as the cell of a table."""
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

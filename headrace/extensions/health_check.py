@@ -111,6 +111,8 @@ class HealthCheck:
         """Open the paths. Probes carry no credentials, so they are answered without them; not so the configuration."""
         self._readiness = host.readiness
         self._host = host
+        host.readiness.watchers.append(self._note)
+        self._note()
         self._health = Health(self._config.component_health, host)
         owner = f"{self._settings.kind}.{self._settings.id}"
         http = self._config.http if self._config.use_v2 else None
@@ -125,20 +127,28 @@ class HealthCheck:
     async def shutdown(self) -> None:
         """Answer 503 from now on."""
         self._stopped = True
+        if self._readiness is not None and self._note in self._readiness.watchers:
+            self._readiness.watchers.remove(self._note)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._readiness is not None and self._readiness.ready and not self._stopped
+
+    def _note(self) -> None:
+        """Keep since when the daemon is ready."""
+        if not self._is_ready:
+            self._ready_since_ns = None
+        elif self._ready_since_ns is None:
+            self._ready_since_ns = self._settings.clock_ns()
 
     async def _answer(self, request: Request) -> web.StreamResponse:
         del request
-        ready = self._readiness is not None and self._readiness.ready and not self._stopped
-        now_ns = self._settings.clock_ns()
-        if not ready:
-            self._ready_since_ns = None
-        elif self._ready_since_ns is None:
-            self._ready_since_ns = now_ns
+        ready = self._is_ready
         status = 200 if ready else 503
         own = self._config.response_body
         if own is not None:
             return text(own.healthy if ready else own.unhealthy, status)
-        return json_bytes(json.dumps(self._body(now_ns), separators=(",", ":")).encode(), status)
+        return json_bytes(json.dumps(self._body(ready=ready), separators=(",", ":")).encode(), status)
 
     async def _answer_status(self, request: Request) -> web.StreamResponse:
         fields = parse_form(request.query_string)
@@ -158,13 +168,13 @@ class HealthCheck:
         config = Topology.of(self._host).config
         return json_bytes(json.dumps(config, separators=(",", ":"), default=str).encode())
 
-    def _body(self, now_ns: int) -> dict[str, str]:
+    def _body(self, *, ready: bool) -> dict[str, str]:
         since = self._ready_since_ns
-        if since is None:
+        if not ready or since is None:
             return {"status": "Server not available", "upSince": _NEVER, "uptime": ""}
         moment = datetime.fromtimestamp(since // _NS, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         up = f"{moment}.{since % _NS:09d}Z"
-        return {"status": "Server available", "upSince": up, "uptime": go_duration(now_ns - since)}
+        return {"status": "Server available", "upSince": up, "uptime": go_duration(self._settings.clock_ns() - since)}
 
 
 def go_duration(ns: int) -> str:

@@ -60,22 +60,34 @@ class Workspaces:
 
 @dataclass
 class Readiness:
-    """Whether the daemon is ready, and if not, why."""
+    """Whether the daemon is ready, and if not, why.
+
+    Attributes:
+        blockers: Who is not ready, and why.
+        watchers: Are called after each change of the blockers.
+    """
 
     blockers: dict[str, str] = field(default_factory=dict)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
 
     def block(self, who: str, why: str) -> None:
         """Say that `who` is not ready."""
         self.blockers[who] = why
+        self._tell()
 
     def clear(self, who: str) -> None:
         """Say that `who` is ready."""
-        self.blockers.pop(who, None)
+        if self.blockers.pop(who, None) is not None:
+            self._tell()
 
     @property
     def ready(self) -> bool:
         """Whether nobody blocks."""
         return not self.blockers
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
 
 @dataclass

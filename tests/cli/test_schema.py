@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "bad")
+CONFIGS = sorted(
+    path
+    for path in [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "deploy").glob("*.yaml")]
+    if path.parent.name != "bad"
+)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SECTIONS = {"receivers", "processors", "exporters", "connectors", "extensions", "service"}
 SERVICE = {"pipelines": {"metrics": {"receivers": ["otlp"], "exporters": ["nop"]}}}

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
+
+from fresh_environment import PYTEST, FreshEnvironment, build_wheel, run
+from running import HEADRACE as HEADRACE_ALONE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADRACE = "from headrace.cli.main import main; main()"
 PACKAGES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
@@ -31,43 +27,19 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     package = request.param
     away = tmp_path_factory.mktemp(package)
     source = shutil.copytree(EXAMPLES / package, away / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", away / "dist", cwd=source)
-    run(sys.executable, "-m", "venv", "--without-pip", away / "venv", cwd=away)
-    python = away / "venv" / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    beside = sysconfig.get_path("purelib")
-    (away / "venv" / "lib" / version / "site-packages" / "beside.pth").write_text(
-        f"import site; site.addsitedir({beside!r})\n"
-    )
-    (wheel,) = (away / "dist").glob("*.whl")
-    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", "-q")
-    run(*pip, wheel, cwd=away)
+    environment = FreshEnvironment(away / "venv")
+    environment.install(build_wheel(source, away / "dist"))
     folder = away / "tried"
     shutil.copytree(source / "tests", folder / "tests")
     shutil.copy(source / "example.yaml", folder)
     shutil.rmtree(source)
-    return package, folder, python
+    return package, folder, environment.python
 
 
 def test_its_own_tests_pass(installed: tuple[str, Path, Path]) -> None:
     """With the wheel's code: the source is gone."""
     _, folder, python = installed
-    options = (
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:asyncio",
-        "-W",
-        "error",
-        "-c",
-        "/dev/null",
-        "--rootdir",
-        ".",
-    )
-    out = run(python, "-m", "pytest", *options, "tests", cwd=folder)
+    out = run(python, *PYTEST, "-c", "/dev/null", "--rootdir", ".", "tests", cwd=folder)
     assert " passed" in out
 
 
@@ -80,6 +52,16 @@ def test_the_daemon_finds_it(installed: tuple[str, Path, Path]) -> None:
         package.removeprefix("headrace-")
     }
     assert "valid" in run(python, "-c", HEADRACE, "validate", "--config", "example.yaml", cwd=folder)
+
+
+def test_the_example_fits_the_schema(installed: tuple[str, Path, Path]) -> None:
+    """That of an installation with the plugin, and not that of one without it."""
+    _, folder, python = installed
+    example = yaml.safe_load((folder / "example.yaml").read_text())
+    ours = json.loads(run(HEADRACE_ALONE, "schema", cwd=folder))
+    theirs = json.loads(run(python, "-c", HEADRACE, "schema", cwd=folder))
+    assert not jsonschema.Draft202012Validator(ours).is_valid(example)
+    jsonschema.Draft202012Validator(theirs).validate(example)
 
 
 def test_there_are_two() -> None:

@@ -51,7 +51,10 @@ async def probe() -> AsyncIterator[Probe]:
 
 
 async def test_ready_and_not(probe: Probe) -> None:
-    """503 while something blocks, 200 after, 503 again while the daemon stops; with the Collector's bodies."""
+    """503 while something blocks, 200 after, 503 again while the daemon stops; with the Collector's bodies.
+
+    It is up since nothing blocks any more, not since somebody asked.
+    """
     check = await probe.start()
     probe.host.readiness.block("exporters.store", "replaying")
     status, body = await probe.get()
@@ -59,7 +62,6 @@ async def test_ready_and_not(probe: Probe) -> None:
     assert json.loads(body) == {"status": "Server not available", "upSince": "0001-01-01T00:00:00Z", "uptime": ""}
 
     probe.host.readiness.clear("exporters.store")
-    await probe.get()
     probe.now_ns += 3_725_500_000_000
     status, body = await probe.get()
     assert status == 200
@@ -71,6 +73,7 @@ async def test_ready_and_not(probe: Probe) -> None:
 
     await check.shutdown()
     assert (await probe.get())[0] == 503
+    assert probe.host.readiness.watchers == []
 
 
 async def test_own_texts_and_path(probe: Probe) -> None:

@@ -6,6 +6,7 @@ import configparser
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_every_file_that_is_copied_is_there() -> None:
     for one in STEPS:
         if one.name == "COPY" and not any(flag.startswith("--from=") for flag in one.flags):
             assert all((ROOT / source).exists() for source in one.words[:-1]), one
+
+
+def test_the_wheel_of_the_image_is_whole() -> None:
+    """What the package is made of is copied before it is built, the licence and its notice too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    copied = {word for one in STEPS if one.name == "COPY" for word in one.words[:-1]}
+    assert {"pyproject.toml", "headrace", project["readme"], *project["license-files"]} <= copied
 
 
 def test_the_build_is_locked() -> None:

@@ -17,6 +17,24 @@ def test_no_link_is_broken() -> None:
     assert check_links.broken() == []
 
 
+def test_the_index_names_every_page() -> None:
+    """Of docs; a folder is named by its own index."""
+    docs = check_links.ROOT / "docs"
+    index = docs / "README.md"
+    named = {(docs / link.partition("#")[0]).resolve() for _, link in check_links.links(index)}
+    pages = [path for path in docs.rglob("*.md") if path.parent.name != "adr" or path.name == "README.md"]
+    assert [path.name for path in pages if path != index and path not in named] == []
+
+
+def test_every_configuration_is_told_about() -> None:
+    """Files to start from are listed where configuration is described."""
+    page = check_links.ROOT / "docs" / "configuration.md"
+    named = {(page.parent / link.partition("#")[0]).resolve() for _, link in check_links.links(page)}
+    configs = check_links.ROOT / "configs"
+    files = [*configs.glob("*.yaml"), configs / "collector", configs / "bad"]
+    assert [path.name for path in files if path not in named] == []
+
+
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(check_links, "ROOT", tmp_path)

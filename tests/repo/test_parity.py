@@ -80,6 +80,27 @@ def test_published_files_load_or_are_refused_with_the_reason() -> None:
     assert [why for why in whys if not any(reason in why for reason in reasons)] == []
 
 
+def test_published_mistakes_are_refused() -> None:
+    """What Prometheus does not take is not taken here either."""
+    if not parity_files.PROMETHEUS.is_dir():
+        pytest.skip(f"{parity_files.PROMETHEUS} is not there")
+    files = parity_files.bad_files()
+    assert len(files) >= 100
+    assert [path.name for path in files if not parity_files.prometheus_faults(path)] == []
+
+
+def test_the_list_of_files_has_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make foreign-files` prints each file with what becomes of it, and how many load."""
+    assert parity_files.main() == 0
+    shown = capsys.readouterr().out
+    files = sorted(parity_files.FILES.glob("*.yaml"))
+    loading = [path.name for path in files if f"{path.name}: loads\n" in shown]
+    refused = [path.name for path in files if f"{path.name}: refused\n    {path.name}:" in shown]
+    assert sorted(loading + refused) == [path.name for path in files]
+    counts = f"{len(files)}, {len(loading)} load, {len(refused)} refused with the reason"
+    assert f"files of the Collector: {counts}" in shown
+
+
 def test_the_page_keeps_what_it_says_of_files_that_are_not_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it can be written anywhere."""
     monkeypatch.setattr(parity_files, "PROMETHEUS", parity_files.ROOT / "nowhere")

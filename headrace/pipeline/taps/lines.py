@@ -56,10 +56,15 @@ def as_json(sample: dict[str, Any]) -> str:
 def as_text(sample: dict[str, Any]) -> str:
     """Write a sample as one line for people: edge, series, value, seconds."""
     if "value" in sample:
-        value = f"{sample['value']:.17g}"
+        value = _number(sample["value"])
     else:
-        value = "stale" if "stale" in sample else f"count={sample['count']:g} sum={sample['sum']:g}"
+        value = "stale" if "stale" in sample else f"count={_number(sample['count'])} sum={_number(sample['sum'])}"
     return f"{sample['edge']}  {sample['series']} {value} @{sample['time_unix_nano'] / 1e9:.3f}"
+
+
+def _number(value: float) -> str:
+    """Write a number with the fewest digits that tell it from all others."""
+    return repr(value).removesuffix(".0")
 
 
 def shown(name: str, value: str) -> str:

@@ -184,6 +184,15 @@ def test_lines() -> None:
     assert json.loads(as_json(second))["labels"] == {"__name__": "sizes"}
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1, "0.1"), (2.0, "2"), (-0.0, "-0"), (1e22, "1e+22"), (123456789.0, "123456789")]
+)
+def test_numbers_have_the_fewest_digits(value: float, text: str) -> None:
+    """As they were written, and no digit less than tells them apart."""
+    (sample,) = samples("exporters.x", make_batch(["up"], value=[value]))
+    assert as_text(sample).split()[2] == text
+
+
 def test_secrets_are_not_shown() -> None:
     """By the name of the label, and in URLs; in no form."""
     labels = {"__name__": "up", "api_key": "k3y", "url": "https://joe:s3cret@host/a?b=c@d", "job": "a"}
