@@ -10,6 +10,8 @@ Source:
 
 import os
 
+__all__ = ["EXPERIMENTS"]
+
 EXPERIMENTS = "-event_engine_listener,-event_engine_client"
 
 # Read when the first server or channel is made.

@@ -8,12 +8,12 @@ Source:
 from __future__ import annotations
 
 import sys
-import zlib
 from typing import TYPE_CHECKING, Final
 
 import cramjam
 
 from headrace.pipeline.errors import InvalidInput, TooLarge, Unsupported
+from headrace.pipeline.http.inflate import GZIP_BITS, ZLIB_BITS, Corrupt, inflater
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -33,8 +33,6 @@ _FRAME_STREAM, _FRAME_COMPRESSED, _FRAME_PLAIN = 0xFF, 0x00, 0x01
 _FRAME_SKIPPABLE = 0x80
 _CHECKSUM = 4
 
-_ZLIB_BITS = 15
-_GZIP_BITS = 31
 _WINDOW_LOG = 23
 """Most memory of a Zstandard window, 8 MiB: what RFC 8878 asks decoders to take."""
 
@@ -71,10 +69,10 @@ def _inflate(data: bytes, limit: int, bits: int, name: str) -> bytes:
     room = limit + 1
     while data and room > 0:
         # A gzip body may be several members, one after the other.
-        member = zlib.decompressobj(bits)
+        member = inflater(bits)
         try:
             piece = member.decompress(data, room)
-        except zlib.error as error:
+        except Corrupt as error:
             raise InvalidInput(f"{name}: corrupt input: {error}") from None
         pieces.append(piece)
         room -= len(piece)
@@ -87,11 +85,11 @@ def _inflate(data: bytes, limit: int, bits: int, name: str) -> bytes:
 
 
 def _gunzip(data: bytes, limit: int) -> bytes:
-    return _inflate(data, limit, _GZIP_BITS, "gzip")
+    return _inflate(data, limit, GZIP_BITS, "gzip")
 
 
 def _unzlib(data: bytes, limit: int) -> bytes:
-    return _inflate(data, limit, _ZLIB_BITS, "deflate")
+    return _inflate(data, limit, ZLIB_BITS, "deflate")
 
 
 def _unzstd(data: bytes, limit: int) -> bytes:
