@@ -231,7 +231,7 @@ async def test_gzip(lab: ScrapeLab) -> None:
     await answer(packed(b"a 1\n") + packed(b"b 2\n"), "")
     assert samples(lab.found()) == {"a": 1.0, "b": 2.0}
     await answer(packed(b"a 1\n")[:-9], "cut off")
-    await answer(b"plain", "not gzip")
+    await answer(b"a plain page", "not gzip")
     assert lab.failures("encoding") == 2
 
 

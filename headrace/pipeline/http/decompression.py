@@ -8,12 +8,12 @@ Source:
 from __future__ import annotations
 
 import sys
-import zlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 import cramjam
 
 from headrace.pipeline.errors import InvalidInput, TooLarge, Unsupported
+from headrace.pipeline.http.inflate import GZIP_BITS, ZLIB_BITS, Corrupt, inflater
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -33,8 +33,6 @@ _FRAME_STREAM, _FRAME_COMPRESSED, _FRAME_PLAIN = 0xFF, 0x00, 0x01
 _FRAME_SKIPPABLE = 0x80
 _CHECKSUM = 4
 
-_ZLIB_BITS = 15
-_GZIP_BITS = 31
 _WINDOW_LOG = 23
 """Most memory of a Zstandard window, 8 MiB: what RFC 8878 asks decoders to take."""
 
@@ -86,11 +84,11 @@ def decompress(data: bytes, encoding: str, limit: int, allowed: Collection[str] 
 
 
 def _gunzip(data: bytes, limit: int) -> bytes:
-    return _undo(data, limit, "gzip", lambda: zlib.decompressobj(_GZIP_BITS), zlib.error)
+    return _undo(data, limit, "gzip", lambda: inflater(GZIP_BITS), Corrupt)
 
 
 def _unzlib(data: bytes, limit: int) -> bytes:
-    return _undo(data, limit, "deflate", lambda: zlib.decompressobj(_ZLIB_BITS), zlib.error)
+    return _undo(data, limit, "deflate", lambda: inflater(ZLIB_BITS), Corrupt)
 
 
 def _unzstd(data: bytes, limit: int) -> bytes:

@@ -114,11 +114,11 @@ def requests(
     bodies = np.empty(len(starts) - 1, np.int64)
     totals = np.empty(len(starts) - 1, np.int64)
     kernels.sizes(starts, series, times_ms, arena.sizes, bodies, totals)
-    begin = 0
+    ends = np.cumsum(totals)
+    begin = written = 0
     while begin < len(totals):
-        ends = np.cumsum(totals[begin:])
-        count = max(1, int(np.searchsorted(ends, max_bytes, "right")))
-        out = np.empty(int(ends[count - 1]), np.uint8)
+        count = max(1, int(np.searchsorted(ends, written + max_bytes, "right")) - begin)
+        out = np.empty(int(ends[begin + count - 1]) - written, np.uint8)
         chosen = starts[begin : begin + count + 1]
         size = kernels.write(
             chosen, series, times_ms, values, arena.places, arena.sizes, arena.arena,
@@ -126,6 +126,7 @@ def requests(
         )  # fmt: skip
         yield Encoded(out[:size].data, series[chosen[:-1]], int(chosen[-1] - chosen[0]))
         begin += count
+        written += size
 
 
 def _spans(labels: Mapping[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

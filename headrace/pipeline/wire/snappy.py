@@ -53,6 +53,14 @@ def decompress(data: bytes, limit: int) -> tuple[NDArray[np.uint8], int]:
     return out, size
 
 
+def compress(data: memoryview) -> bytes:
+    """Return `data` as a block."""
+    # Not zeroed first, as the buffer would be that the library makes.
+    out = np.empty(cramjam.snappy.compress_raw_max_len(data), np.uint8)
+    size = cramjam.snappy.compress_raw_into(data, out.data)
+    return out[:size].tobytes()
+
+
 def decoded_length(data: bytes) -> int:
     """Return the decoded length that a block begins with.
 

@@ -116,12 +116,13 @@ class PageColumns:
             keep = keep.copy()
             keep[histograms.rows] = False
         stale = stale_rows(admission.stale, time_ns)
+        kept = series[keep]
         created = None if page.created is None else _nanoseconds(page.created[keep])
         return Columns(
-            np.concatenate([series[keep], stale[0]]),
+            np.concatenate([kept, stale[0]]),
             np.concatenate([times[keep], stale[1]]),
             np.concatenate([page.values[keep], stale[2]]),
-            np.concatenate([np.zeros(int(keep.sum()), np.uint8), stale[3]]),
+            np.concatenate([np.zeros(len(kept), np.uint8), stale[3]]),
             None if created is None else np.concatenate([created, np.zeros(len(stale[0]), np.int64)]),
             admission.stale,
             native,
@@ -136,10 +137,10 @@ class PageColumns:
         entries, series, rows = cache.resolve(page)
         self._table.touch(series[series >= 0])
         if len(rows):
-            known = int((series != DROPPED).sum()) - int((series == UNKNOWN).sum())
+            known = int(np.count_nonzero(series != DROPPED) - np.count_nonzero(series == UNKNOWN))
             cache.decide(entries[rows], await self._labeller.verdicts(page, rows, known))
             series = cache.verdicts(entries)
-        result.kept = int((series != DROPPED).sum())
+        result.kept = int(np.count_nonzero(series != DROPPED))
         self._labeller.check_samples(result.kept)
         return entries, series
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.http.inflate import GZIP_BITS, Corrupt, inflater
 from headrace.receivers.prometheus.errors import ScrapeFailed
 from headrace.receivers.prometheus.protocols import Format, accept, format_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.pipeline.prometheus_http import PrometheusClient
     from headrace.receivers.prometheus.job import Job
     from headrace.receivers.prometheus.targets import Target
@@ -106,17 +108,17 @@ async def read_body(stream: aiohttp.StreamReader, encoding: str, limit: int) -> 
     if encoding.lower() not in {"", "identity", "gzip", "x-gzip"}:
         raise ScrapeFailed("encoding", f"the target answered with Content-Encoding {encoding!r}")
     unpacker = _Gunzip(limit) if encoding.lower().endswith("gzip") else None
-    data = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     async for piece in stream.iter_chunked(_PIECE):
-        if unpacker is None:
-            data += piece
-        else:
-            unpacker.feed(piece, data)
-        if len(data) > limit:
+        for made in (piece,) if unpacker is None else unpacker.undo(piece):
+            pieces.append(made)
+            size += len(made)
+        if size > limit:
             raise _too_long(limit)
     if unpacker is not None:
         unpacker.finish()
-    return bytes(data)
+    return b"".join(pieces)
 
 
 class _Gunzip:
@@ -124,25 +126,28 @@ class _Gunzip:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._member = zlib.decompressobj(31)
+        self._room = limit + 1
+        self._member = inflater(GZIP_BITS)
         self._begun = False
 
-    def feed(self, piece: bytes, out: bytearray) -> None:
-        """Append what `piece` unpacks to.
+    def undo(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what `piece` unpacks to.
 
         Raises:
-            ScrapeFailed: It does not, or `out` would pass the limit.
+            ScrapeFailed: It does not, or it would be more than the limit.
         """
         try:
             while piece:
                 if self._member.eof:
-                    self._member = zlib.decompressobj(31)
+                    self._member = inflater(GZIP_BITS)
                 self._begun = True
-                out += self._member.decompress(piece, self._limit - len(out) + 1)
-                if len(out) > self._limit:
+                made = self._member.decompress(piece, self._room)
+                self._room -= len(made)
+                if not self._room:
                     raise _too_long(self._limit)
+                yield made
                 piece = self._member.unconsumed_tail or self._member.unused_data
-        except zlib.error as error:
+        except Corrupt as error:
             raise ScrapeFailed("encoding", f"the body is not gzip: {error}") from None
 
     def finish(self) -> None:

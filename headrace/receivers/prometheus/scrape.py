@@ -196,14 +196,16 @@ class TargetScraper:
         if self._shared.job.extra_metrics:
             values += [self.target.timeout.total_seconds(), self._shared.job.sample_limit, result.size_bytes]
         reports = self._reports()
-        self._shared.table.touch(reports[reports >= 0])
         room = reports >= 0
+        reports = reports[room]
+        self._shared.table.touch(reports)
+        n = len(reports)
         batch = self._batch(
-            np.concatenate([columns.series, reports[room]]),
-            np.concatenate([columns.times, np.full(int(room.sum()), time_ns, np.int64)]),
+            np.concatenate([columns.series, reports]),
+            np.concatenate([columns.times, np.full(n, time_ns, np.int64)]),
             np.concatenate([columns.values, np.array(values, np.float64)[room]]),
-            np.concatenate([columns.flags, np.zeros(int(room.sum()), np.uint8)]),
-            None if columns.starts is None else np.concatenate([columns.starts, np.zeros(int(room.sum()), np.int64)]),
+            np.concatenate([columns.flags, np.zeros(n, np.uint8)]),
+            None if columns.starts is None else np.concatenate([columns.starts, np.zeros(n, np.int64)]),
             columns.native,
             columns.exemplars,
             tuple(one for one in columns.metadata if self.metadata.get(one.family) != one),
