@@ -16,6 +16,7 @@ from headrace.pipeline.batch import Flag
 from headrace.pipeline.errors import Refused
 from headrace.pipeline.identity import MetricType
 from headrace.pipeline.series import SeriesLimits
+from headrace.receivers.prometheus.scrape import cancel
 from scrape_lab import OPENMETRICS, STALE, ScrapeLab, report, samples
 
 if TYPE_CHECKING:
@@ -419,6 +420,28 @@ async def test_a_refused_batch_keeps_its_stale_markers_for_later(lab: ScrapeLab)
     await scraper.scrape(lab.clock.now_ns)
     lab.sink.refusal = None
     assert samples(await lab.scrape(scraper)) == {"a": 1.0, "b": "stale"}
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "kept"),
+    [pytest.param("a 1\n", 200, {"a": 1.0}, id="good"), pytest.param("", 500, {}, id="failed")],
+)
+async def test_a_scrape_that_is_cancelled_keeps_its_stale_markers_for_later(
+    lab: ScrapeLab, page: str, status: int, kept: dict[str, float]
+) -> None:
+    """As when a target goes while its batch waits, and comes back: the next scrape marks what vanished."""
+    scraper = await lab.scraper()
+    await lab.scrape(scraper, "a 1\nb 1\n")
+    lab.sink.refusal = Refused("full", retry_after=600)
+    lab.page, lab.status = page, status
+    lab.clock.advance(10)
+    scraping = asyncio.create_task(scraper.scrape(lab.clock.now_ns))
+    while scraper.status.scrapes < 2:  # noqa: ASYNC110 -- the scraper has no event for it
+        await asyncio.sleep(0.001)
+    await cancel(scraping)
+    lab.sink.refusal, lab.status = None, 200
+    gone = {"a", "b"} - set(kept)
+    assert samples(await lab.scrape(scraper)) == kept | dict.fromkeys(gone, "stale")
 
 
 async def test_exemplars(lab: ScrapeLab) -> None:

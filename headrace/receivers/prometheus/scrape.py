@@ -228,6 +228,10 @@ class TargetScraper:
             settings.drops.add("refused", len(batch), self.target.url)
             settings.logger.warning("a scrape of %s was not taken: %s", self.target.url, refused)
             return False
+        except BaseException:
+            # Such as the end of the target half-way: if it comes back, or is gone for good, these are still to mark.
+            self._cache.restore_tracked(stale)
+            raise
         return True
 
     def _batch(
