@@ -218,6 +218,21 @@ class Inheriting(Protocol):
         """
 
 
+@runtime_checkable
+class Succeeding(Receiver, Protocol):
+    """A receiver that goes on with the work of its predecessor of the same id when its settings change in a reload."""
+
+    async def start_after(self, host: Host, predecessor: Any) -> None:
+        """Do all of `start` that may fail, in its place; `predecessor` works on, and is not changed.
+
+        Raises:
+            HeadraceError: It cannot start; it is shut down.
+        """
+
+    def succeed(self) -> None:
+        """Take the work over; called between two batches. It must not fail. The predecessor is shut down afterwards."""
+
+
 def is_exclusive(component: object) -> bool:
     """Return whether two instances of a component cannot run beside each other.
 

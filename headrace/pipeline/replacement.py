@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.pipeline import saving
-from headrace.pipeline.component import Inheriting, is_exclusive, restart_reason
+from headrace.pipeline.component import Inheriting, Succeeding, is_exclusive, restart_reason
 from headrace.pipeline.errors import ConfigError, HeadraceError, Refused
 from headrace.pipeline.wiring import startable, upstream_first, wire
 
@@ -135,6 +135,7 @@ class Replacement:
                     self._hand_over(place)
                 self._new.commit(self._old)
                 graph.wiring = self._new
+                self._succeed()
         except TimeoutError:
             await self.abort()
             raise Refused(f"batches under way did not end within {limit_s:g} s") from None
@@ -194,6 +195,10 @@ class Replacement:
     async def _start_receiver(self, part: Part) -> None:
         """Start a receiver beside its predecessor, or where that fails in its place."""
         old = self._predecessor(part)
+        if old is not None and isinstance(part.component, Succeeding):
+            self._undo.push_async_callback(part.component.shutdown)
+            await part.component.start_after(self._host, old.component)
+            return
         if old is not None and self._waits_for_swap(part):
             await self._replace(old, part)
             return
@@ -218,6 +223,11 @@ class Replacement:
             old = self._predecessor(part)
             if old is not None:
                 await self._replace(old, part)
+
+    def _succeed(self) -> None:
+        for part in self._fresh_parts("receivers"):
+            if self._predecessor(part) is not None and isinstance(part.component, Succeeding):
+                part.component.succeed()
 
     async def _replace(self, old: Part, new: Part) -> None:
         """Stop a part of the old plan and start its successor, which gets what the old one holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,22 @@ class Holding(Drain):
         predecessor.held = []
 
 
+class Following(Source):
+    """A receiver that goes on with the work of the one before."""
+
+    async def start_after(self, host: Host, predecessor: Following) -> None:
+        del host
+        self.predecessor = predecessor
+        self.life.append("start_after")
+        if self.config == "broken":
+            raise ConfigError("receivers.source", "is broken")
+
+    def succeed(self) -> None:
+        self.life.append(f"succeed {self.predecessor.life[-1]}")
+
+
 SOURCE = SimpleNamespace(create=Source)
+FOLLOWING = SimpleNamespace(create=Following)
 DRAIN = SimpleNamespace(create=Drain)
 HOLDING = SimpleNamespace(create=Holding)
 
@@ -211,6 +227,25 @@ async def test_queues_are_handed_over_in_order() -> None:
     await send(graph, "c")
     held = graph.exporters["memory"].held  # type: ignore[attr-defined]
     assert [name for batch in held for name, _, _ in rows(batch)] == ["a", "b", "c"]
+
+
+async def test_a_receiver_goes_on_with_the_work_of_the_one_before() -> None:
+    """It prepares beside it and takes over in the swap; where it cannot start, the one before is not stopped."""
+    graph = await started(replaced(plan(), "first"))
+    first: Any = graph.receivers["source"]
+    with pytest.raises(ConfigError, match="is broken"):
+        await replace(graph, replaced(plan(), "broken"))
+    assert next(iter(graph.receivers.values())) is first
+    assert first.life == ["start"]
+    await replace(graph, replaced(plan(), "second"))
+    second: Any = graph.receivers["source"]
+    assert second.predecessor is first
+    assert (first.life, second.life) == (["start", "shutdown"], ["start_after", "succeed start"])
+    assert (await send(graph, "a")).accepted == 1
+
+
+def replaced(of: GraphPlan, config: str) -> GraphPlan:
+    return dataclasses.replace(of, receivers={"source": Planned(FOLLOWING, config)})
 
 
 async def test_pipelines_and_connectors_come_and_go() -> None:

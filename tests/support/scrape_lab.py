@@ -75,13 +75,27 @@ class ScrapeLab:
             await self._runner.cleanup()
 
     async def receiver(self, *, shared: dict[str, Any] | None = None, **job: Any) -> PrometheusReceiver:
-        options = {
-            "job_name": "test", "scrape_interval": "1d", "static_configs": [{"targets": [self.address]}], **job
-        }  # fmt: skip
-        config = PrometheusConfig.model_validate({"config": {"global": shared or {}, "scrape_configs": [options]}})
+        receiver = self.make(job, shared=shared)
+        await receiver.start(self.host)
+        return receiver
+
+    def make(self, *jobs: dict[str, Any], shared: dict[str, Any] | None = None) -> PrometheusReceiver:
+        """Return a receiver that has not been started."""
+        options = {"job_name": "test", "scrape_interval": "1d", "static_configs": [{"targets": [self.address]}]}
+        document = {"global": shared or {}, "scrape_configs": [{**options, **job} for job in jobs]}
+        config = PrometheusConfig.model_validate({"config": document})
         receiver = PrometheusReceiver(self.settings, config, self.sink)
         self._receivers.append(receiver)
-        await receiver.start(self.host)
+        return receiver
+
+    async def reload(
+        self, before: PrometheusReceiver, *jobs: dict[str, Any], shared: dict[str, Any] | None = None
+    ) -> PrometheusReceiver:
+        """Put a receiver with other jobs in the place of one, as a reload does."""
+        receiver = self.make(*jobs, shared=shared)
+        await receiver.start_after(self.host, before)
+        receiver.succeed()
+        await before.shutdown()
         return receiver
 
     async def scraper(self, *, shared: dict[str, Any] | None = None, **job: Any) -> TargetScraper:

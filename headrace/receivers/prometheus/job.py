@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.native_histograms import MAX_SCHEMA, MIN_SCHEMA
+from headrace.pipeline.prometheus_http.config import HttpConfig
 from headrace.receivers.prometheus.protocols import default_protocols
 
 if TYPE_CHECKING:
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 DEFAULT_INTERVAL = timedelta(minutes=1)
 _DEFAULT_TIMEOUT = timedelta(seconds=10)
+
+_LIMITS = (
+    "body_size_limit", "sample_limit", "target_limit", "label_limit", "label_name_length_limit",
+    "label_value_length_limit", "keep_dropped_targets",
+)  # fmt: skip
+
+_FETCHING = {
+    *HttpConfig.model_fields, "job_name", "params", "scrape_interval", "scrape_timeout", "metrics_path", "scheme",
+    "enable_compression", "static_configs", "file_sd_configs", "http_sd_configs", "dns_sd_configs",
+    "kubernetes_sd_configs", "other_sd_configs", "relabel_configs", *_LIMITS,
+}  # fmt: skip
+"""Settings of a job that say which pages there are, and when they are fetched; or that a `Job` has by itself."""
+
+_COUNTING = {
+    "config", "interval", "timeout", "body_size_limit", "sample_limit", "target_limit", "keep_dropped_targets"
+}  # fmt: skip
+"""Attributes of a `Job` that do not change what becomes of a page, save whether it is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,15 @@ class Job:
         """The job's name."""
         return self.config.job_name
 
+    @property
+    def reading(self) -> str:
+        """All that the samples of a page depend on, beside its target, as a text to compare.
+
+        Two jobs with the same make the same series and samples of one page.
+        """
+        own = [getattr(self, one.name) for one in fields(self) if one.name not in _COUNTING]
+        return repr((own, self.config.model_dump(exclude=_FETCHING)))
+
     @classmethod
     def of(cls, config: ScrapeConfig, shared: GlobalConfig) -> Job:
         """Merge a job and ``global``.
@@ -87,11 +114,7 @@ class Job:
         if legacy and escaping == "allow-utf-8":
             raise ValueError(f'job "{config.job_name}": utf8 metric names requested but validation scheme is legacy')
         # As in Prometheus, 0 is what a job has that says nothing.
-        limits = {
-            name: getattr(config, name) or getattr(shared, name) or 0
-            for name in ("body_size_limit", "sample_limit", "target_limit", "label_limit", "label_name_length_limit",
-                         "label_value_length_limit", "keep_dropped_targets")
-        }  # fmt: skip
+        limits = {name: getattr(config, name) or getattr(shared, name) or 0 for name in _LIMITS}
 
         def switch(name: str) -> bool:
             own = getattr(config, name)

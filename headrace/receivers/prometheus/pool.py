@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.targets import RelabelStep
     from headrace.receivers.prometheus.job import Job
     from headrace.receivers.prometheus.sharding import ShardingConfig
-    from headrace.receivers.prometheus.targets import Target
+    from headrace.receivers.prometheus.targets import Place, Target
 
 _GRACE = 1.1
 """Intervals after which the series of a target that is gone are marked: it may come back under another job."""
@@ -37,6 +37,21 @@ class _Running:
     task: asyncio.Task[None]
 
 
+@dataclass(slots=True)
+class Gone:
+    """A target that is not scraped any more.
+
+    Attributes:
+        scraper: What scraped it.
+        loop: The task of that, which has been told to end.
+        marking: The task that is going to mark the series of the target.
+    """
+
+    scraper: TargetScraper
+    loop: asyncio.Task[None]
+    marking: asyncio.Task[None]
+
+
 class ScrapePool:
     """The targets of one job.
 
@@ -45,6 +60,7 @@ class ScrapePool:
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
         discoverer: Makes what finds its targets; given what to call when there are others.
+        elsewhere: Gives up a target that has gone from another job and not been marked yet.
         sharding: Which of the targets other daemons scrape; None for none.
     """
 
@@ -54,40 +70,71 @@ class ScrapePool:
         shared: Shared,
         relabeler: Relabeler,
         discoverer: Callable[[Callable[[], None]], Discoverer],
+        elsewhere: Callable[[Place], Gone | None] = lambda _place: None,
         sharding: ShardingConfig | None = None,
     ) -> None:
-        self._job = job
+        self.job = job
         self._shared = shared
         self._populator = Populator(job, relabeler, sharding)
         self._seed = seed_of(job.external_labels)
         self._discoverer = discoverer(self.sync)
+        self._elsewhere = elsewhere
         self._running: dict[object, _Running] = {}
-        self._ending: dict[object, _Running] = {}
+        self._ending: dict[Place, Gone] = {}
         self._marking: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
         self._population = Population((), (), ())
 
-    async def start(self) -> None:
-        """Find the targets and begin to scrape.
+    def prepare(self) -> None:
+        """Do all of the start that may fail.
 
         Raises:
             ConfigError: A TLS file does not load.
         """
         self._shared.fetcher.start()
+        self._populator.populate(self._discoverer.groups())
+
+    def begin(self) -> None:
+        """Begin to find targets and to scrape them."""
         self.sync()
         self._discoverer.start()
 
     async def shutdown(self) -> None:
         """Stop; the targets are not gone, so nothing is marked as stale."""
-        await self._discoverer.shutdown()
-        await cancel(*(one.task for one in (*self._running.values(), *self._ending.values())), *self._marking)
+        ending = self._ending.values()
+        await cancel(*(one.task for one in self._running.values()), *(one.marking for one in ending), *self._marking)
+        await self._close([one.loop for one in ending])
         self._running, self._ending = {}, {}
+
+    def leave(self) -> None:
+        """Stop because the job is gone: its targets are marked as stale later on, save those that are given up."""
+        for identity in list(self._running):
+            self._end(identity)
+        self._closing = asyncio.create_task(self._close([gone.loop for gone in self._ending.values()]))
+
+    @property
+    def left(self) -> bool:
+        """Whether nothing is left to do since `leave`."""
+        return self._closing is not None and self._closing.done() and not self._ending and not self._marking
+
+    def give_up(self, place: Place) -> Gone | None:
+        """Return a target that has gone, to go on with it; it is not marked then."""
+        gone = self._ending.pop(place, None)
+        if gone is not None:
+            gone.marking.cancel()
+        return gone
+
+    async def _close(self, loops: list[asyncio.Task[None]]) -> None:
+        """Find and fetch no more, once some loops have ended that were told to."""
+        await self._discoverer.shutdown()
+        await asyncio.gather(*loops, return_exceptions=True)
         await self._shared.fetcher.close()
 
     def sync(self) -> None:
         """Scrape what is there now, and no more what is not."""
         population = self._populator.populate(self._discoverer.groups())
         for fault in set(population.faults) - set(self._population.faults):
-            self._shared.settings.logger.warning("job %s: no target: %s", self._job.name, fault)
+            self._shared.settings.logger.warning("job %s: no target: %s", self.job.name, fault)
         self._population = population
         wanted = {target.identity: target for target in population.targets}
         for identity in [identity for identity in self._running if identity not in wanted]:
@@ -102,25 +149,25 @@ class ScrapePool:
     @property
     def fault(self) -> str:
         """Why none of the targets is scraped, or nothing."""
-        limit, count = self._job.target_limit, len(self._population.targets)
+        limit, count = self.job.target_limit, len(self._population.targets)
         return f"target_limit exceeded (number of targets: {count}, limit: {limit})" if 0 < limit < count else ""
 
     def targets(self) -> Targets:
         """Return the targets as they are now."""
         dropped = self._population.dropped
-        kept = dropped[: self._job.keep_dropped_targets or None]
+        kept = dropped[: self.job.keep_dropped_targets or None]
         return Targets(
-            active=[_active(self._job.name, one.scraper) for one in self._running.values()],
-            dropped=[DroppedTarget(discovered_labels=dict(labels), scrape_pool=self._job.name) for labels in kept],
-            dropped_counts={self._job.name: len(dropped)},
-            pools={self._job.name: PoolFacts(config=self._settings, relabel=self._relabel)},
+            active=[_active(self.job.name, one.scraper) for one in self._running.values()],
+            dropped=[DroppedTarget(discovered_labels=dict(labels), scrape_pool=self.job.name) for labels in kept],
+            dropped_counts={self.job.name: len(dropped)},
+            pools={self.job.name: PoolFacts(config=self._settings, relabel=self._relabel)},
         )
 
     def _relabel(self, labels: Mapping[str, str]) -> Sequence[RelabelStep]:
-        return steps(self._job.config.relabel_configs, labels)
+        return steps(self.job.config.relabel_configs, labels)
 
     def _settings(self) -> Mapping[str, Any]:
-        settings: Mapping[str, Any] = self._job.config.model_dump(mode="json", by_alias=True)
+        settings: Mapping[str, Any] = self.job.config.model_dump(mode="json", by_alias=True)
         return settings
 
     @property
@@ -128,7 +175,10 @@ class ScrapePool:
         """Those that run."""
         return [one.scraper for one in self._running.values()]
 
-    async def _run(self, scraper: TargetScraper) -> None:
+    async def _run(self, scraper: TargetScraper, before: asyncio.Task[None] | None = None) -> None:
+        """Scrape, once the loop before has ended."""
+        if before is not None:
+            await asyncio.wait([before])
         while True:
             try:
                 await scraper.run(self._seed)
@@ -138,28 +188,32 @@ class ScrapePool:
                 await asyncio.sleep(scraper.target.interval.total_seconds())
 
     def _begin(self, identity: object, target: Target) -> None:
-        """Scrape a target; one that was gone for a moment goes on where it was."""
-        ending = self._ending.pop(identity, None)
-        if ending is None:
+        """Scrape a target; one that was gone for a moment, or belonged to another job, goes on where it was."""
+        gone = self.give_up(target.place) or self._elsewhere(target.place)
+        if gone is None:
             scraper = TargetScraper(self._shared, target)
+            task = asyncio.create_task(self._run(scraper))
         else:
-            ending.task.cancel()
-            scraper = ending.scraper
-            scraper.target = target
-        self._running[identity] = _Running(scraper, asyncio.create_task(self._run(scraper)))
+            before, scraper = gone.scraper, gone.scraper.successor(self._shared, target)
+            gone.loop.add_done_callback(lambda _: scraper.follow(before))
+            task = asyncio.create_task(self._run(scraper, gone.loop))
+        self._running[identity] = _Running(scraper, task)
 
     def _end(self, identity: object) -> None:
-        gone = self._running.pop(identity)
-        gone.task.cancel()
-        self._ending[identity] = _Running(gone.scraper, asyncio.create_task(self._mark(identity, gone.scraper)))
+        running = self._running.pop(identity)
+        running.task.cancel()
+        place = running.scraper.target.place
+        self.give_up(place)  # the same at another interval, if anything
+        marking = asyncio.create_task(self._mark(place, running.scraper))
+        self._ending[place] = Gone(running.scraper, running.task, marking)
 
-    async def _mark(self, identity: object, scraper: TargetScraper) -> None:
+    async def _mark(self, place: Place, scraper: TargetScraper) -> None:
         """Mark the series of a target that is gone, at the time of the scrape that is missing."""
         interval_s = scraper.target.interval.total_seconds()
         await asyncio.sleep(interval_s)
         time_ns = self._shared.settings.clock_ns()
         await asyncio.sleep(interval_s * _GRACE)
-        task = self._ending.pop(identity).task
+        task = self._ending.pop(place).marking
         self._marking.add(task)
         try:
             await scraper.end(time_ns)

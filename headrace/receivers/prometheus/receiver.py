@@ -20,13 +20,14 @@ from headrace.pipeline.wire.exposition_proto import ProtoReader
 from headrace.pipeline.wire.text import PageReader
 from headrace.receivers.prometheus.cache import ScrapeCache, Stamps
 from headrace.receivers.prometheus.config import PrometheusConfig
+from headrace.receivers.prometheus.departing import Departing
 from headrace.receivers.prometheus.fetch import Fetcher
 from headrace.receivers.prometheus.job import Job, jobs_of
 from headrace.receivers.prometheus.pool import ScrapePool
 from headrace.receivers.prometheus.scrape import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from headrace.pipeline.component import Settings, Sink
     from headrace.pipeline.host import Host
@@ -41,17 +42,25 @@ _WARM_PROTO = bytes.fromhex(
 
 
 class PrometheusReceiver:
-    """Scrapes the targets of all its jobs."""
+    """Scrapes the targets of all its jobs.
+
+    In a reload the jobs that have not changed go on as they are, with all that is known about their targets, and
+    targets of others as far as they are the same.
+    """
 
     def __init__(self, settings: Settings, config: PrometheusConfig, sink: Sink) -> None:
         self._settings = settings
         self._sink = sink
         self._jobs = tuple(jobs_of(config))
-        self._sharding = config.sharding
+        self.sharding = config.sharding
         self._registry: TargetsRegistry | None = None
+        self._predecessor: PrometheusReceiver | None = None
         self._user_agent = f"Headrace/{metadata.version('headrace')}"
         self.pools: list[ScrapePool] = []
         """One a job, once started."""
+        self.departing = Departing()
+        """Those of jobs that were there before a reload."""
+        self.stamps: Stamps | None = None
 
     async def start(self, host: Host) -> None:
         """Find the targets and begin to scrape.
@@ -59,13 +68,35 @@ class PrometheusReceiver:
         Raises:
             ConfigError: A file of a job does not load.
         """
-        table = host.workspaces.table(BatchContext().workspace)
-        stamps = Stamps(table)
-        self.pools = [self._pool(job, table, stamps) for job in self._jobs]
-        for pool in self.pools:
-            await pool.start()
-        self._registry = host.service("targets", TargetsRegistry)
-        self._registry.add(self)
+        self._prepare(host, self._jobs, self.departing)
+        self._begin(self.pools)
+
+    async def start_after(self, host: Host, predecessor: PrometheusReceiver) -> None:
+        """Prepare what has changed; see `headrace.pipeline.component.Succeeding`.
+
+        Raises:
+            ConfigError: A file of a job does not load.
+        """
+        self._predecessor = predecessor
+        self.stamps = predecessor.stamps
+        kept = [pool.job for pool in self._kept(predecessor)]
+        self._prepare(host, [job for job in self._jobs if job not in kept], predecessor.departing)
+
+    def succeed(self) -> None:
+        """Go on with the jobs that are the same, begin with the others, and let go what is not there any more."""
+        before, self._predecessor = self._predecessor, None
+        if before is None:
+            raise AssertionError("bug: a successor of nobody")
+        fresh, kept = self.pools, self._kept(before)
+        gone = [pool for pool in before.pools if pool not in kept]
+        self.departing, before.departing, before.pools = before.departing, Departing(), []
+        found = {pool.job.name: pool for pool in (*kept, *fresh)}
+        self.pools = [found[job.name] for job in self._jobs]
+        for pool in gone:
+            self.departing.add(pool)
+            if pool.job.name not in found:
+                self._settings.counters.forget({"receiver": self._settings.id, "job": pool.job.name})
+        self._begin(fresh)
 
     async def shutdown(self) -> None:
         """Stop scraping."""
@@ -75,6 +106,25 @@ class PrometheusReceiver:
         for pool in self.pools:
             await pool.shutdown()
         self.pools = []
+        await self.departing.shutdown()
+
+    def _kept(self, before: PrometheusReceiver) -> list[ScrapePool]:
+        """Return the pools of a predecessor that go on as they are."""
+        return [pool for pool in before.pools if pool.job in self._jobs and before.sharding == self.sharding]
+
+    def _prepare(self, host: Host, jobs: Iterable[Job], departing: Departing) -> None:
+        table = host.workspaces.table(BatchContext().workspace)
+        self.stamps = stamps = self.stamps or Stamps(table)
+        self._registry = host.service("targets", TargetsRegistry)
+        self.pools = [self._pool(job, table, stamps, departing) for job in jobs]
+        for pool in self.pools:
+            pool.prepare()
+
+    def _begin(self, pools: Iterable[ScrapePool]) -> None:
+        for pool in pools:
+            pool.begin()
+        if self._registry is not None:
+            self._registry.add(self)
 
     def targets(self) -> Targets:
         """Return the targets of all jobs."""
@@ -83,7 +133,7 @@ class PrometheusReceiver:
             registry.add(pool)
         return registry.targets()
 
-    def _pool(self, job: Job, table: SeriesTable, stamps: Stamps) -> ScrapePool:
+    def _pool(self, job: Job, table: SeriesTable, stamps: Stamps, departing: Departing) -> ScrapePool:
         settings = self._settings
         key = f"{settings.kind}.{settings.id}.config.scrape_configs.{job.name}"
         client = PrometheusClient(
@@ -107,7 +157,8 @@ class PrometheusReceiver:
             failed, lambda: pool.fault,
         )  # fmt: skip
         relabeler = Relabeler(job.config.relabel_configs)
-        pool = ScrapePool(job, shared, relabeler, partial(self._discoverer, job), self._sharding)
+        discoverer = partial(self._discoverer, job)
+        pool = ScrapePool(job, shared, relabeler, discoverer, departing.give_up, self.sharding)
         return pool
 
     def _discoverer(self, job: Job, changed: Callable[[], None]) -> Discoverer:

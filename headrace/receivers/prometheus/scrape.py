@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ class Shared:
         relabeler: The job's ``metric_relabel_configs``, None without.
         on_failure: Counts a failed scrape by reason.
         fault: Why no target of the job may be scraped, or nothing.
+        reading: See `Job.reading`.
     """
 
     job: Job
@@ -85,17 +86,29 @@ class Shared:
     relabeler: Relabeler | None
     on_failure: Callable[[str], None]
     fault: Callable[[], str]
+    reading: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading", self.job.reading)
 
 
 class TargetScraper:
-    """Scrapes one target."""
+    """Scrapes one target.
 
-    def __init__(self, shared: Shared, target: Target) -> None:
+    Args:
+        shared: What the targets of its job share.
+        target: The target.
+        cache: What is known about its pages, None for nothing.
+    """
+
+    def __init__(self, shared: Shared, target: Target, cache: ScrapeCache | None = None) -> None:
         self.target = target
         self.status = Status()
         self._shared = shared
         self._labeller = Labeller(shared.job, target.labels, shared.relabeler, shared.table)
-        self._cache = ScrapeCache(shared.table, shared.stamps, repr((target.labels, target.url)).encode())
+        if cache is None:
+            cache = ScrapeCache(shared.table, shared.stamps, repr(target.place).encode())
+        self._cache = cache
         self._reader = BodyReader(shared.job, self._cache)
         self._columns = PageColumns(shared.job, shared.settings, shared.table, self._labeller, self._cache, target.url)
         self._names = _REPORT + (_EXTRA if shared.job.extra_metrics else ())
@@ -104,6 +117,29 @@ class TargetScraper:
         self.metadata: dict[str, Metadata] = {}
         """What the last page said about its metric families."""
         shared.table.register(self)
+
+    def successor(self, shared: Shared, target: Target) -> TargetScraper:
+        """Return what goes on with the same target, which may be of another job now; see `follow`."""
+        if shared is self._shared:
+            self.target = target
+            return self
+        same = shared.reading == self._shared.reading and shared.stamps is self._shared.stamps
+        scraper = TargetScraper(shared, target, self._cache if same else None)
+        scraper.status = self.status
+        if same:
+            scraper.metadata, scraper._digest = self.metadata, self._digest
+        return scraper
+
+    def follow(self, before: TargetScraper) -> None:
+        """Take over from `before`, which has ended, what is to be marked as stale if it does not come again."""
+        if before is self:
+            return
+        reports = before._report_ids
+        lost = np.setdiff1d(reports[reports >= 0], self._reports())
+        if before._cache is not self._cache:
+            lost = np.union1d(lost, before._cache.clear_tracked())
+        if len(lost):
+            self._cache.restore_tracked(lost)
 
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Drop what is known about ids that the table frees."""

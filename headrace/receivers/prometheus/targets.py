@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PARAM = "__param_"
 
 Pairs = tuple[tuple[str, str], ...]
+Place = tuple[Pairs, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class Target:
     def identity(self) -> tuple[Pairs, str, timedelta, timedelta]:
         """What makes two targets the same, however they were discovered."""
         return self.labels, self.url, self.interval, self.timeout
+
+    @property
+    def place(self) -> Place:
+        """What its series depend on, however often it is scraped."""
+        return self.labels, self.url
 
     def offset_ns(self, seed: int) -> int:
         """Return where in each interval, counted from 1970, the target is scraped."""
