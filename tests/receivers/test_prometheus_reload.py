@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,6 +139,36 @@ async def test_other_rules_mark_what_does_not_come_again(lab: ScrapeLab) -> None
     stale = {"b", "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"}
     assert {name for name, value in found.items() if value == "stale"} == stale
     assert (found["a"], found["c"]) == (1.0, 1.0)
+
+
+async def test_discovery_goes_on_where_it_looks_for_the_same(lab: ScrapeLab, tmp_path: Path) -> None:
+    """What was found is scraped at once, and what comes later is seen; a reload that fails has not stopped it."""
+    file = tmp_path / "targets.json"
+
+    def write(*targets: str) -> None:
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps([{"targets": list(targets)}]))
+        new.replace(file)
+
+    found = {"static_configs": [], "file_sd_configs": [{"files": [str(file)]}]}
+    write("a:1")
+    before = await started(lab, found)
+    await until(lambda: len(before.pools[0].scrapers) == 1)
+    given_up = lab.make({**found, "scrape_interval": "2d"})
+    await given_up.start_after(lab.host, before)
+    await given_up.shutdown()
+    write("a:1", "b:2")
+    await until(lambda: len(before.pools[0].scrapers) == 2)
+    discoverer = before.pools[0].discoverer
+    after = await lab.reload(before, {**found, "scrape_interval": "2d"})
+    assert len(after.pools[0].scrapers) == 2
+    assert after.pools[0].discoverer is discoverer
+    write("a:1", "b:2", "c:3")
+    await until(lambda: len(after.pools[0].scrapers) == 3)
+    last = await lab.reload(after, {**found, "file_sd_configs": [{"files": [str(tmp_path / "none.json")]}]})
+    assert last.pools[0].discoverer is not discoverer
+    assert last.pools[0].scrapers == []
+    await until(lambda: discoverer.groups() == [])
 
 
 async def test_a_target_under_another_job(lab: ScrapeLab) -> None:

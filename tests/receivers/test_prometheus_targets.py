@@ -211,15 +211,15 @@ async def test_a_target_that_goes_is_marked_and_one_that_comes_back_is_not(
             return sleep if name == "sleep" else getattr(asyncio, name)
 
     monkeypatch.setattr("headrace.receivers.prometheus.pool.asyncio", Slow())
-    there = pool._discoverer._fixed
-    pool._discoverer._fixed = []
+    there = pool.discoverer._fixed
+    pool.discoverer._fixed = []
     pool.sync()
     assert pool.scrapers == []
-    pool._discoverer._fixed = there
+    pool.discoverer._fixed = there
     pool.sync()
     assert pool.scrapers == [scraper]
     await asyncio.sleep(0)
-    pool._discoverer._fixed = []
+    pool.discoverer._fixed = []
     pool.sync()
     slept.clear()
     await until(lambda: len(slept) == 1)

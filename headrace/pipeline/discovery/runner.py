@@ -57,6 +57,9 @@ class Discoverer:
         settings: Of the component that asks for targets.
         job: Name of the job that they are for.
         user_agent: Value of the User-Agent header of requests.
+
+    Attributes:
+        changed: The same; may be set to somebody else, who goes on with what was found.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Discoverer:
         user_agent: str = "Headrace",
     ) -> None:
         self._fixed = list(fixed)
-        self._changed = changed
+        self.changed = changed
         self._settings = settings
         self._job = job
         self._user_agent = user_agent
@@ -93,8 +96,8 @@ class Discoverer:
         )  # fmt: skip
 
     def start(self) -> None:
-        """Begin to look for targets."""
-        self._tasks = [asyncio.create_task(self._run(found)) for found in self._found]
+        """Begin to look for targets; safe twice."""
+        self._tasks = self._tasks or [asyncio.create_task(self._run(found)) for found in self._found]
 
     async def shutdown(self) -> None:
         """Stop, and forget what was found; safe before `start` and twice."""
@@ -141,7 +144,7 @@ class Discoverer:
         self._timer = None
         began_s = time.perf_counter()
         try:
-            self._changed()
+            self.changed()
         except Exception:  # the edge of a callback: the next change tries again
             self._settings.logger.exception("taking over targets broke")
         took_s = time.perf_counter() - began_s

@@ -25,10 +25,15 @@ _LIMITS = (
     "label_value_length_limit", "keep_dropped_targets",
 )  # fmt: skip
 
+_FINDING = (
+    "job_name", "static_configs", "file_sd_configs", "http_sd_configs", "dns_sd_configs", "kubernetes_sd_configs",
+    "other_sd_configs",
+)  # fmt: skip
+"""Settings that what finds the targets of a job is made of."""
+
 _FETCHING = {
-    *HttpConfig.model_fields, "job_name", "params", "scrape_interval", "scrape_timeout", "metrics_path", "scheme",
-    "enable_compression", "static_configs", "file_sd_configs", "http_sd_configs", "dns_sd_configs",
-    "kubernetes_sd_configs", "other_sd_configs", "relabel_configs", *_LIMITS,
+    *HttpConfig.model_fields, "params", "scrape_interval", "scrape_timeout", "metrics_path", "scheme",
+    "enable_compression", "relabel_configs", *_FINDING, *_LIMITS,
 }  # fmt: skip
 """Settings of a job that say which pages there are, and when they are fetched; or that a `Job` has by itself."""
 
@@ -86,6 +91,11 @@ class Job:
     def name(self) -> str:
         """The job's name."""
         return self.config.job_name
+
+    @property
+    def finding(self) -> tuple[object, ...]:
+        """What its targets are found by: two jobs with the same find the same."""
+        return tuple(getattr(self.config, name) for name in _FINDING)
 
     @property
     def reading(self) -> str:

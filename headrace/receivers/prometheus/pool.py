@@ -59,7 +59,8 @@ class ScrapePool:
         job: The job.
         shared: What its targets share; its `fault` has to be this pool's.
         relabeler: The job's ``relabel_configs``.
-        discoverer: Makes what finds its targets; given what to call when there are others.
+        discoverer: Makes what finds its targets; given what to call when there are others. It may be one that runs for
+            a pool whose place this one is going to take, which loses it in `begin`.
         elsewhere: Gives up a target that has gone from another job and not been marked yet.
         sharding: Which of the targets other daemons scrape; None for none.
     """
@@ -77,7 +78,7 @@ class ScrapePool:
         self._shared = shared
         self._populator = Populator(job, relabeler, sharding)
         self._seed = seed_of(job.external_labels)
-        self._discoverer = discoverer(self.sync)
+        self.discoverer = discoverer(self.sync)
         self._elsewhere = elsewhere
         self._running: dict[object, _Running] = {}
         self._ending: dict[Place, Gone] = {}
@@ -92,12 +93,13 @@ class ScrapePool:
             ConfigError: A TLS file does not load.
         """
         self._shared.fetcher.start()
-        self._populator.populate(self._discoverer.groups())
+        self._populator.populate(self.discoverer.groups())
 
     def begin(self) -> None:
         """Begin to find targets and to scrape them."""
+        self.discoverer.changed = self.sync
         self.sync()
-        self._discoverer.start()
+        self.discoverer.start()
 
     async def shutdown(self) -> None:
         """Stop; the targets are not gone, so nothing is marked as stale."""
@@ -126,13 +128,14 @@ class ScrapePool:
 
     async def _close(self, loops: list[asyncio.Task[None]]) -> None:
         """Find and fetch no more, once some loops have ended that were told to."""
-        await self._discoverer.shutdown()
+        if self.discoverer.changed == self.sync:
+            await self.discoverer.shutdown()
         await asyncio.gather(*loops, return_exceptions=True)
         await self._shared.fetcher.close()
 
     def sync(self) -> None:
         """Scrape what is there now, and no more what is not."""
-        population = self._populator.populate(self._discoverer.groups())
+        population = self._populator.populate(self.discoverer.groups())
         for fault in set(population.faults) - set(self._population.faults):
             self._shared.settings.logger.warning("job %s: no target: %s", self.job.name, fault)
         self._population = population

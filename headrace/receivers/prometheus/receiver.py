@@ -68,7 +68,7 @@ class PrometheusReceiver:
         Raises:
             ConfigError: A file of a job does not load.
         """
-        self._prepare(host, self._jobs, self.departing)
+        self._prepare(host, self._jobs)
         self._begin(self.pools)
 
     async def start_after(self, host: Host, predecessor: PrometheusReceiver) -> None:
@@ -80,7 +80,7 @@ class PrometheusReceiver:
         self._predecessor = predecessor
         self.stamps = predecessor.stamps
         kept = [pool.job for pool in self._kept(predecessor)]
-        self._prepare(host, [job for job in self._jobs if job not in kept], predecessor.departing)
+        self._prepare(host, [job for job in self._jobs if job not in kept])
 
     def succeed(self) -> None:
         """Go on with the jobs that are the same, begin with the others, and let go what is not there any more."""
@@ -112,11 +112,11 @@ class PrometheusReceiver:
         """Return the pools of a predecessor that go on as they are."""
         return [pool for pool in before.pools if pool.job in self._jobs and before.sharding == self.sharding]
 
-    def _prepare(self, host: Host, jobs: Iterable[Job], departing: Departing) -> None:
+    def _prepare(self, host: Host, jobs: Iterable[Job]) -> None:
         table = host.workspaces.table(BatchContext().workspace)
         self.stamps = stamps = self.stamps or Stamps(table)
         self._registry = host.service("targets", TargetsRegistry)
-        self.pools = [self._pool(job, table, stamps, departing) for job in jobs]
+        self.pools = [self._pool(job, table, stamps) for job in jobs]
         for pool in self.pools:
             pool.prepare()
 
@@ -133,7 +133,7 @@ class PrometheusReceiver:
             registry.add(pool)
         return registry.targets()
 
-    def _pool(self, job: Job, table: SeriesTable, stamps: Stamps, departing: Departing) -> ScrapePool:
+    def _pool(self, job: Job, table: SeriesTable, stamps: Stamps) -> ScrapePool:
         settings = self._settings
         key = f"{settings.kind}.{settings.id}.config.scrape_configs.{job.name}"
         client = PrometheusClient(
@@ -157,11 +157,15 @@ class PrometheusReceiver:
             failed, lambda: pool.fault,
         )  # fmt: skip
         relabeler = Relabeler(job.config.relabel_configs)
-        discoverer = partial(self._discoverer, job)
-        pool = ScrapePool(job, shared, relabeler, discoverer, departing.give_up, self.sharding)
+        departing = (self._predecessor or self).departing
+        pool = ScrapePool(job, shared, relabeler, partial(self._discoverer, job), departing.give_up, self.sharding)
         return pool
 
     def _discoverer(self, job: Job, changed: Callable[[], None]) -> Discoverer:
+        """Return what finds the targets of a job: the predecessor's where that looks for the same."""
+        for pool in self._predecessor.pools if self._predecessor is not None else ():
+            if pool.job.finding == job.finding:
+                return pool.discoverer
         fixed = [group.group(str(i)) for i, group in enumerate(job.config.static_configs)]
         discoverer = Discoverer(fixed, changed, self._settings, job.name, self._user_agent)
         for kind, config in configured(job.config):

@@ -148,7 +148,7 @@ async def test_a_listener_that_breaks_is_told_of_the_next_change(one_job: Job, m
         one_job.changed()
         raise Broken("listener")
 
-    monkeypatch.setattr(one_job.discoverer, "_changed", broken)
+    monkeypatch.setattr(one_job.discoverer, "changed", broken)
     one_job.first.queue.put_nowait([TargetGroup.of("x", ["a:1"])])
     await one_job.told()
     one_job.first.queue.put_nowait([TargetGroup.of("x", ["a:2"])])
