@@ -232,6 +232,9 @@ class Succeeding(Receiver, Protocol):
     def succeed(self) -> None:
         """Take the work over; called between two batches. It must not fail. The predecessor is shut down afterwards."""
 
+    async def leave(self) -> None:
+        """Send what is to be sent at the end, as a reload has taken the receiver away; it is shut down afterwards."""
+
 
 def is_exclusive(component: object) -> bool:
     """Return whether two instances of a component cannot run beside each other.

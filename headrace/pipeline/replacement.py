@@ -159,6 +159,7 @@ class Replacement:
             limit_s: How long batches under way may take.
         """
         kinds = {kind: [part for part in self.ended if part.key.startswith(kind)] for kind in _KINDS}
+        await self._take_leave(kinds["receivers"], limit_s)
         await _stop(kinds["receivers"])
         kept = set(self._new.places)
         gone = [place for place in self._old.places if place not in kept]
@@ -228,6 +229,15 @@ class Replacement:
         for part in self._fresh_parts("receivers"):
             if self._predecessor(part) is not None and isinstance(part.component, Succeeding):
                 part.component.succeed()
+
+    async def _take_leave(self, receivers: list[Part], limit_s: float) -> None:
+        for part in receivers:
+            if part.id not in self._new.receivers and isinstance(part.component, Succeeding):
+                try:
+                    async with asyncio.timeout(limit_s):
+                        await part.component.leave()
+                except Exception:  # noqa: BLE001 -- the edge of a component: it is stopped all the same
+                    _log.exception("the end of %s failed", part.key)
 
     async def _replace(self, old: Part, new: Part) -> None:
         """Stop a part of the old plan and start its successor, which gets what the old one holds."""

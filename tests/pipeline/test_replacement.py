@@ -101,6 +101,12 @@ class Following(Source):
     def succeed(self) -> None:
         self.life.append(f"succeed {self.predecessor.life[-1]}")
 
+    async def leave(self) -> None:
+        self.life.append("leave")
+        await self.sink.send(make_batch(["gone"]))
+        if self.config == "breaks":
+            raise RuntimeError("broken")
+
 
 SOURCE = SimpleNamespace(create=Source)
 FOLLOWING = SimpleNamespace(create=Following)
@@ -242,6 +248,23 @@ async def test_a_receiver_goes_on_with_the_work_of_the_one_before() -> None:
     assert second.predecessor is first
     assert (first.life, second.life) == (["start", "shutdown"], ["start_after", "succeed start"])
     assert (await send(graph, "a")).accepted == 1
+
+
+@pytest.mark.parametrize("config", ["", "breaks"])
+async def test_a_receiver_that_is_taken_away_takes_leave(config: str) -> None:
+    """What it sends at its end passes the pipeline that is there now; where it breaks, it is stopped all the same."""
+    ends = {"memory": Planned(DRAIN, {"batches": []})}
+    both = replaced(plan(None, ends, pipelines=[PipelinePlan("metrics", ["source", "other"], [], ["memory"])]), config)
+    graph = await started(dataclasses.replace(both, receivers={**both.receivers, "other": Planned(SOURCE, "")}))
+    first: Any = graph.receivers["source"]
+    await replace(graph, dataclasses.replace(
+        both, receivers={"other": Planned(SOURCE, "")},
+        pipelines=[PipelinePlan("metrics", ["other"], ["filter"], ["memory"])], processors={"filter": dropping("a")},
+    ))  # fmt: skip
+    assert first.life == ["start", "leave", "shutdown"]
+    assert [name for batch in ends["memory"].config["batches"] for name, _, _ in rows(batch)] == ["gone"]
+    assert list(graph.receivers) == ["other"]
+    await graph.shutdown()
 
 
 def replaced(of: GraphPlan, config: str) -> GraphPlan:

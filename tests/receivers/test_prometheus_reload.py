@@ -231,6 +231,22 @@ async def test_a_reload_that_fails_changes_nothing(lab: ScrapeLab, tmp_path: Pat
     assert report(await lab.scrape(before.pools[0].scrapers[0])) == (1, 1, 1, 0)
 
 
+async def test_a_receiver_that_is_taken_away_marks_at_once(lab: ScrapeLab) -> None:
+    """All its targets, also those that wait for it since the reload before."""
+    before = await started(lab, {}, {"job_name": "waits"})
+    for pool in before.pools:
+        await pool.scrapers[0].scrape(lab.clock.now_ns)
+    after = await lab.reload(before, {})
+    lab.clock.advance(10)
+    await after.leave()
+    await after.shutdown()
+    marked = lab.sink.batches[2:]
+    found = [dict(batch.table.series(one).labels)["job"] for batch in marked for one in batch.series.tolist()]
+    assert sorted(found) == ["test"] * 5 + ["waits"] * 5
+    assert all(batch.flags.all() for batch in marked)
+    assert {int(at) for batch in marked for at in batch.time_ns} == {lab.clock.now_ns}
+
+
 async def test_the_end_of_the_daemon_marks_nothing(lab: ScrapeLab) -> None:
     """Not even what a reload had left to be marked."""
     before = await started(lab, {"scrape_interval": "20ms", "scrape_timeout": "20ms"})

@@ -24,6 +24,11 @@ class Departing:
         """Return one of the targets, which is scraped by another job from now on; None where it is not there."""
         return next((gone for pool in self._pools if (gone := pool.give_up(place)) is not None), None)
 
+    async def mark(self) -> None:
+        """Mark what waits for it now."""
+        for pool in self._pools:
+            await pool.mark()
+
     async def shutdown(self) -> None:
         """Stop; what is not marked yet never is."""
         for pool in self._pools:

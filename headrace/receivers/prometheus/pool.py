@@ -114,6 +114,13 @@ class ScrapePool:
             self._end(identity)
         self._closing = asyncio.create_task(self._close([gone.loop for gone in self._ending.values()]))
 
+    async def mark(self) -> None:
+        """Mark the targets that have gone now, instead of later on."""
+        found = [gone for place in list(self._ending) if (gone := self.give_up(place)) is not None]
+        await asyncio.gather(*(gone.loop for gone in found), return_exceptions=True)
+        time_ns = self._shared.settings.clock_ns()
+        await asyncio.gather(*(self._mark(gone.scraper, time_ns) for gone in found))
+
     @property
     def left(self) -> bool:
         """Whether nothing is left to do since `leave`."""
@@ -207,10 +214,10 @@ class ScrapePool:
         running.task.cancel()
         place = running.scraper.target.place
         self.give_up(place)  # the same at another interval, if anything
-        marking = asyncio.create_task(self._mark(place, running.scraper))
+        marking = asyncio.create_task(self._mark_later(place, running.scraper))
         self._ending[place] = Gone(running.scraper, running.task, marking)
 
-    async def _mark(self, place: Place, scraper: TargetScraper) -> None:
+    async def _mark_later(self, place: Place, scraper: TargetScraper) -> None:
         """Mark the series of a target that is gone, at the time of the scrape that is missing."""
         interval_s = scraper.target.interval.total_seconds()
         await asyncio.sleep(interval_s)
@@ -219,11 +226,15 @@ class ScrapePool:
         task = self._ending.pop(place).marking
         self._marking.add(task)
         try:
+            await self._mark(scraper, time_ns)
+        finally:
+            self._marking.discard(task)
+
+    async def _mark(self, scraper: TargetScraper, time_ns: int) -> None:
+        try:
             await scraper.end(time_ns)
         except Exception:  # the edge of a task: the markers are lost, nothing else
             self._shared.settings.logger.exception("marking the series of %s as stale broke", scraper.target.url)
-        finally:
-            self._marking.discard(task)
 
 
 def _active(pool: str, scraper: TargetScraper) -> ActiveTarget:

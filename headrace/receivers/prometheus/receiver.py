@@ -98,6 +98,13 @@ class PrometheusReceiver:
                 self._settings.counters.forget({"receiver": self._settings.id, "job": pool.job.name})
         self._begin(fresh)
 
+    async def leave(self) -> None:
+        """Mark the series of all targets as stale at once: nobody is left to do it later."""
+        pools, self.pools = self.pools, []
+        for pool in pools:
+            self.departing.add(pool)
+        await self.departing.mark()
+
     async def shutdown(self) -> None:
         """Stop scraping."""
         if self._registry is not None:
