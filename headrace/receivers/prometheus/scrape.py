@@ -127,19 +127,16 @@ class TargetScraper:
         scraper = TargetScraper(shared, target, self._cache if same else None)
         scraper.status = self.status
         if same:
-            scraper.metadata, scraper._digest = self.metadata, self._digest
+            scraper.metadata, scraper._digest, scraper._report_ids = self.metadata, self._digest, self._report_ids
         return scraper
 
     def follow(self, before: TargetScraper) -> None:
         """Take over from `before`, which has ended, what is to be marked as stale if it does not come again."""
-        if before is self:
+        if before._cache is self._cache:
             return
         reports = before._report_ids
         lost = np.setdiff1d(reports[reports >= 0], self._reports())
-        if before._cache is not self._cache:
-            lost = np.union1d(lost, before._cache.clear_tracked())
-        if len(lost):
-            self._cache.restore_tracked(lost)
+        self._cache.restore_tracked(np.union1d(lost, before._cache.clear_tracked()))
 
     def forget(self, ids: NDArray[np.int32]) -> None:
         """Drop what is known about ids that the table frees."""
