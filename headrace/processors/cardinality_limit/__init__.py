@@ -6,7 +6,7 @@ their resets, and through a restart of the daemon where ``service.state_director
 
 After a restart, the places of the series that were admitted before are theirs for an hour in which the daemon runs;
 then others may have them. Series that were dropped are judged anew. What is saved is 16 bytes for each series that was
-admitted, 32 for each that is folded, and how many there are of each metric and with each value of a limited label.
+admitted, 36 for each that is folded, and how many there are of each metric and with each value of a limited label.
 
 Source:
     OpenTelemetry metrics SDK specification, "Cardinality limits", for the overflow attribute.

@@ -71,7 +71,8 @@ class View:
         if has_place:
             self._limits.admit(series)
             self._kept[series_id] = series
-            self._folding.subtract(slot, last)
+            if len(last):
+                self._folding.subtract(slot, last)
             self._decided(series_id, KEEP, key or digest(series))
         elif self._over == FOLD:
             self._folding.join(series_id, series, float(last[0]) if len(last) else None, now_s)
