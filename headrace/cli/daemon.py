@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from headrace.cli.limits import raise_open_files
+from headrace.cli.memory import give_back
 from headrace.cli.reload import Reloader
 from headrace.pipeline.component import Settings
 from headrace.pipeline.graph import Graph
@@ -186,6 +187,7 @@ class Daemon:
             freed = self.host.workspaces.collect(_IDLE_S)
             if freed:
                 _log.info("freed %d series that were idle for %d s", freed, _IDLE_S)
+            give_back()
 
     async def _reload(self, reloader: Reloader) -> None:
         while True:

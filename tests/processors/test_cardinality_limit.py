@@ -15,7 +15,9 @@ from headrace.pipeline.component import StatefulProcessor
 from headrace.pipeline.counters import Counters
 from headrace.pipeline.identity import Form, Kind, MetricType, Series, Temporality
 from headrace.pipeline.series import SeriesTable
-from headrace.processors.cardinality_limit import CardinalityLimitConfig, CardinalityLimiter
+from headrace.pipeline.streams.snapshots import encode
+from headrace.processors.cardinality_limit.config import CardinalityLimitConfig
+from headrace.processors.cardinality_limit.processor import CardinalityLimiter
 from headrace.store.promql.evaluate import Evaluator
 from headrace.testing.batches import make_batch, make_settings, rows, with_native
 from headrace.testing.store_fakes import MemoryQueryable
@@ -245,7 +247,7 @@ def test_sums_of_rates_stay_the_same(seed: int) -> None:
 def test_state_of_another_version() -> None:
     """It is refused."""
     with pytest.raises(ValueError, match="version 9"):
-        Lab(max_series=1).limiter.restore(b'{"version": 9}')
+        Lab(max_series=1).limiter.restore(encode("cardinality_limit", 9, {}))
 
 
 @pytest.mark.parametrize(

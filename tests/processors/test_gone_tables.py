@@ -12,6 +12,7 @@ from headrace.pipeline.component import StatefulProcessor
 from headrace.pipeline.identity import MetricType, Temporality
 from headrace.pipeline.series import SeriesTable
 from headrace.processors import (
+    cardinality_limit,
     cumulativetodelta,
     deltatocumulative,
     interval,
@@ -24,6 +25,7 @@ from stream_points import Histogram, Number, Side, batch_of, otlp
 
 HOUR_NS = 3_600_000_000_000
 CASES: list[tuple[Any, dict[str, Any]]] = [
+    (cardinality_limit.FACTORY, {"max_series": 1, "action": "overflow"}),
     (deltatocumulative.FACTORY, {}),
     (cumulativetodelta.FACTORY, {"initial_value": "keep"}),
     (interval.FACTORY, {}),
