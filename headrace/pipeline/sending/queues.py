@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.pipeline.errors import Refused, StoreFailed
 from headrace.pipeline.storage.batches import BatchDecoder, BatchEncoder
-
-_PAUSE_S = 1.0
-"""How long a disk that cannot be read is left alone."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +25,11 @@ if TYPE_CHECKING:
     from headrace.pipeline.sending.room import Place, QueueRoom
     from headrace.pipeline.series import SeriesTable
     from headrace.pipeline.storage import RecordLog
+    from headrace.pipeline.storage.record_log import Waiting
     from headrace.pipeline.storage.segments import Found
+
+_PAUSE_S = 1.0
+"""How long a disk that cannot be read is left alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -187,9 +188,8 @@ class StoredQueue:
         self._bytes = 0
         self._came = asyncio.Event()
         self._taken = log.low - 1
-        waiting = log.waiting
-        self._unread = waiting.records
-        room.hold(waiting.points, waiting.size, waiting.records)
+        self._unread = replace(log.waiting)
+        room.hold(self._unread.points, self._unread.size, self._unread.records)
 
     async def put(self, entry: Entry) -> None:
         """Take an entry; return when it is on disk.
@@ -213,12 +213,12 @@ class StoredQueue:
             self._bytes += size
         else:
             # `finish` of what is read back gives the room back.
-            self._unread += 1
+            self._unread.add(1, len(entry.batch), size)
         self._came.set()
 
     def is_ready(self) -> bool:
         """Return whether there is an entry."""
-        return bool(self._entries or self._unread)
+        return bool(self._entries or self._unread.records)
 
     async def next(self) -> Entry:
         """Return the next entry, waiting for one; what is not in memory is read back. Not to be cancelled half-way."""
@@ -226,7 +226,7 @@ class StoredQueue:
             if not self.is_ready():
                 self._came.clear()
                 await self._came.wait()
-            entry = await self._read() if self._unread and not self._follows() else self._pop()
+            entry = await self._read() if self._unread.records and not self._follows() else self._pop()
             if entry is not None:
                 return self._handed_out(entry)
 
@@ -254,6 +254,7 @@ class StoredQueue:
         self._taken = seq
 
     async def _read(self) -> Entry | None:
+        expected = replace(self._unread)
         try:
             found = await asyncio.to_thread(self._log.read, self._taken)
         except OSError as error:
@@ -261,7 +262,7 @@ class StoredQueue:
             await asyncio.sleep(_PAUSE_S)
             return None
         if found is None:
-            self._forget_unread()
+            self._forget(expected)
             return None
         if found.opens:
             self._decoder.reset()
@@ -272,17 +273,17 @@ class StoredQueue:
                 self._decoder.define(found.payload)
             return self._pop()
         self._take(found.head.seq)
-        self._unread -= 1
+        self._unread.add(-1, -found.head.points, -found.head.size)
         return self._decoded(found)
 
-    def _forget_unread(self) -> None:
-        """Take note that records that were counted are not there: files were damaged while the daemon ran."""
-        kept_points = sum(len(entry.batch) for entry in (*self._entries, *self._out))
-        kept_bytes = sum(entry.batch.size_bytes for entry in (*self._entries, *self._out))
-        points, size = self._room.points - kept_points, self._room.bytes - kept_bytes
-        self._room.give_back(self._unread, points, size)
-        self._lost(points, "storage_damaged")
-        self._unread = 0
+    def _forget(self, missing: Waiting) -> None:
+        """Take note that records that were counted are not there: files were damaged while the daemon ran.
+
+        What was written since somebody looked is not among them.
+        """
+        self._room.give_back(missing.records, missing.points, missing.size)
+        self._lost(missing.points, "storage_damaged")
+        self._unread.add(-missing.records, -missing.points, -missing.size)
 
     def _decoded(self, found: Found) -> Entry | None:
         """Return the entry of a record, None where it is damaged: then it is counted, and done."""

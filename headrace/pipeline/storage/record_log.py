@@ -50,11 +50,17 @@ class Record:
 
 @dataclass(slots=True)
 class Waiting:
-    """What was found at the start and is not done: records, points, and bytes that the batches take in memory."""
+    """What is not done: records, points, and bytes that the batches take in memory."""
 
     records: int = 0
     points: int = 0
     size: int = 0
+
+    def add(self, records: int, points: int, size: int) -> None:
+        """Count more; less, where they are negative."""
+        self.records += records
+        self.points += points
+        self.size += size
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class RecordLog:
 
     def __init__(self, directory: Path, usage: Usage, *, fsync: bool, segment_bytes: int = _SEGMENT_BYTES) -> None:
         self.waiting = Waiting()
+        """What was found at the start."""
         self._directory = directory
         self._usage = usage
         self._fsync = fsync
@@ -135,9 +142,7 @@ class RecordLog:
                 continue
             self._next = max(self._next, found.seq + 1)
             if not self.is_done(found.seq):
-                self.waiting.records += 1
-                self.waiting.points += found.points
-                self.waiting.size += found.size
+                self.waiting.add(1, found.points, found.size)
 
     async def close(self) -> None:
         """Write what was appended, and close all files."""
