@@ -13,6 +13,7 @@ from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.targets import TargetsRegistry
 from headrace.receivers.prometheus.config import PrometheusConfig
 from headrace.receivers.prometheus.job import jobs_of
+from headrace.receivers.prometheus.scrape import next_tick
 from scrape_lab import ScrapeLab, report, samples
 
 if TYPE_CHECKING:
@@ -212,6 +213,22 @@ async def test_a_loop_begins_when_the_one_before_has_ended(lab: ScrapeLab) -> No
     await asyncio.sleep(0)
     lab.sink.send = send  # type: ignore[method-assign]
     assert samples(await lab.scrape(fresh)) == {"a": 1.0, "b": "stale"}
+
+
+async def test_a_tick_is_not_scraped_twice(lab: ScrapeLab) -> None:
+    """Where the loop before came a little early for it, and the next one begins before it."""
+    before = await started(lab, SOON)
+    scraper = before.pools[0].scrapers[0]
+    interval_ns = 500 * 10**6
+    tick_ns = next_tick(lab.clock.now_ns, interval_ns, scraper.target.offset_ns(before.pools[0]._seed))
+    lab.clock.now_ns = tick_ns - 10**6
+    await scraper.scrape(tick_ns)
+    await lab.reload(before, {**SOON, "sample_limit": 9})
+    await asyncio.sleep(0.1)
+    assert len(lab.requests) == 1
+    lab.clock.now_ns = tick_ns + interval_ns
+    await until(lambda: len(lab.sink.batches) == 2)
+    assert [int(batch.time_ns[0]) for batch in lab.sink.batches] == [tick_ns, tick_ns + interval_ns]
 
 
 async def test_a_reload_that_fails_changes_nothing(lab: ScrapeLab, tmp_path: Path) -> None:

@@ -151,6 +151,9 @@ class TargetScraper:
         clock_ns = self._shared.settings.clock_ns
         tolerance_ns = min(2 * NS_PER_MS, interval_ns // 100)
         tick_ns = next_tick(clock_ns(), interval_ns, offset_ns)
+        if tick_ns == self.status.began_ns:
+            # The loop before this one came early for it, within the tolerance.
+            tick_ns += interval_ns
         while True:
             await asyncio.sleep(max(0, tick_ns - clock_ns()) / 1e9)
             now_ns = clock_ns()
