@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _FALL_BACK_S = 3600.0
 
 _INLINE_BYTES = 1 << 20
-"""Longer bodies are compressed on a thread: one of this size takes the loop a quarter of a millisecond."""
+"""Longer bodies are compressed on a thread: one of this size takes the loop about a millisecond."""
 
 _HEADERS = {
     1: {

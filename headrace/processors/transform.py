@@ -130,11 +130,31 @@ class TransformProcessor:
         return run(self.blocks, series, self.faults.note).series
 
 
+class _Noting(TransformProcessor):
+    """Keeps the edits of points that statements make of each series, until they are taken."""
+
+    def __init__(self, settings: Settings, blocks: Sequence[Block]) -> None:
+        super().__init__(settings, blocks)
+        self._edits: dict[Series, tuple[PointEdit, ...]] = {}
+
+    def admit(self, series: Series) -> Series | None:
+        """Return what the statements make of a series; None where a fault drops it."""
+        outcome = run(self.blocks, series, self.faults.note)
+        if outcome.edits:
+            self._edits[series] = outcome.edits
+        return outcome.series
+
+    def taken_edits(self) -> dict[Series, tuple[PointEdit, ...]]:
+        """Return the edits of the series admitted since the last call, of those that have any."""
+        edits, self._edits = self._edits, {}
+        return edits
+
+
 class PointTransform:
     """Runs the statements once for each new series, and what they do to points on columns."""
 
     def __init__(self, settings: Settings, blocks: Sequence[Block]) -> None:
-        self._series = TransformProcessor(settings, blocks)
+        self._series = _Noting(settings, blocks)
         self._chain = SeriesChain([Stage(self._series, settings.drops, FAULT)])
         self._plans: list[tuple[PointEdit, ...]] = [()]
         self._numbers: dict[str, int] = {"": _NO_EDITS}
@@ -148,10 +168,10 @@ class PointTransform:
         """Run the statements for (n,) int32 `ids`."""
         self._chain.decide(batch, ids)
         plans = self._verdicts.of(batch.table)
+        edits = self._series.taken_edits()
         for one in ids.tolist():
             series = batch.table.series(one)
-            # Faults were noted by the chain.
-            plans[one] = self._number(run(self._series.blocks, series, lambda *_: None).edits, series)
+            plans[one] = self._number(edits.get(series, ()), series)
 
     def process(self, batch: MetricBatch) -> MetricBatch:
         """Return the batch with series and points changed; the same object where nothing changes."""

@@ -279,3 +279,19 @@ def test_steady_state_asks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert processor.process(batch).value.tolist() == [2.0, 18.0]
     monkeypatch.setattr(SeriesView, "of", None)
     assert processor.process(batch).value.tolist() == [2.0, 18.0]
+
+
+def test_statements_run_once_for_each_new_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is something to do to its points."""
+    seen: list[Series] = []
+
+    def counting(blocks: Any, one: Series, note: Any) -> program.Outcome:
+        seen.append(one)
+        return program.run(blocks, one, note)
+
+    monkeypatch.setattr(transform, "run", counting)
+    processor: Any = FACTORY.create(make_settings("transform"), config('scale_metric(2) where metric.name == "a"'))
+    batch = make_batch(["a", "b"], value=[1.0, 9.0])
+    for _ in range(2):
+        assert processor.process(batch).value.tolist() == [2.0, 9.0]
+    assert len(seen) == len(set(seen)) == 2
