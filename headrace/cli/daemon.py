@@ -38,6 +38,12 @@ _log = logging.getLogger("headrace.daemon")
 
 _SWEEP_S = 60.0
 _IDLE_S = 3600.0
+
+_TRIM_S = 10.0
+"""Free memory is given back as often, but rarer where that takes long."""
+_TRIM_SHARE = 0.001
+"""Of the time that giving memory back may take."""
+
 _POLL_S = 0.05
 
 
@@ -117,6 +123,7 @@ class Daemon:
         await self.graph.start()
         await self.listeners.start()
         self._tasks.append(asyncio.create_task(self._sweep(), name="sweep of idle series"))
+        self._tasks.append(asyncio.create_task(self._trim(), name="free memory"))
         if self.reloader is not None:
             self._tasks.append(asyncio.create_task(self._reload(self.reloader), name="reloads"))
         if self._watched is not None:
@@ -187,7 +194,14 @@ class Daemon:
             freed = self.host.workspaces.collect(_IDLE_S)
             if freed:
                 _log.info("freed %d series that were idle for %d s", freed, _IDLE_S)
+
+    async def _trim(self) -> None:
+        took_s = 0.0
+        while True:
+            await asyncio.sleep(max(_TRIM_S, took_s / _TRIM_SHARE))
+            began_s = self.host.monotonic_s()
             give_back()
+            took_s = self.host.monotonic_s() - began_s
 
     async def _reload(self, reloader: Reloader) -> None:
         while True:
