@@ -76,9 +76,15 @@ def plan(**options: object) -> None:
 
 @click.group()
 def convert() -> None:
-    """Print the equivalent of another program's configuration, and what could not be carried over.
+    r"""Print the equivalent of another program's configuration, and what could not be carried over.
 
-    The exit code is 2 where the result does not load; the reasons are told.
+    What could not be carried over is told on standard error in any case.
+
+    \b
+    The exit code is
+      0  where there is a configuration, and it loads;
+      2  where what is to be converted is wrong or cannot be read: all mistakes are told, and no configuration;
+         or where the configuration does not load: it is printed, and the reasons are told.
     """
 
 
@@ -86,7 +92,11 @@ def convert() -> None:
 @click.argument("file", metavar="PROMETHEUS.YML")
 @click.option("--store", "data_dir", default="", metavar="DIR", help="Also keep the samples in a store there.")
 def convert_prometheus(file: str, data_dir: str) -> None:
-    """Convert a prometheus.yml: jobs, remote_write, retention."""
+    """Convert a prometheus.yml: jobs, remote_write, retention.
+
+    All of it is checked, with the files of scrape_config_files: also what has no counterpart. The exit code is 0 for a
+    configuration that loads, else 2.
+    """
     from headrace.cli.convert.work import from_prometheus
 
     sys.exit(from_prometheus(file, data_dir))
@@ -95,7 +105,11 @@ def convert_prometheus(file: str, data_dir: str) -> None:
 @convert.command("vmagent", context_settings={"ignore_unknown_options": True})
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="-- [FLAG]...")
 def convert_vmagent(flags: tuple[str, ...]) -> None:
-    """Convert the flags of a vmagent, written after two dashes."""
+    """Convert the flags of a vmagent, written after two dashes.
+
+    Flags, and the files that they name, are checked as vmagent does. The exit code is 0 for a configuration that loads,
+    else 2.
+    """
     from headrace.cli.convert.work import from_vmagent
 
     sys.exit(from_vmagent(flags))

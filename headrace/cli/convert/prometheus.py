@@ -7,17 +7,20 @@ Source:
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from headrace.cli.convert.prometheus_yml.check import check_file
 from headrace.cli.convert.remote_write import convert_remote_write, safe
 from headrace.cli.convert.result import NAME, Converted, Reference
-from headrace.pipeline.config.source import read
-from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.discovery.kinds import kinds
+from headrace.pipeline.prometheus_values import parse_duration, parse_size
 from headrace.receivers.prometheus import unsupported
-from headrace.receivers.prometheus.config import PrometheusYml
+from headrace.receivers.prometheus.config import GlobalConfig, ScrapeConfig
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from headrace.cli.convert.prometheus_yml.check import Checked
 
 ELSEWHERE = {
     "rule_files": "rules are not evaluated here; keep evaluating them where they are",
@@ -29,7 +32,7 @@ ELSEWHERE = {
 _RULES_ONLY = ("evaluation_interval",)
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 _OWN_ADDRESS = "127.0.0.1:9090"
-_SECTIONS = ("global", "scrape_configs", "scrape_config_files", "remote_write", "storage", "otlp")
+_OTLP_DEFAULTS = {"label_name_underscore_sanitization": True, "label_name_preserve_multiple_underscores": True}
 
 
 def convert(path: str, data_dir: str = "") -> Converted:
@@ -39,18 +42,14 @@ def convert(path: str, data_dir: str = "") -> Converted:
         path: The file.
         data_dir: Where a store of ours keeps its data; without it there is one only if nothing else takes the samples.
 
-    Raises:
-        ConfigError: It is no YAML, or no prometheus.yml.
+    Returns:
+        The configuration; where the file has faults, what is right in it.
     """
-    try:
-        document = read(Path(path).read_text(), path).value or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path, f"cannot be read: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(path, "must be a mapping")
+    checked = check_file(path)
+    made = Converted(faults=checked.faults)
+    document = checked.sections
     _refer(document.get("global") or {})
-    made = Converted()
-    convert_scraping(made, document, Path(path).parent)
+    convert_scraping(made, checked)
     if document.get("otlp") or not made.receivers:
         _pushed(made, document.get("otlp") or {})
     writes = document.get("remote_write") or []
@@ -58,7 +57,7 @@ def convert(path: str, data_dir: str = "") -> Converted:
         "external_labels": (document.get("global") or {}).get("external_labels"),
         "translation_strategy": (document.get("otlp") or {}).get("translation_strategy"),
     }
-    for number, write in enumerate(writes):
+    for number, write in zip(checked.numbers.get("remote_write", ()), writes, strict=True):
         convert_remote_write(made, write, number, {name: value for name, value in shared.items() if value})
     if data_dir or not writes:
         _store(made, document, data_dir or "./data")
@@ -82,11 +81,11 @@ def _reference(found: re.Match[str]) -> str:
     return "$$" if name is None else "" if name[0].isdigit() else f"${{env:{name}}}"
 
 
-def convert_scraping(made: Converted, document: dict[str, Any], folder: Path) -> None:
-    """Put the jobs of a document into `made`, and what is known to have no counterpart."""
-    for name in document:
-        if name not in {*_SECTIONS, *ELSEWHERE}:
-            raise ConfigError(name, "is no section of a prometheus.yml")
+def convert_scraping(made: Converted, checked: Checked) -> None:
+    """Put the jobs of a file into `made`, and what is known to have no counterpart."""
+    document = checked.sections
+    for what, why in checked.notes:
+        made.miss(what, why)
     for name, why in ELSEWHERE.items():
         if document.get(name):
             made.miss(name, why)
@@ -95,33 +94,26 @@ def convert_scraping(made: Converted, document: dict[str, Any], folder: Path) ->
         if shared.pop(name, None) is not None:
             made.miss(f"global.{name}", ELSEWHERE["rule_files"])
     _leave_out(made, shared, unsupported.GLOBAL, "global")
-    jobs = [_job(made, job) for job in _jobs(document, folder)]
+    _leave_out(made, shared, _beside(shared, GlobalConfig), "global")
+    jobs = [_job(made, job) for job in document.get("scrape_configs", [])]
     if jobs:
         made.put("receivers", NAME, {"config": {**({"global": shared} if shared else {}), "scrape_configs": jobs}})
-    else:
-        _check_global(shared)
 
 
-def _jobs(document: dict[str, Any], folder: Path) -> list[Any]:
-    """Return the jobs of a document and of the files that it names."""
-    jobs = list(document.get("scrape_configs") or [])
-    for pattern in document.get("scrape_config_files") or []:
-        path = folder / pattern
-        for file in sorted(path.parent.glob(path.name)):
-            found = read(file.read_text(), str(file)).value or {}
-            jobs += found.get("scrape_configs") or []
-    return jobs
-
-
-def _job(made: Converted, job: Any) -> Any:
+def _job(made: Converted, job: dict[str, Any]) -> dict[str, Any]:
     """Return a job without what the receiver does not have."""
-    if not isinstance(job, dict):
-        return job  # to be refused with its place
-    job, where = dict(job), f"job {job.get('job_name')}"
+    job, where = dict(job), f"job {job['job_name']}"
     _leave_out(made, job, unsupported.JOB, where)
-    if isinstance(job.get("tls_config"), dict):
+    offered = {f"{kind}_sd_configs" for kind in kinds()}
+    _leave_out(made, job, {name: why for name, why in _beside(job, ScrapeConfig).items() if name not in offered}, where)
+    if "tls_config" in job:
         job["tls_config"] = safe(made, job["tls_config"], f"{where}.tls_config")
     return job
+
+
+def _beside(options: dict[str, Any], model: type[BaseModel]) -> dict[str, str]:
+    """Return the options that a model does not have, each with the reason that there is for them all."""
+    return {name: "has no counterpart in the receiver prometheus" for name in options if name not in model.model_fields}
 
 
 def _leave_out(made: Converted, options: dict[str, Any], known: dict[str, str], where: str) -> None:
@@ -131,24 +123,16 @@ def _leave_out(made: Converted, options: dict[str, Any], known: dict[str, str], 
             made.miss(f"{where}.{name}", known[name])
 
 
-def _check_global(options: dict[str, Any]) -> None:
-    """Find mistakes that are in no receiver's settings."""
-    try:
-        PrometheusYml.model_validate({"global": options})
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise ConfigError(".".join(map(str, found["loc"])), str(found["msg"])) from None
-
-
 def _pushed(made: Converted, otlp: dict[str, Any]) -> None:
     """Take what senders bring to a Prometheus; that is all there is where there are no jobs."""
     if not made.receivers:
-        made.miss("scrape_configs", f"there are no jobs: remote write and OTLP are taken at {_OWN_ADDRESS}")
+        if not made.faults:  # else there may be jobs among what is wrong
+            made.miss("scrape_configs", f"there are no jobs: remote write and OTLP are taken at {_OWN_ADDRESS}")
         made.put("receivers", "prometheus_remote_write", {"endpoint": _OWN_ADDRESS})
     path = "/api/v1/otlp/v1/metrics"
     made.put("receivers", "otlp", {"protocols": {"http": {"endpoint": _OWN_ADDRESS, "metrics_url_path": path}}})
     for option, value in otlp.items():
-        if value and option != "translation_strategy":
+        if value != _OTLP_DEFAULTS.get(option, False) and option != "translation_strategy":
             made.miss(f"otlp.{option}", "names and labels are as the exporter makes them")
 
 
@@ -158,15 +142,17 @@ def _store(made: Converted, document: dict[str, Any], data_dir: str) -> None:
     storage = document.get("storage") or {}
     tsdb = dict(storage.get("tsdb") or {})
     retention = tsdb.pop("retention", None) or {}
-    for theirs, ours in (("time", "retention"), ("size", "retention_size")):
-        if retention.get(theirs):
-            settings[ours] = retention[theirs]
+    if parse_duration(retention.get("time", 0)):
+        settings["retention"] = retention["time"]
+    if size := parse_size(retention.get("size", 0)):
+        settings["retention_size"] = size  # as a number: GB are powers of 1024 there, and of 1000 here
     if "out_of_order_time_window" in tsdb:
         settings["out_of_order_time_window"] = tsdb.pop("out_of_order_time_window")
-    for name, value in {**tsdb, **{key: one for key, one in storage.items() if key != "tsdb"}}.items():
+    rest = {f"tsdb.{name}": value for name, value in tsdb.items()}
+    for name, value in {**rest, **{name: one for name, one in storage.items() if name != "tsdb"}}.items():
         if value:
             made.miss(f"storage.{name}", "has no counterpart in the exporter store")
-    if retention.get("percentage"):
+    if float(retention.get("percentage", 0)):
         made.miss("storage.tsdb.retention.percentage", "give retention_size of the exporter store")
     made.put("exporters", "store", settings)
     made.pipeline("metrics/store", made.receivers, [], ["store"])

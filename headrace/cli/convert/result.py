@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from headrace.pipeline.config.faults import Fault
 
 NAME = "prometheus"
 
@@ -20,14 +23,17 @@ class Converted:
     Attributes:
         document: The configuration.
         missing: What could not be carried over, with the reason; one line each.
+        faults: What is wrong with what was to be converted.
     """
 
     document: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     def miss(self, what: str, why: str) -> None:
-        """Note that something could not be carried over."""
-        self.missing.append(f"{what}: {why}")
+        """Note that something could not be carried over, in one line: the configuration has it as a comment."""
+        line = f"{what}: {why}"
+        self.missing.append("".join(one if one.isprintable() else " " for one in line))
 
     def put(self, kind: str, name: str, settings: dict[str, Any]) -> str:
         """Add a component; return its id."""

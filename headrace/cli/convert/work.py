@@ -9,15 +9,15 @@ import click
 
 from headrace.cli.convert import prometheus, vmagent
 from headrace.cli.registry import ComponentRegistry
-from headrace.pipeline.config.faults import ConfigFaults
+from headrace.pipeline.config.faults import ConfigFaults, order
 from headrace.pipeline.config.load import load_files
 from headrace.pipeline.config.substitution import Substitution
-from headrace.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from headrace.cli.convert.result import Converted
+    from headrace.pipeline.config.faults import Fault
 
 _BAD_CONFIG = 2
 
@@ -47,18 +47,22 @@ class _Environment(dict[str, str]):
 
 
 def _print(convert: Callable[[], Converted]) -> int:
-    try:
-        made = convert()
+    """Print the configuration, or what is wrong; in either case also what could not be carried over."""
+    made = convert()
+    faults = [str(fault) for fault in sorted(set(made.faults), key=order)]
+    if not faults:
         text = made.text()
         click.echo(text, nl=False)
+        faults = [f"not supported: {fault.key}: {fault.why}" for fault in _refused(text)]
+    for line in (*faults, *(f"not carried over: {line}" for line in made.missing)):
+        click.echo(line, err=True)
+    return _BAD_CONFIG if faults else 0
+
+
+def _refused(text: str) -> Sequence[Fault]:
+    """Return why a configuration does not load."""
+    try:
         load_files([f"yaml:{text}"], ComponentRegistry(), substitution=Substitution(_Environment(os.environ)))
     except ConfigFaults as error:
-        for fault in error.faults:
-            click.echo(f"not supported: {fault.key}: {fault.why}", err=True)
-        return _BAD_CONFIG
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        return _BAD_CONFIG
-    for line in made.missing:
-        click.echo(f"not carried over: {line}", err=True)
-    return 0
+        return error.faults
+    return ()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from headrace.pipeline.config.faults import Path
     from headrace.pipeline.config.source import Document
 
+UNKNOWN = "unknown setting"
+"""How what is told of a setting begins that no model has."""
+
 _OF_TEXT = {"string_type", "secret_type", "literal_error", "enum"}
 """Errors of settings that are text, when they get something else."""
 
@@ -147,7 +150,7 @@ def _worded(error: ErrorDetails, model: type[BaseModel], path: Path, document: D
     context = error.get("ctx") or {}
     if kind == "extra_forbidden":
         why = _why_none(path, error)
-        return (*path, *error["loc"]), f"not supported: {why}" if why else f"unknown setting{_meant(error, model)}"
+        return (*path, *error["loc"]), f"not supported: {why}" if why else f"{UNKNOWN}{_meant(error, model)}"
     if kind == "missing":
         return (*path, *error["loc"]), "is required"
     if kind == "value_error":
@@ -190,12 +193,17 @@ def _fields(model: Any, loc: tuple[str | int, ...]) -> set[str]:
     for part in loc:
         if not isinstance(part, str):
             continue
-        found = getattr(model, "model_fields", {}).get(part)
+        found = _field(model, part)
         inner = _model_in(found.annotation) if found is not None else None
         if inner is not None:
             model = inner
     fields = getattr(model, "model_fields", {})
     return {one.alias or name for name, one in fields.items()}
+
+
+def _field(model: Any, name: str) -> Any:
+    fields = getattr(model, "model_fields", {})
+    return fields.get(name) or next((one for one in fields.values() if one.alias == name), None)
 
 
 def _model_in(annotation: Any) -> Any:

@@ -61,13 +61,14 @@ class ConfigFaults(ConfigError):  # noqa: N818 -- named for what it holds
     """
 
     def __init__(self, faults: Iterable[Fault], warnings: Iterable[str] = ()) -> None:
-        self.faults = sorted(set(faults), key=_order)
+        self.faults = sorted(set(faults), key=order)
         self.warnings = tuple(dict.fromkeys(warnings))
         lines = [*map(str, self.faults), *(f"warning: {one}" for one in self.warnings)]
         super().__init__("", "\n".join(lines))
 
 
-def _order(fault: Fault) -> tuple[bool, str, int, int, str]:
+def order(fault: Fault) -> tuple[bool, str, int, int, str]:
+    """Return what faults are sorted by: where they were written, those without a place last."""
     place = fault.place or Place("")
     return fault.place is None, place.source, place.line, place.column, str(fault)
 

@@ -85,17 +85,19 @@ def read(text: str, source: str) -> Document:
     """
     if len(text) > MAX_BYTES:
         raise ConfigFaults([Fault(Place(source), "", f"has {len(text)} bytes, more than {MAX_BYTES}")])
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)  # looks at the characters already
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         raise ConfigFaults([Fault(place, "", f"no YAML: {error.problem or error.context}")]) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigFaults([Fault(Place(source), "", f"no YAML: {error}")]) from None
+        raise ConfigFaults([Fault(Place(source), "", f"no YAML: {str(error).partition(chr(10))[0]}")]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     builder = _Builder(loader, source)
     document = Document(None, builder.places, builder.texts)
     if node is not None:
@@ -140,6 +142,10 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             self.faults.append(Fault(self._place(node), joined(path), str(error.problem)))
             return None
+        except (ValueError, LookupError, AttributeError):  # what a constructor does with what its tag does not fit
+            why = f"is no value of the kind {node.tag.rpartition(':')[2]}: {node.value[:40]!r}"
+            self.faults.append(Fault(self._place(node), joined(path), why))
+            return None
         if found is not None and not isinstance(found, str):
             self.texts[path] = str(node.value)
         return found
@@ -154,7 +160,7 @@ class _Builder:
                     merged = {**(found if isinstance(found, dict) else {}), **merged}
                 continue
             name = str(key.value)
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:binary":
                 self.faults.append(Fault(self._place(key), joined(path), "a key must be text"))
             elif name in out:
                 self.faults.append(Fault(self._place(key), joined((*path, name)), "stands there twice"))

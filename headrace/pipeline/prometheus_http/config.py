@@ -19,7 +19,7 @@ from headrace.pipeline.prometheus_http.tls import TlsConfig
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_RESERVED = {
+RESERVED_HEADERS = {
     "authorization", "host", "content-encoding", "content-length", "content-type", "user-agent", "connection",
     "keep-alive", "proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding",
     "x-prometheus-remote-write-version", "x-prometheus-remote-read-version", "x-prometheus-scrape-timeout-seconds",
@@ -188,7 +188,7 @@ class HttpConfig(ProxyConfig):
     @classmethod
     def _check_headers(cls, headers: dict[str, HeaderValues]) -> dict[str, HeaderValues]:
         for name in headers:
-            if name.lower() in _RESERVED:
+            if name.lower() in RESERVED_HEADERS:
                 raise ValueError(f'setting header "{name}" is not allowed')
             if not _HEADER.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of a header")

@@ -61,6 +61,23 @@ def test_what_is_no_yaml() -> None:
     assert fault("a: [1,\nb: }").startswith("f.yaml:2:")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: \0", "f.yaml: no YAML: unacceptable character #x0000: special characters are not allowed"),
+        ("a: !!int x", "f.yaml:1:4: a: is no value of the kind int: 'x'"),
+        ("a: !!float x", "f.yaml:1:4: a: is no value of the kind float: 'x'"),
+        ("a: !!bool x", "f.yaml:1:4: a: is no value of the kind bool: 'x'"),
+        ("a: !!timestamp x", "f.yaml:1:4: a: is no value of the kind timestamp: 'x'"),
+        ("a: " + "1" * 5000, f"f.yaml:1:4: a: is no value of the kind int: '{'1' * 40}'"),
+        ("!!binary aGk=: 1", "f.yaml:1:1: a key must be text"),
+    ],
+)
+def test_values_that_cannot_be_read(text: str, why: str) -> None:
+    """Characters, tags and numbers that the parser gives up on have their place, too."""
+    assert fault(text) == why
+
+
 def test_merge() -> None:
     """Mappings merge, everything else is replaced, places follow."""
     under = read("a: {x: 1, l: [1, 2]}\nb: 1\n", "one.yaml")
