@@ -78,7 +78,8 @@ def plan(**options: object) -> None:
 def convert() -> None:
     """Print the equivalent of another program's configuration, and what could not be carried over.
 
-    The exit code is 2 where the result does not load; the reasons are told.
+    The exit code is 0 where there is an equivalent, and 2 where the input is wrong, whether or not that part could be
+    carried over, or where the result does not load; the reasons are told. A wrong command line is 2 as well.
     """
 
 

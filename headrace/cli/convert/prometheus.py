@@ -12,9 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from headrace.cli.convert.prometheus_yml import Rest
 from headrace.cli.convert.remote_write import convert_remote_write, safe
 from headrace.cli.convert.result import NAME, Converted, Reference
-from headrace.pipeline.config.source import read
+from headrace.pipeline.config.checking import checked
+from headrace.pipeline.config.faults import ConfigFaults, Fault, hint, joined
+from headrace.pipeline.config.source import Document, read
 from headrace.pipeline.errors import ConfigError
 from headrace.receivers.prometheus import unsupported
 from headrace.receivers.prometheus.config import PrometheusYml
@@ -42,12 +45,7 @@ def convert(path: str, data_dir: str = "") -> Converted:
     Raises:
         ConfigError: It is no YAML, or no prometheus.yml.
     """
-    try:
-        document = read(Path(path).read_text(), path).value or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path, f"cannot be read: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(path, "must be a mapping")
+    document = check(path)
     _refer(document.get("global") or {})
     made = Converted()
     convert_scraping(made, document, Path(path).parent)
@@ -67,6 +65,50 @@ def convert(path: str, data_dir: str = "") -> Converted:
     return made
 
 
+def check(path: str) -> dict[str, Any]:
+    """Return what a file says, all of which but its jobs has been checked.
+
+    Raises:
+        ConfigError: It cannot be read, is no YAML, or says what a prometheus.yml must not say.
+    """
+    found = _read(path)
+    body: dict[str, Any] = found.value
+    faults: list[Fault] = []
+
+    def tell(place: tuple[str | int, ...], why: str) -> None:
+        faults.append(Fault(found.place(place), joined(place), why))
+
+    for name in body:
+        if name not in {*_SECTIONS, *ELSEWHERE}:
+            tell((name,), f"is no section of a prometheus.yml{hint(str(name), (*_SECTIONS, *ELSEWHERE))}")
+    if not isinstance(body.get("global") or {}, dict):
+        tell(("global",), "must be a mapping")
+    if not isinstance(body.get("scrape_configs") or [], list):
+        tell(("scrape_configs",), "must be a list")
+    rest = {name: value for name, value in body.items() if name in Rest.model_fields and value is not None}
+    checked(Rest, rest, (), found, tell)
+    if faults:
+        raise ConfigFaults(faults)
+    return body
+
+
+def _read(path: str) -> Document:
+    """Return a file of Prometheus, a mapping.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        found = read(Path(path).read_text(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, f"cannot be read: {error}") from None
+    if found.value is None:
+        found.value = {}
+    if not isinstance(found.value, dict):
+        raise ConfigError(path, "must be a mapping")
+    return found
+
+
 def _refer(options: dict[str, Any]) -> None:
     """Write the environment's variables in external labels as references: there alone Prometheus replaces them."""
     labels = options.get("external_labels")
@@ -84,9 +126,6 @@ def _reference(found: re.Match[str]) -> str:
 
 def convert_scraping(made: Converted, document: dict[str, Any], folder: Path) -> None:
     """Put the jobs of a document into `made`, and what is known to have no counterpart."""
-    for name in document:
-        if name not in {*_SECTIONS, *ELSEWHERE}:
-            raise ConfigError(name, "is no section of a prometheus.yml")
     for name, why in ELSEWHERE.items():
         if document.get(name):
             made.miss(name, why)
@@ -108,8 +147,14 @@ def _jobs(document: dict[str, Any], folder: Path) -> list[Any]:
     for pattern in document.get("scrape_config_files") or []:
         path = folder / pattern
         for file in sorted(path.parent.glob(path.name)):
-            found = read(file.read_text(), str(file)).value or {}
-            jobs += found.get("scrape_configs") or []
+            found = _read(str(file))
+            for name in found.value:
+                if name != "scrape_configs":
+                    raise ConfigFaults([Fault(found.place((name,)), name, "only scrape_configs may stand here")])
+            more = found.value.get("scrape_configs") or []
+            if not isinstance(more, list):
+                raise ConfigFaults([Fault(found.place(("scrape_configs",)), "scrape_configs", "must be a list")])
+            jobs += more
     return jobs
 
 
@@ -127,6 +172,8 @@ def _job(made: Converted, job: Any) -> Any:
 def _leave_out(made: Converted, options: dict[str, Any], known: dict[str, str], where: str) -> None:
     """Take options out of a mapping that have no counterpart; those that say nothing are not worth a word."""
     for name in [name for name in options if name in known]:
+        if name.endswith("_configs") and not isinstance(options[name], list | None):
+            continue  # to be refused with its place
         if options.pop(name):
             made.miss(f"{where}.{name}", known[name])
 

@@ -44,7 +44,7 @@ def convert_remote_write(made: Converted, write: Any, number: int, shared: dict[
     name = str(write.pop("name", "") or (number + 1))
     if not write.get("url"):
         raise ConfigError(f"{key}.url", "is required")
-    settings = {"endpoint": _url(made, write.pop("url"), key), **_plain(write), **shared}
+    settings = {"endpoint": _url(made, str(write.pop("url")), key), **_plain(write), **shared}
     _metadata(made, write.pop("metadata_config", None) or {}, settings, f"{key}.metadata_config")
     _credentials(made, write, settings, name)
     _tls(made, write.pop("tls_config", None) or {}, settings, f"{key}.tls_config")
@@ -100,10 +100,16 @@ def _credentials(made: Converted, write: dict[str, Any], settings: dict[str, Any
 
 def _sigv4(made: Converted, sigv4: dict[str, Any], name: str) -> None:
     names = {"access_key": "access_key_id", "secret_key": "secret_access_key", "region": "region", "profile": "profile"}
-    for option in sigv4:
-        if option not in names:
+    for option, value in sigv4.items():
+        if value and option not in {*names, "role_arn"}:
             made.miss(f"remote_write {name}: sigv4.{option}", "is not supported")
-    made.put("extensions", f"sigv4_auth/{name}", {names[key]: value for key, value in sigv4.items() if key in names})
+    settings: dict[str, Any] = {names[key]: value for key, value in sigv4.items() if key in names and value}
+    role = sigv4.get("role_arn")
+    if role and settings.get("region"):
+        settings["assume_role"] = {"arn": role}
+    elif role:
+        made.miss(f"remote_write {name}: sigv4.role_arn", "write assume_role with the region of its STS")
+    made.put("extensions", f"sigv4_auth/{name}", settings)
 
 
 def _tls(made: Converted, tls: dict[str, Any], settings: dict[str, Any], key: str) -> None:
@@ -145,7 +151,7 @@ def _queue(made: Converted, queue: dict[str, Any], settings: dict[str, Any], key
 
 def safe(made: Converted, tls: dict[str, Any], key: str) -> dict[str, Any]:
     """Return settings of TLS without a version that is not safe."""
-    if tls.get("min_version") not in _UNSAFE:
+    if str(tls.get("min_version")) not in _UNSAFE:
         return tls
     made.miss(f"{key}.min_version", f"{tls['min_version']} is not safe: it is TLS12 here")
     return {name: value for name, value in tls.items() if name != "min_version"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.convert.prometheus import convert_scraping
+from headrace.cli.convert.prometheus import check, convert_scraping
 from headrace.cli.convert.remote_write import convert_remote_write
 from headrace.cli.convert.result import Converted
 from headrace.pipeline.config.source import read
@@ -108,10 +108,7 @@ def _values(name: str, text: str) -> list[str]:
 
 def _scraping(made: Converted, flags: dict[str, list[str]]) -> None:
     for path in flags.get("promscrape.config", []):
-        document = _yaml(path)
-        if not isinstance(document, dict):
-            raise ConfigError(path, "must be a mapping")
-        convert_scraping(made, document, Path(path).parent)
+        convert_scraping(made, check(path), Path(path).parent)
 
 
 def _listening(made: Converted, flags: dict[str, list[str]]) -> None:

@@ -49,8 +49,19 @@ class _Environment(dict[str, str]):
 def _print(convert: Callable[[], Converted]) -> int:
     try:
         made = convert()
-        text = made.text()
-        click.echo(text, nl=False)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return _BAD_CONFIG
+    text = made.text()
+    click.echo(text, nl=False)
+    for line in made.missing:
+        click.echo(f"not carried over: {line}", err=True)
+    return _load(text)
+
+
+def _load(text: str) -> int:
+    """Return the exit code of a configuration that was made; where it does not load, the reasons are told."""
+    try:
         load_files([f"yaml:{text}"], ComponentRegistry(), substitution=Substitution(_Environment(os.environ)))
     except ConfigFaults as error:
         for fault in error.faults:
@@ -59,6 +70,4 @@ def _print(convert: Callable[[], Converted]) -> int:
     except ConfigError as error:
         click.echo(str(error), err=True)
         return _BAD_CONFIG
-    for line in made.missing:
-        click.echo(f"not carried over: {line}", err=True)
     return 0

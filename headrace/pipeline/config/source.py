@@ -154,7 +154,7 @@ class _Builder:
                     merged = {**(found if isinstance(found, dict) else {}), **merged}
                 continue
             name = str(key.value)
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:binary":
                 self.faults.append(Fault(self._place(key), joined(path), "a key must be text"))
             elif name in out:
                 self.faults.append(Fault(self._place(key), joined((*path, name)), "stands there twice"))

@@ -188,10 +188,7 @@ class HttpConfig(ProxyConfig):
     @classmethod
     def _check_headers(cls, headers: dict[str, HeaderValues]) -> dict[str, HeaderValues]:
         for name in headers:
-            if name.lower() in _RESERVED:
-                raise ValueError(f'setting header "{name}" is not allowed')
-            if not _HEADER.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of a header")
+            check_header(name)
         return headers
 
     @model_validator(mode="after")
@@ -205,6 +202,14 @@ class HttpConfig(ProxyConfig):
                 "at most one of basic_auth, authorization, oauth2, bearer_token and bearer_token_file may be set"
             )
         return self
+
+
+def check_header(name: str) -> None:
+    """Raise ValueError for a name that no header has, or that the client sets itself."""
+    if name.lower() in _RESERVED:
+        raise ValueError(f'setting header "{name}" is not allowed')
+    if not _HEADER.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header")
 
 
 def check_url(url: str) -> str:
