@@ -24,7 +24,7 @@ def test_a_long_line_is_looked_through_once(tmp_path: Path) -> None:
         searched += (len(data) if found is None else found[2]) - max(begin, known)
         return found
 
-    file._cut = counting
+    file._cut = counting  # type: ignore[assignment]
     assert file.look()
     found = [one for one in iter(file.next, None) if one is not None]
     assert [(one.data, one.end) for one in found] == [

@@ -210,7 +210,6 @@ async def test_nobody_waits_for_a_queue_that_nobody_empties() -> None:
     await asyncio.sleep(0.01)
     for_room = asyncio.create_task(deliver(sender, make_batch(["b"])))
     await asyncio.sleep(0.01)
-    sender._next = _broken  # type: ignore[method-assign]
     sender._ended(await _failed(_broken()))
     for waiting in (for_result, for_room, asyncio.create_task(deliver(sender, make_batch(["c"])))):
         with pytest.raises(Refused, match="nothing is sent any more"):
@@ -221,7 +220,7 @@ async def test_nobody_waits_for_a_queue_that_nobody_empties() -> None:
 
 
 async def _failed(work: Any) -> asyncio.Task[None]:
-    task = asyncio.ensure_future(work)
+    task: asyncio.Task[None] = asyncio.ensure_future(work)
     await asyncio.wait([task])
     return task
 
@@ -231,7 +230,7 @@ async def test_letters_that_break_hold_nothing_up() -> None:
     network = Network(Permanent("no"))
     sender = network.sender(sending_queue={"wait_for_result": True})
     await sender.start(Host())
-    sender._letters.keep = _broken  # type: ignore[method-assign]
+    sender._letters.keep = _broken  # type: ignore[method-assign,assignment]
     batch = make_batch(["a"])
     outcome = await asyncio.wait_for(sender.deliver(batch), 1)
     assert outcome.rejected == {"rejected_by_server": 1}
