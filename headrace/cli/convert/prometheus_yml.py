@@ -10,185 +10,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.pipeline.config import ComponentConfig, Secret
+from headrace.cli.convert.prometheus_remotes import Remote, RemoteRead, RemoteWrite, Section, Sigv4
 from headrace.pipeline.discovery import TargetGroupConfig
-from headrace.pipeline.prometheus_http import NUMBERS_ARE_TEXTS, HttpConfig
+from headrace.pipeline.prometheus_http import HttpConfig
 from headrace.pipeline.prometheus_http.config import check_header
-from headrace.pipeline.prometheus_http.texts import SecretText
 from headrace.pipeline.prometheus_http.tls import TlsConfig
 from headrace.pipeline.prometheus_values import Duration, Size
 from headrace.pipeline.relabel import RelabelConfig
 from headrace.receivers.prometheus.unsupported import JOB
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-
 _DISCOVERIES = {name for name in JOB if name.endswith("_sd_configs")} | {
     f"{kind}_sd_configs" for kind in ("file", "http", "dns", "kubernetes")
 }
-
-
-class _Part(ComponentConfig):
-    model_config = NUMBERS_ARE_TEXTS
-
-
-class Sigv4(_Part):
-    """Credentials of AWS."""
-
-    region: str = ""
-    """Region; where there is none it is that of the machine."""
-
-    access_key: str = ""
-    """Key."""
-
-    secret_key: SecretText = Secret("")
-    """Its secret."""
-
-    profile: str = ""
-    """Profile of the shared files."""
-
-    role_arn: str = ""
-    """Role to assume."""
-
-    external_id: str = ""
-    """Given when it is assumed."""
-
-    use_fips_sts_endpoint: bool = False
-    """Which STS is asked."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if bool(self.access_key) != bool(self.secret_key):
-            raise ValueError("must provide an access key and secret key if credentials are specified")
-        return self
-
-
-class QueueConfig(_Part):
-    """How samples wait and are sent."""
-
-    capacity: Positive = 10_000
-    """Samples of a shard."""
-
-    max_shards: Positive = 50
-    """Most shards."""
-
-    min_shards: Positive = 1
-    """Fewest."""
-
-    max_samples_per_send: Positive = 2000
-    """Samples of a request."""
-
-    batch_send_deadline: Duration | None = None
-    """How long samples wait for others."""
-
-    min_backoff: Duration | None = None
-    """First pause after a failure."""
-
-    max_backoff: Duration | None = None
-    """Longest."""
-
-    retry_on_http_429: bool = False
-    """Whether such an answer is a failure that passes."""
-
-    sample_age_limit: Duration | None = None
-    """Older samples are dropped."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.min_shards > self.max_shards:
-            raise ValueError("min_shards must not be greater than max_shards")
-        if self.min_backoff and self.max_backoff and self.min_backoff > self.max_backoff:
-            raise ValueError("min_backoff must not be greater than max_backoff")
-        return self
-
-
-class MetadataConfig(_Part):
-    """How metadata is sent."""
-
-    send: bool = True
-    """Whether."""
-
-    send_interval: Duration | None = None
-    """How often."""
-
-    max_samples_per_send: Positive = 2000
-    """Entries of a request."""
-
-
-class _Remote(HttpConfig):
-    url: Annotated[str, Field(min_length=1)]
-    """Where it is."""
-
-    name: str = ""
-    """Name, of which there is no other."""
-
-    remote_timeout: Duration | None = None
-    """Time for a request."""
-
-    headers: dict[str, str] = Field(default_factory=dict)
-    """More headers."""
-
-    @field_validator("headers")
-    @classmethod
-    def _check_more_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
-            check_header(name)
-        return headers
-
-
-class RemoteWrite(_Remote):
-    """Where samples are sent."""
-
-    protobuf_message: Literal["prometheus.WriteRequest", "io.prometheus.write.v2.Request"] | None = None
-    """Version of the protocol."""
-
-    write_relabel_configs: tuple[RelabelConfig, ...] = ()
-    """Rules for what is sent."""
-
-    send_exemplars: bool = False
-    """Whether."""
-
-    send_native_histograms: bool = False
-    """Whether."""
-
-    round_robin_dns: bool = False
-    """Whether addresses of a name take turns."""
-
-    queue_config: QueueConfig = QueueConfig()
-    """The queue."""
-
-    metadata_config: MetadataConfig = MetadataConfig()
-    """Metadata."""
-
-    sigv4: Sigv4 | None = None
-    """Sign for AWS."""
-
-    azuread: dict[str, Any] | None = None
-    """Credentials of Azure."""
-
-    google_iam: dict[str, Any] | None = None
-    """Credentials of Google."""
-
-    @model_validator(mode="after")
-    def _check_credentials(self) -> Self:
-        more = [self.sigv4, self.azuread, self.google_iam]
-        own = [self.basic_auth, self.authorization, self.oauth2, self.bearer_token or self.bearer_token_file or None]
-        if sum(one is not None for one in (*more, *own)) > 1:
-            raise ValueError("has more than one kind of credentials")
-        return self
-
-
-class RemoteRead(_Remote):
-    """What queries read beside the own store."""
-
-    required_matchers: dict[str, str] = Field(default_factory=dict)
-    """Queries that go there."""
-
-    read_recent: bool = False
-    """Whether also for what the own store has."""
-
-    filter_external_labels: bool = True
-    """Whether to ask for them."""
 
 
 class Alertmanager(HttpConfig):
@@ -230,7 +63,7 @@ class Alertmanager(HttpConfig):
         return {**{name: value for name, value in options.items() if name not in found}, "discoveries": found}
 
 
-class Alerting(_Part):
+class Alerting(Section):
     """Alerts."""
 
     alert_relabel_configs: tuple[RelabelConfig, ...] = ()
@@ -240,7 +73,7 @@ class Alerting(_Part):
     """Where they are sent."""
 
 
-class Retention(_Part):
+class Retention(Section):
     """How much is kept."""
 
     time: Duration | None = None
@@ -253,14 +86,14 @@ class Retention(_Part):
     """How much of the disk."""
 
 
-class ChunkEncoding(_Part):
+class ChunkEncoding(Section):
     """How samples are packed."""
 
     floats: Literal["xor", "xor2"] | None = None
     """Those of floats."""
 
 
-class Tsdb(_Part):
+class Tsdb(Section):
     """The store."""
 
     out_of_order_time_window: Duration | None = None
@@ -276,14 +109,14 @@ class Tsdb(_Part):
     """How samples are packed."""
 
 
-class Exemplars(_Part):
+class Exemplars(Section):
     """Exemplars of the store."""
 
     max_exemplars: int = 100_000
     """How many."""
 
 
-class Storage(_Part):
+class Storage(Section):
     """The store and its exemplars."""
 
     tsdb: Tsdb | None = None
@@ -293,7 +126,7 @@ class Storage(_Part):
     """Exemplars."""
 
 
-class Tracing(_Part):
+class Tracing(Section):
     """Where traces are sent."""
 
     client_type: Literal["grpc", "http"] = "grpc"
@@ -328,7 +161,7 @@ class Tracing(_Part):
         return headers
 
 
-class Otlp(_Part):
+class Otlp(Section):
     """What is made of OTLP."""
 
     promote_all_resource_attributes: bool = False
@@ -374,14 +207,14 @@ class Otlp(_Part):
         return self
 
 
-class Runtime(_Part):
+class Runtime(Section):
     """Go's runtime."""
 
     gogc: int = 75
     """When memory is collected."""
 
 
-class Rest(_Part):
+class Rest(Section):
     """All but ``global`` and ``scrape_configs``."""
 
     scrape_config_files: tuple[str, ...] = ()
@@ -421,7 +254,7 @@ class Rest(_Part):
 
     @field_validator("remote_write", "remote_read")
     @classmethod
-    def _check_names(cls, remotes: tuple[_Remote, ...]) -> tuple[_Remote, ...]:
+    def _check_names(cls, remotes: tuple[Remote, ...]) -> tuple[Remote, ...]:
         seen = set()
         for one in remotes:
             if one.name and one.name in seen:
