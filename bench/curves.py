@@ -73,5 +73,5 @@ def _panel(xs: Sequence[float], curve: Curve, top: int, colour: str) -> Iterator
 
 
 def _step_x(span: float) -> float:
-    """Return the distance of ticks on the axis; hours like multiples of three."""
-    return next((step for step in (0.25, 0.5, 1.0, 3.0, 6.0, 12.0) if span / step <= 12), span / 8)
+    """Return a round distance of ticks on the axis, of which there are a dozen at most."""
+    return next((step for step in (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0) if span / step <= 12), span / 8)

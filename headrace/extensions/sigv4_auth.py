@@ -22,7 +22,7 @@ from headrace.extensions.sigv4_auth_temporary import FAULTS, Temporary
 from headrace.pipeline.component import ExtensionFactory, Settings
 from headrace.pipeline.config import ComponentConfig, Secret
 from headrace.pipeline.errors import ConfigError
-from headrace.pipeline.sigv4.credentials import credentials_of_environment
+from headrace.pipeline.sigv4.credentials import NoCredentials, credentials_of_environment
 from headrace.pipeline.sigv4.sign import Credentials, Signer
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class Sigv4Auth:
             return lambda: fixed
         try:
             return credentials_of_environment(config.profile)
-        except ConfigError as error:
-            if config.profile:
-                raise ConfigError(f"extensions.{self._settings.id}", error.why) from None
+        except NoCredentials as error:
             return await self._of_machine(error.why)
+        except ConfigError as error:
+            raise ConfigError(f"extensions.{self._settings.id}", error.why) from None
 
     async def _of_machine(self, why: str) -> Callable[[], Credentials]:
         """Return what gives the credentials that the machine has; `why` there are no others."""

@@ -222,6 +222,9 @@ class Inheriting(Protocol):
 class Succeeding(Receiver, Protocol):
     """A receiver that goes on with the work of its predecessor of the same id when its settings change in a reload."""
 
+    def can_succeed(self, predecessor: Any) -> bool:
+        """Return whether it can; otherwise it starts like others: beside its predecessor, or in its place."""
+
     async def start_after(self, host: Host, predecessor: Any) -> None:
         """Do all of `start` that may fail, in its place; `predecessor` works on, and is not changed.
 

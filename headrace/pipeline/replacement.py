@@ -68,6 +68,7 @@ class Replacement:
         self._undo = contextlib.AsyncExitStack()
         self._old = graph.wiring
         self._given_over: set[int] = set()
+        self._successors: list[Part] = []
         try:
             self._new = wire(plan, self._host, graph.gate, self._old, renewed)
         except BaseException:
@@ -196,9 +197,10 @@ class Replacement:
     async def _start_receiver(self, part: Part) -> None:
         """Start a receiver beside its predecessor, or where that fails in its place."""
         old = self._predecessor(part)
-        if old is not None and isinstance(part.component, Succeeding):
+        if old is not None and _succeeds(part, old):
             self._undo.push_async_callback(part.component.shutdown)
             await part.component.start_after(self._host, old.component)
+            self._successors.append(part)
             return
         if old is not None and self._waits_for_swap(part):
             await self._replace(old, part)
@@ -226,9 +228,8 @@ class Replacement:
                 await self._replace(old, part)
 
     def _succeed(self) -> None:
-        for part in self._fresh_parts("receivers"):
-            if self._predecessor(part) is not None and isinstance(part.component, Succeeding):
-                part.component.succeed()
+        for part in self._successors:
+            part.component.succeed()
 
     async def _take_leave(self, receivers: list[Part], limit_s: float) -> None:
         for part in receivers:
@@ -302,6 +303,10 @@ class Replacement:
 
 
 _KINDS = ("receivers", "connectors", "exporters")
+
+
+def _succeeds(part: Part, old: Part) -> bool:
+    return isinstance(part.component, Succeeding) and part.component.can_succeed(old.component)
 
 
 def _components(wiring: Wiring) -> Iterator[tuple[str, object]]:

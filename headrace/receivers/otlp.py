@@ -98,6 +98,7 @@ class OtlpReceiver:
         owner = f"{settings.kind}.{settings.id}"
         protocols = config.protocols
         self.grpc = OtlpGrpc(self._ingest, protocols.grpc, owner) if protocols.grpc is not None else None
+        self._predecessor: OtlpReceiver | None = None
 
     async def start(self, host: Host) -> None:
         """Open the protocols.
@@ -105,14 +106,42 @@ class OtlpReceiver:
         Raises:
             ConfigError: One of them cannot be opened.
         """
+        self._start_http(host)
+        if self.grpc is not None:
+            await self.grpc.start(host)
+
+    def can_succeed(self, predecessor: OtlpReceiver) -> bool:
+        """Return whether the gRPC server of a predecessor can go on under these settings."""
+        before = predecessor.grpc
+        return self.grpc is not None and before is not None and self.grpc.can_succeed(before)
+
+    async def start_after(self, host: Host, predecessor: OtlpReceiver) -> None:
+        """Do all of `start` but open the gRPC endpoint, which is there; see `headrace.pipeline.component.Succeeding`.
+
+        Raises:
+            ConfigError: It cannot be done.
+        """
+        self._start_http(host)
+        if self.grpc is not None:
+            self.grpc.prepare(host)
+        self._predecessor = predecessor
+
+    def succeed(self) -> None:
+        """Take the gRPC server over."""
+        before, self._predecessor = self._predecessor, None
+        if self.grpc is not None and before is not None and before.grpc is not None:
+            self.grpc.succeed(before.grpc)
+
+    async def leave(self) -> None:
+        """Do nothing: there is nothing to be sent at the end."""
+
+    def _start_http(self, host: Host) -> None:
         self._ingest.start(host)
         http = self._config.protocols.http
         if http is not None:
             routes = OtlpHttp(self._ingest, http, http.metrics_url_path).routes()
             owner = f"{self._settings.kind}.{self._settings.id}"
             host.service("listeners", Listeners).add(http, routes, owner)
-        if self.grpc is not None:
-            await self.grpc.start(host)
 
     async def shutdown(self) -> None:
         """Let the gRPC calls finish; the HTTP listener has done so already."""

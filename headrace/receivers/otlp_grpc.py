@@ -8,6 +8,8 @@ Source:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import grpc
 
 from headrace.pipeline.errors import ConfigError, InvalidInput, Refused, Rejected, TooLarge, Unsupported
 from headrace.pipeline.grpc.server import channel_options
-from headrace.pipeline.grpc.server_tls import server_credentials
+from headrace.pipeline.grpc.server_tls import GrpcServerTls
 from headrace.pipeline.http.auth import ANONYMOUS, Authenticator, Peer, Principal, Unauthenticated
 from headrace.pipeline.request_metadata import metadata_of
 from headrace.receivers import otlp_status
@@ -38,6 +40,11 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x78": "deflate", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = b"\x0a"
 """That tag."""
 
+_BEHIND = {"auth", "allow_unauthenticated", "include_metadata", "tls"}
+"""Settings that can change while the server listens on; of ``tls``, the server's own certificate."""
+
+_POLL_S = 0.01
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +62,10 @@ class OtlpGrpc:
         self._config = config
         self._key = f"{owner}.protocols.grpc"
         self._authenticator: Authenticator | None = None
+        self._tls: GrpcServerTls | None = None
+        self._door = _Door(self._export)
         self._server: Any = None
+        self._under_way = 0
         self.port = 0
         """Once started, the port that is listened on."""
 
@@ -66,28 +76,67 @@ class OtlpGrpc:
             ConfigError: The address is taken, a certificate does not load, or the authenticator does not exist.
         """
         config = self._config
-        if config.auth is not None:
-            key = f"{self._key}.auth.authenticator"
-            self._authenticator = host.extension(config.auth.authenticator, Authenticator, key)  # type: ignore[type-abstract]
+        self.prepare(host)
         server = grpc.aio.server(options=channel_options(config), maximum_concurrent_rpcs=_MAX_CALLS)
-        server.add_generic_rpc_handlers((_Handlers(self._export),))
+        server.add_generic_rpc_handlers((self._door,))
         try:
-            if config.tls is None:
+            if self._tls is None:
                 self.port = server.add_insecure_port(config.listens_on)
             else:
-                self.port = server.add_secure_port(config.listens_on, server_credentials(config.tls, self._key))
+                self.port = server.add_secure_port(config.listens_on, self._tls.credentials())
         except RuntimeError:
             raise ConfigError(f"{self._key}.endpoint", f"cannot listen on {config.endpoint}") from None
         await server.start()
         self._server = server
+
+    def prepare(self, host: Host) -> None:
+        """Do all of `start` but to listen.
+
+        Raises:
+            ConfigError: A certificate does not load, or the authenticator does not exist.
+        """
+        config = self._config
+        if config.auth is not None:
+            key = f"{self._key}.auth.authenticator"
+            self._authenticator = host.extension(config.auth.authenticator, Authenticator, key)  # type: ignore[type-abstract]
+        if config.tls is not None:
+            self._tls = GrpcServerTls(config.tls, self._key)
+
+    def can_succeed(self, before: OtlpGrpc) -> bool:
+        """Return whether the server of `before` can go on with these settings: it listens, and serves, alike."""
+        ours, theirs = self._config, before._config
+        # Who connected under one authority must not go on under another.
+        alike = (ours.tls and ours.tls.client_ca_file) == (theirs.tls and theirs.tls.client_ca_file)
+        same = ours.model_dump(exclude=_BEHIND) == theirs.model_dump(exclude=_BEHIND)
+        return before._server is not None and alike and same
+
+    def succeed(self, before: OtlpGrpc) -> None:
+        """Take over the server of `before`, once prepared: calls from now on are taken here."""
+        self._server, before._server = before._server, None
+        self._door, self.port = before._door, before.port
+        self._door.lead_to(self._export)
+        self._tls, before._tls = before._tls, None
+        if self._tls is not None and self._config.tls is not None:
+            self._tls.take(self._config.tls)
 
     async def shutdown(self) -> None:
         """Take no new calls, and let those under way finish."""
         if self._server is not None:
             await self._server.stop(_GRACE_S)
             self._server = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_S):
+                while self._under_way:  # noqa: ASYNC110 -- at the end of a server that another one has taken over
+                    await asyncio.sleep(_POLL_S)
 
     async def _export(self, data: bytes, context: Any) -> bytes:
+        self._under_way += 1
+        try:
+            return await self._answer(data, context)
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, data: bytes, context: Any) -> bytes:
         try:
             principal = await self._principal(context)
             metadata = metadata_of(context.invocation_metadata() or ()) if self._config.include_metadata else {}
@@ -115,10 +164,14 @@ class OtlpGrpc:
         return await self._authenticator.authenticate(headers, peer)
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+class _Door(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Finds the one method there is."""
 
     def __init__(self, export: Any) -> None:
+        self.lead_to(export)
+
+    def lead_to(self, export: Any) -> None:
+        """Have calls that come from now on answered by `export`."""
         self._handler = grpc.unary_unary_rpc_method_handler(export)
 
     def service(self, details: Any) -> Any:

@@ -83,8 +83,10 @@ class RequestFile:
         self._cut = _frame if framed or compressed else _line
         self._compressed = compressed
         self._size = 0
-        self._buffer = b""
+        self._buffer = bytearray()
         self._read = 0
+        self._searched = 0
+        """Bytes of the buffer that were looked through for an end and have none, so that each is looked at once."""
 
     def rewind(self) -> None:
         """Begin anew."""
@@ -118,15 +120,15 @@ class RequestFile:
             InvalidInput: It does not decompress.
         """
         while True:
-            cut = self._cut(self._buffer, self._read)
+            cut = self._cut(self._buffer, self._read, self._searched)
             if cut is not None:
                 begin, end, past = cut
-                data = self._buffer[begin:end]
+                data = bytes(memoryview(self._buffer)[begin:end])
                 self._read = past
                 return Found(_decompressed(data) if self._compressed else data, self._begin + past)
             if not self._fill():
                 self.torn_bytes = len(self._buffer) - self._read
-                self._buffer = b""
+                self._buffer = bytearray()
                 self._note_head()
                 return None
 
@@ -139,27 +141,30 @@ class RequestFile:
 
     def _fill(self) -> bool:
         """Read more of the file behind what is left; return whether there was more."""
-        left = self._buffer[self._read :]
-        if len(left) > MAX_REQUEST_BYTES:
-            raise TooLarge("request in a file", len(left), MAX_REQUEST_BYTES)
+        del self._buffer[: self._read]
+        left = self._searched = len(self._buffer)
+        if left > MAX_REQUEST_BYTES:
+            raise TooLarge("request in a file", left, MAX_REQUEST_BYTES)
         self._begin += self._read
+        self._read = 0
         with self.path.open("rb", 0) as file:
-            file.seek(self._begin + len(left))
+            file.seek(self._begin + left)
             more = file.read(_CHUNK_BYTES)
-        self._buffer, self._read = left + more, 0
+        self._buffer += more
         return bool(more)
 
     def _forget(self) -> None:
-        self._buffer, self._read, self._begin, self.torn_bytes = b"", 0, self.position, 0
+        self._buffer, self._read, self._begin, self.torn_bytes = bytearray(), 0, self.position, 0
+        self._searched = 0
 
 
-def _line(data: bytes, begin: int) -> tuple[int, int, int] | None:
-    """Return where a line begins and ends, and where the next one begins."""
-    end = data.find(b"\n", begin)
+def _line(data: bytearray, begin: int, searched: int) -> tuple[int, int, int] | None:
+    """Return where a line begins and ends, and where the next one begins; before `searched` it does not end."""
+    end = data.find(b"\n", max(begin, searched))
     return None if end < 0 else (begin, end, end + 1)
 
 
-def _frame(data: bytes, begin: int) -> tuple[int, int, int] | None:
+def _frame(data: bytearray, begin: int, _searched: int) -> tuple[int, int, int] | None:
     """Return where the message behind a length begins and ends, and where the next length stands.
 
     Raises:

@@ -91,6 +91,9 @@ class Holding(Drain):
 class Following(Source):
     """A receiver that goes on with the work of the one before."""
 
+    def can_succeed(self, predecessor: Following) -> bool:
+        return bool(predecessor.config != "unlike")
+
     async def start_after(self, host: Host, predecessor: Following) -> None:
         del host
         self.predecessor = predecessor

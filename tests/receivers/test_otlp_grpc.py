@@ -19,31 +19,13 @@ from headrace.pipeline.component import Outcome
 from headrace.pipeline.errors import ConfigError, Refused
 from headrace.pipeline.host import Host
 from headrace.pipeline.http.auth import Peer, Principal, Unauthenticated
-from headrace.receivers.otlp import FACTORY, OtlpConfig
-from headrace.testing.batches import make_settings, rows
+from headrace.testing.batches import rows
 from headrace.testing.sinks import MemorySink
+from otlp_grpc_lab import EXPORT, make, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
-
-    from headrace.receivers.otlp import OtlpReceiver
-
-EXPORT = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-
-
-def request(*, points: int = 2) -> bytes:
-    message = ExportMetricsServiceRequest()
-    metric = message.resource_metrics.add().scope_metrics.add().metrics.add(name="queue.size")
-    for i in range(points):
-        metric.gauge.data_points.add(time_unix_nano=1_000 + i, as_double=i + 0.5)
-    return message.SerializeToString()
-
-
-def make(sink: MemorySink, **settings: Any) -> OtlpReceiver:
-    config = OtlpConfig.model_validate({"protocols": {"grpc": {"endpoint": "127.0.0.1:0", **settings}}})
-    receiver: OtlpReceiver = FACTORY.create(make_settings("otlp", kind="receivers"), config, sink)  # type: ignore[assignment]
-    return receiver
 
 
 @asynccontextmanager

@@ -57,9 +57,13 @@ def other_grpc(document: dict[str, Any], _stand: Stand, number: int) -> None:
     document["receivers"]["otlp"]["protocols"]["grpc"]["max_concurrent_streams"] = 100 + number
 
 
+def other_calls(document: dict[str, Any], _stand: Stand, number: int) -> None:
+    document["receivers"]["otlp"]["protocols"]["grpc"]["include_metadata"] = bool(number % 2)
+
+
 CHANGES = [
     other_exporter, other_rules, other_state, other_receiver, other_listener, connector, more_parts, other_grpc,
-    nothing,
+    other_calls, nothing,
 ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def _refused(error: ErrorDetails) -> dict[str, str]:
 
 def _why_none(path: Path, error: ErrorDetails) -> str:
     """Return why there is no such setting, where that is known."""
-    section, name = (*path, "")[:2]
+    section, name = (*path, "", "")[:2]
     return why_no_setting(str(section), str(name).partition("/")[0], error["loc"])
 
 

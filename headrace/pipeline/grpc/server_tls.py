@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def server_credentials(config: TlsServerConfig, key: str) -> Any:
-    """Return what gRPC listens with.
+class GrpcServerTls:
+    """The certificates of a server, looked at anew at handshakes.
 
     Args:
         config: Files.
@@ -29,23 +30,25 @@ def server_credentials(config: TlsServerConfig, key: str) -> Any:
     Raises:
         ConfigError: A file is missing, unreadable or not what it should be.
     """
-    try:
-        # gRPC would listen with files that do not fit and fail each handshake.
-        ServerTls(config)
-    except ConfigError as error:
-        raise ConfigError(f"{key}.tls", error.why) from None
-    files = _Files(config)
-    mutual = bool(config.client_ca_file)
-    return grpc.dynamic_ssl_server_credentials(files.read(), files.changed, require_client_authentication=mutual)
 
+    def __init__(self, config: TlsServerConfig, key: str) -> None:
+        try:
+            # gRPC would listen with files that do not fit and fail each handshake.
+            ServerTls(config)
+            self._config = config
+            self._checked_s = time.monotonic()
+            self._seen = self._contents()
+        except ConfigError as error:
+            raise ConfigError(f"{key}.tls", error.why) from None
 
-class _Files:
-    """The files of a configuration, looked at anew at handshakes."""
+    def credentials(self) -> Any:
+        """Return what gRPC listens with."""
+        mutual = bool(self._config.client_ca_file)
+        return grpc.dynamic_ssl_server_credentials(self.read(), self.changed, require_client_authentication=mutual)
 
-    def __init__(self, config: TlsServerConfig) -> None:
-        self._config = config
-        self._checked_s = time.monotonic()
-        self._seen = self._contents()
+    def take(self, config: TlsServerConfig) -> None:
+        """Use other files from the next handshake on; whether clients are asked for certificates stays as it is."""
+        self._config, self._checked_s = config, -math.inf
 
     def read(self) -> Any:
         """Return them as gRPC takes them."""

@@ -85,6 +85,10 @@ class SendingQueue(Protocol):
     def finish(self, entry: Entry) -> None:
         """Let go of an entry that is delivered or given up."""
 
+    @property
+    def held(self) -> list[Entry]:
+        """Those in memory, those on their way first."""
+
     def touch(self) -> None:
         """Keep the series of what waits from being freed."""
 
@@ -134,14 +138,19 @@ class MemoryQueue:
         self._out.pop(entry, None)
         entry.place.release()
 
+    @property
+    def held(self) -> list[Entry]:
+        """Those in memory, those on their way first."""
+        return [*self._out, *self._entries]
+
     def touch(self) -> None:
         """Keep the series of what waits from being freed."""
-        for entry in (*self._entries, *self._out):
+        for entry in self.held:
             _touch(entry.batch)
 
     def give_up(self) -> list[Entry]:
         """Return all entries, those on their way first."""
-        left = [*self._out, *self._entries]
+        left = self.held
         self._out.clear()
         self._entries.clear()
         for entry in left:
@@ -311,9 +320,14 @@ class StoredQueue:
         entry.place.release()
         self._log.acknowledge(entry.seq)
 
+    @property
+    def held(self) -> list[Entry]:
+        """Those in memory, those on their way first."""
+        return [*self._out, *self._entries]
+
     def touch(self) -> None:
         """Keep the series of what is in memory from being freed."""
-        for entry in (*self._entries, *self._out):
+        for entry in self.held:
             _touch(entry.batch)
 
     def give_up(self) -> list[Entry]:

@@ -25,6 +25,7 @@ class QueueRoom:
         self._sizer = config.sizer
         self._max_bytes = 0 if config.storage else config.queue_bytes
         self._freed = asyncio.Event()
+        self._closed = ""
         self.requests = 0
         self.points = 0
         self.bytes = 0
@@ -45,11 +46,22 @@ class QueueRoom:
         return self.hold(points, size_bytes)
 
     async def wait(self, points: int, size_bytes: int) -> Place:
-        """Grant room as soon as there is some."""
-        while not self._fits(points, size_bytes):
+        """Grant room as soon as there is some.
+
+        Raises:
+            Refused: There will be none.
+        """
+        while not self._closed and not self._fits(points, size_bytes):
             self._freed.clear()
             await self._freed.wait()
+        if self._closed:
+            raise Refused(self._closed, _RETRY_AFTER_S)
         return self.hold(points, size_bytes)
+
+    def close(self, why: str) -> None:
+        """Refuse whoever waits for room, now and later."""
+        self._closed = why
+        self._freed.set()
 
     def hold(self, points: int, size_bytes: int, requests: int = 1) -> Place:
         """Grant room whatever waits: for what was granted once and changes hands."""

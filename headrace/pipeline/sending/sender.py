@@ -228,7 +228,11 @@ class Sender:
         batch = self._metadata.narrowed(batch)
         if not self._queue_config.enabled:
             return await self._deliver_now(batch)
-        place = await self._place(batch)
+        try:
+            place = await self._place(batch)
+        except Refused:
+            self._counts.refuse(len(batch))
+            raise
         entry = Entry(batch, place)
         if self._queue_config.wait_for_result:
             entry.result = asyncio.get_running_loop().create_future()
@@ -294,6 +298,11 @@ class Sender:
             self._settings.logger.error("nothing is sent any more", exc_info=task.exception())
             self._closed = True
             self._opened.set()
+            self._room.close("nothing is sent any more")
+            for entry in self._queue.held if self._queue is not None else ():
+                if entry.result is not None and not entry.result.done():
+                    entry.failure = "nothing is sent any more"
+                    entry.result.set_result([])
 
     async def _next(self, gathering: Gathering) -> list[Part]:
         """Return the parts of a request as soon as one may be sent; nothing at the end."""
@@ -320,21 +329,29 @@ class Sender:
         if result.interrupted:
             return
         self._counts.finish(sum(map(len, batches)), result.losses)
-        await self._letters.keep(result.losses)
-        _share(result.losses, result.failure, parts)
-        for part in parts:
-            entry = part.entry
-            entry.parts -= 1
-            if entry.whole and not entry.parts:
-                queue.finish(entry)
-                if entry.result is not None and not entry.result.done():
-                    entry.result.set_result(entry.losses)
+        try:
+            await self._letters.keep(result.losses)
+        finally:
+            # Whatever becomes of the letters, nobody waits for what is over.
+            _share(result.losses, result.failure, parts)
+            _finish(queue, parts)
 
     async def _touch(self) -> None:
         while True:
             await asyncio.sleep(_TOUCH_S)
             if self._queue is not None:
                 self._queue.touch()
+
+
+def _finish(queue: SendingQueue, parts: Sequence[Part]) -> None:
+    """Let go of the entries of a request of which no part is left to send."""
+    for part in parts:
+        entry = part.entry
+        entry.parts -= 1
+        if entry.whole and not entry.parts:
+            queue.finish(entry)
+            if entry.result is not None and not entry.result.done():
+                entry.result.set_result(entry.losses)
 
 
 def _share(losses: Sequence[Loss], failure: str, parts: Sequence[Part]) -> None:

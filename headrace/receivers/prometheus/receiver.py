@@ -71,6 +71,11 @@ class PrometheusReceiver:
         self._prepare(host, self._jobs)
         self._begin(self.pools)
 
+    def can_succeed(self, predecessor: PrometheusReceiver) -> bool:
+        """Return that it can, whatever has changed."""
+        del predecessor
+        return True
+
     async def start_after(self, host: Host, predecessor: PrometheusReceiver) -> None:
         """Prepare what has changed; see `headrace.pipeline.component.Succeeding`.
 

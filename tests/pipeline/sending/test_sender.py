@@ -193,3 +193,46 @@ def test_intervals() -> None:
     assert [retry.interval_s(i, 0.5) for i in range(3)] == [5.0, 7.5, 11.25]
     assert retry.interval_s(50, 0.5) == 30.0
     assert (retry.interval_s(0, 0.0), retry.interval_s(0, 1.0)) == (2.5, 7.5)
+
+
+async def _broken(*_: Any) -> Any:
+    raise RuntimeError("bug")
+
+
+async def test_nobody_waits_for_a_queue_that_nobody_empties() -> None:
+    """Where its task breaks: not for room, not for a result, and not later on either."""
+    network = Network()
+    network.open.clear()
+    queue = {"queue_size": 1, "sizer": "requests", "block_on_overflow": True, "wait_for_result": True}
+    sender = network.sender(sending_queue=queue)
+    await sender.start(Host())
+    for_result = asyncio.create_task(deliver(sender, make_batch(["a"])))
+    await asyncio.sleep(0.01)
+    for_room = asyncio.create_task(deliver(sender, make_batch(["b"])))
+    await asyncio.sleep(0.01)
+    sender._ended(await _failed(_broken()))
+    for waiting in (for_result, for_room, asyncio.create_task(deliver(sender, make_batch(["c"])))):
+        with pytest.raises(Refused, match="nothing is sent any more"):
+            await asyncio.wait_for(waiting, 1)
+    assert network.count("enqueue_failed_metric_points") == 2
+    network.open.set()
+    await sender.shutdown(drain_s=0.01)
+
+
+async def _failed(work: Any) -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.ensure_future(work)
+    await asyncio.wait([task])
+    return task
+
+
+async def test_letters_that_break_hold_nothing_up() -> None:
+    """The result is told, and the queue gets its room back."""
+    network = Network(Permanent("no"))
+    sender = network.sender(sending_queue={"wait_for_result": True})
+    await sender.start(Host())
+    sender._letters.keep = _broken  # type: ignore[method-assign,assignment]
+    batch = make_batch(["a"])
+    outcome = await asyncio.wait_for(sender.deliver(batch), 1)
+    assert outcome.rejected == {"rejected_by_server": 1}
+    assert network.counters.value("headrace_exporter_queue_points") == 0
+    await sender.shutdown()
