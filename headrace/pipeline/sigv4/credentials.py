@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import configparser
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.pipeline.errors import ConfigError
@@ -59,11 +58,13 @@ def find_credentials(environment: Mapping[str, str], profile: str = "") -> Calla
     if key and secret and not profile:
         fixed = Credentials(key, secret, environment.get("AWS_SESSION_TOKEN", ""))
         return lambda: fixed
+    if bool(key) != bool(secret) and not profile:
+        raise ConfigError("credentials", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set together")
     named = profile or environment.get("AWS_PROFILE", "")
     name = named or "default"
-    folder = Path.home() / ".aws"
-    shared = environment.get("AWS_SHARED_CREDENTIALS_FILE", "") or str(folder / "credentials")
-    config = environment.get("AWS_CONFIG_FILE", "") or str(folder / "config")
+    folder = os.path.expanduser("~/.aws")  # noqa: PTH111 -- stays as it is where there is no home
+    shared = environment.get("AWS_SHARED_CREDENTIALS_FILE", "") or f"{folder}/credentials"
+    config = environment.get("AWS_CONFIG_FILE", "") or f"{folder}/config"
     files = _watched(shared, lambda text: parse_credentials(text, name))
     before = any(file.value is not None for file in files)
     files += _watched(config, lambda text: parse_config(text, name, has_keys=before))
@@ -98,14 +99,17 @@ def parse_config(text: str, profile: str, *, has_keys: bool = False) -> Credenti
 
     Args:
         text: Of the file.
-        profile: Its name; the section of all but ``default`` has ``profile`` before it.
+        profile: Its name; the section has ``profile`` before it, which ``default`` may do without.
         has_keys: Whether the credentials file has keys of it.
 
     Raises:
         ValueError: As for `parse_credentials`.
     """
-    section = profile if profile == "default" else f"profile {profile}"
+    section = f"profile {profile}"
     values = _section(text, section)
+    if profile == "default":
+        section = section if values else profile
+        values = values or _section(text, profile)
     _check(values, section, _BEFORE_KEYS if has_keys else _BEFORE_KEYS | _AFTER_KEYS)
     return _keys(values, section)
 
@@ -141,8 +145,8 @@ def _place(error: configparser.Error) -> str:
 
 
 def _watched(path: str, parse: Callable[[str], Credentials | None]) -> list[WatchedFile[Credentials | None]]:
-    """Return a file with what is parsed of it, nothing where there is no file."""
-    return [WatchedFile(path, parse, "credentials")] if Path(path).exists() else []
+    """Return a file with what is parsed of it; nothing where there is none, or its folder is closed."""
+    return [WatchedFile(path, parse, "credentials")] if os.path.exists(path) else []  # noqa: PTH110 -- Path's raises
 
 
 def _present(files: Sequence[WatchedFile[Credentials | None]], found: Credentials) -> Callable[[], Credentials]:

@@ -109,6 +109,29 @@ def test_files_are_read_again(tmp_path: Path) -> None:
         assert found().access_key == key
 
 
+def test_keys_of_the_environment_are_set_together() -> None:
+    """Half of them are a mistake, unless a profile is named."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        with pytest.raises(ConfigError, match="are set together") as caught:
+            find_credentials({name: "hunter2"})
+        assert "hunter2" not in str(caught.value)
+
+
+def test_default_may_be_called_a_profile(tmp_path: Path) -> None:
+    """In a config file; what it asks for counts as well."""
+    assert find_credentials(files(tmp_path, config=keys("profile default")))().access_key == "K"
+    with pytest.raises(ConfigError, match=r"\[profile default\] credential_process is not supported"):
+        find_credentials(files(tmp_path, config="[profile default]\ncredential_process = x\n"))
+
+
+def test_a_home_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or that may not be looked into is one without files."""
+    monkeypatch.setattr("os.path.exists", lambda _: False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(NoCredentials, match=r"neither ~/.aws/credentials nor ~/.aws/config has keys"):
+        find_credentials({})
+
+
 def test_none_at_all(tmp_path: Path) -> None:
     """Also where a file is there, but says nothing about keys."""
     for config in (None, "[default]\nregion = eu-west-1\n"):
