@@ -62,7 +62,7 @@ class Sigv4AuthConfig(ComponentConfig):
     """Token of temporary credentials."""
 
     profile: str = ""
-    """Section of the shared credentials file, instead of the keys of the environment."""
+    """Profile of the shared files ``credentials`` and ``config``, instead of the keys of the environment."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -46,7 +46,6 @@ def test_merge_keys_of_yaml() -> None:
 def test_repeated_keys() -> None:
     """The second one is named."""
     assert fault("a: 1\nb:\n  c: 1\n  c: 2\n") == "f.yaml:4:3: b::c: stands there twice"
-    assert fault('a: 1\n!!binary "/w==": 1') == "f.yaml:2:1: a key must be text"
 
 
 def test_bombs() -> None:
