@@ -185,6 +185,7 @@ def test_reuse_of_ids_against_a_model(seed: int) -> None:
     assert table.epochs.waiting == 0
 
 
+@pytest.mark.large
 def test_memory_is_given_back_after_churn() -> None:
     """Symbols and pairs of series that are gone do not pile up."""
     now = 0.0

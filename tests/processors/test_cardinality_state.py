@@ -75,6 +75,7 @@ class Daemon:
 # -- size and time -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.large
 def test_dropped_series_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred thousand of them are not in the state, and no identity is made to write it."""
     daemon = Daemon(max_series_per_metric=500)

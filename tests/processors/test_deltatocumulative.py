@@ -433,6 +433,7 @@ def test_any_changed_byte_is_noticed() -> None:
             Lab().processor.restore(bytes(changed))
 
 
+@pytest.mark.large
 def test_memory_is_bounded_by_the_streams_that_live() -> None:
     """Streams that come and go leave nothing behind; one that stays is not harmed when their room is given back."""
     lab = Lab(max_stale="1s")

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def test_the_pace_is_kept() -> None:
     assert len(lab.after(10)) == 1
 
 
+@pytest.mark.large
 def test_memory_is_bounded_by_the_streams() -> None:
     """However many points come in an interval."""
     lab = Lab()

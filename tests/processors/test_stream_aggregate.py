@@ -553,6 +553,7 @@ def test_garbage_is_refused(state: bytes) -> None:
         Lab(outputs=["total"]).processor.restore(state)
 
 
+@pytest.mark.large
 def test_memory_is_bounded_by_what_lives() -> None:
     """Series and aggregates that come and go leave nothing behind, also in the memory of decisions."""
     lab = Lab(outputs=["total"])

@@ -499,6 +499,7 @@ async def test_ids_that_the_table_frees_are_found_anew(lab: ScrapeLab) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.large
 async def test_the_cache_does_not_grow_with_series_that_are_gone(lab: ScrapeLab) -> None:
     """A target that renames its series with every scrape keeps few entries."""
     scraper = await lab.scraper()
@@ -545,6 +546,7 @@ async def test_credentials_do_not_follow_a_redirect_to_another_host(lab: ScrapeL
         await other.close()
 
 
+@pytest.mark.large
 async def test_a_large_page_is_read_on_a_thread(lab: ScrapeLab) -> None:
     """With the same result."""
     scraper = await lab.scraper()

@@ -151,6 +151,7 @@ def test_a_selector_narrows_points_histograms_and_exemplars() -> None:
         SeriesFilter("{job=")
 
 
+@pytest.mark.large
 async def test_a_slow_client_is_told_what_it_missed() -> None:
     """More than its limit in a second, and more than is held for it."""
     now = [0.0]

@@ -243,6 +243,7 @@ def test_an_empty_page_has_nothing() -> None:
     assert len(reader().read(b"")) == 0
 
 
+@pytest.mark.large
 def test_histograms_that_would_take_too_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A span and a bucket of two bytes each make much more in memory, within a bound."""
     monkeypatch.setattr(remote_write_histograms, "MAX_BYTES", 1 << 20)

@@ -217,6 +217,7 @@ def test_a_huge_resource() -> None:
         decode(message)
 
 
+@pytest.mark.large
 def test_much_that_is_new_is_learnt_in_steps() -> None:
     """So that the event loop can do other things; a request may name a stream in several of them."""
     message, metric = one_metric()

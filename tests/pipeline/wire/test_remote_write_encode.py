@@ -52,6 +52,7 @@ def test_labels_are_merged_with_external_ones() -> None:
         assert found == [sorted({**external, **one}.items()) for one in series]
 
 
+@pytest.mark.large
 def test_many_new_series() -> None:
     """More than are encoded at a time, some of which were known before."""
     batch = make_batch([f"m{i}" for i in range(10_000)])

@@ -357,6 +357,7 @@ def test_times_and_series_are_checked_as_for_samples() -> None:
     assert decoded.batch.native is None
 
 
+@pytest.mark.large
 def test_requests_that_would_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two bytes make a row of a hundred: what a request unpacks to is bounded before it is unpacked."""
     empty = b"\x22\x00" * 2_000_000

@@ -151,7 +151,7 @@ def test_freed_ids_are_taken_apart_again() -> None:
             table.collect(10)
 
 
-@pytest.mark.parametrize("count", [0, 1, 200, 20_000])
+@pytest.mark.parametrize("count", [0, 1, 200, pytest.param(20_000, marks=pytest.mark.large)])
 def test_many_symbols(count: int) -> None:
     """References of any size."""
     batch = make_batch([{"__name__": "m", "i": f"{i}"} for i in range(count)])

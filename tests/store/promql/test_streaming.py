@@ -155,7 +155,9 @@ def written(result: Result) -> object:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("delayed", [False, True], ids=["dropped", "delayed"])
+@pytest.mark.parametrize(
+    "delayed", [pytest.param(False, id="dropped", marks=pytest.mark.large), pytest.param(True, id="delayed")]
+)
 @pytest.mark.parametrize("query", [query for query in QUERIES if query not in COLLIDING])
 def test_batches_give_what_all_at_once_gives(engine: Engine, query: str, *, delayed: bool) -> None:
     """Values, labels, order, annotations and counts of samples are the same, to the last bit."""
